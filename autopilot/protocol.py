@@ -1,0 +1,290 @@
+"""The daemon's socket: frames, requests and answers (documented in docs/protocol.md).
+
+A frame is four bytes of big-endian length and that many bytes of msgpack. The client
+sends ``Request``; the daemon answers each with one ``Reply`` of the same id, and, once
+subscribed, sends ``Reply`` frames with id 0 that carry ``SnapshotFrame``. Columns are raw
+little-endian arrays; strings are sent when ``strings`` changes. Needs msgspec only.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import msgspec
+from msgspec import Struct
+
+from sidestep.fleet.errors import ProtocolError
+from sidestep.fleet.events import Event
+from sidestep.fleet.forecast_types import Account, Contention
+from sidestep.fleet.labels import Label
+from sidestep.fleet.plans import NoPlan, Plan, PlanStatus
+
+VERSION: Final = 1
+MAX_FRAME: Final = 64 * 1024 * 1024
+HEADER: Final = 4
+
+
+class Hello(Struct, frozen=True, tag="hello"):
+    """First request on every connection; answered by Welcome, or Failure and a close."""
+
+    version: int = VERSION
+    client: str = ""
+
+
+class Subscribe(Struct, frozen=True, tag="subscribe"):
+    """Send a SnapshotFrame now and after every tick, at most ``rate`` a second."""
+
+    rate: float = 2.0
+
+
+class GetSnapshot(Struct, frozen=True, tag="get-snapshot"):
+    """Answered by one SnapshotFrame."""
+
+
+class ListPlans(Struct, frozen=True, tag="list-plans"):
+    """Answered by PlanList, newest first."""
+
+    limit: int = 50
+
+
+class GetPlan(Struct, frozen=True, tag="get-plan"):
+    """By number or by any unambiguous prefix of the digest (at least 6 digits)."""
+
+    ref: str
+
+
+class Approve(Struct, frozen=True, tag="approve"):
+    """Approve exactly the plan of this whole digest; what runs is that plan or nothing."""
+
+    digest: str
+    reason: str = ""
+
+
+class Reject(Struct, frozen=True, tag="reject"):
+    """Refuse a proposed plan."""
+
+    digest: str
+    reason: str = ""
+
+
+class ProposeMove(Struct, frozen=True, tag="propose-move"):
+    """An operator's own plan: one shard to one host. Answered by PlanView; still needs approval."""
+
+    shard: str
+    destination: str
+    reason: str = ""
+
+
+class SetLevel(Struct, frozen=True, tag="set-level"):
+    """Set the automation level: off, advise or full."""
+
+    level: str
+    reason: str = ""
+
+
+class GetDemand(Struct, frozen=True, tag="get-demand"):
+    """Demand vectors (S3.11) of all apps or one, ``at`` seconds from now. Answered by DemandList."""
+
+    app: str = ""
+    at: float = 0.0
+
+
+class GetLog(Struct, frozen=True, tag="get-log"):
+    """Events after ``since``, oldest first. Answered by EventList."""
+
+    since: int = 0
+    limit: int = 500
+
+
+class Shutdown(Struct, frozen=True, tag="shutdown"):
+    """Finish the running step, journal, and end."""
+
+
+Body = (
+    Hello
+    | Subscribe
+    | GetSnapshot
+    | ListPlans
+    | GetPlan
+    | Approve
+    | Reject
+    | ProposeMove
+    | SetLevel
+    | GetDemand
+    | GetLog
+    | Shutdown
+)
+
+
+class Request(Struct, frozen=True):
+    """One request; ``id`` is the client's and at least 1."""
+
+    id: int
+    body: Body
+
+
+class Welcome(Struct, frozen=True, tag="welcome", kw_only=True):
+    """Who answers."""
+
+    version: int
+    daemon: str
+    fleet: Label
+    level: str
+    banner: Label
+    notice: Label
+    pid: int
+    #: the actor that this connection acts as, from its peer credentials
+    actor: Label
+
+
+class Failure(Struct, frozen=True, tag="failure", kw_only=True):
+    """A refusal. ``code``: usage, unknown, stale, state, protocol, forbidden, internal."""
+
+    code: str
+    message: Label
+    hint: Label = Label("")
+    #: for ``stale``: what is no longer as planned
+    differences: tuple[Label, ...] = ()
+
+
+class Done(Struct, frozen=True, tag="done"):
+    """It was done."""
+
+    text: Label = Label("")
+
+
+class PlanView(Struct, frozen=True, tag="plan"):
+    """A plan, its digest and what has become of it."""
+
+    digest: str
+    plan: Plan
+    status: PlanStatus
+
+
+class PlanList(Struct, frozen=True, tag="plans"):
+    """Plans, newest first; ``no_plan`` is the newest answer if it was "no plan"."""
+
+    plans: tuple[PlanView, ...]
+    no_plan: NoPlan | None = None
+
+
+class DemandList(Struct, frozen=True, tag="demand"):
+    """Each item is one S3.11 demand vector as JSON text."""
+
+    vectors: tuple[str, ...]
+
+
+class EventList(Struct, frozen=True, tag="events"):
+    """Journal rows, oldest first."""
+
+    events: tuple[Event, ...]
+
+
+class HostStrings(Struct, frozen=True):
+    """The words of one host's row."""
+
+    name: Label
+    state: str
+    reason: Label
+    zone: Label
+
+
+class ShardStrings(Struct, frozen=True):
+    """The words of one shard's row."""
+
+    name: Label
+    app: Label
+    state: str
+
+
+class SnapshotFrame(Struct, frozen=True, tag="snapshot", kw_only=True):
+    """One picture of the fleet for the screens.
+
+    Arrays are C-ordered little-endian: ``f4`` floats, ``i4`` ints. H hosts, N shards, D
+    dimensions (``resources.DIMENSIONS``), R planned dimensions, T forecast steps, P past steps.
+    """
+
+    number: int
+    time: float
+    generation: int
+    level: str
+    #: seconds that the daemon is behind its own tick
+    lag: float
+    #: "" or what is wrong with the oracle ("fallback: persistence: worker restarting")
+    oracle: Label
+    model: Label
+    confidence: str
+    hosts: tuple[HostStrings, ...]
+    shards: tuple[ShardStrings, ...]
+    #: (H, D) allocatable, use; (H,) age in seconds
+    allocatable: bytes
+    use: bytes
+    age: bytes
+    #: (N,) host row; (N, D) use; (N,) state bytes, priority
+    shard_host: bytes
+    shard_use: bytes
+    shard_bytes: bytes
+    shard_priority: bytes
+    #: (H, R, P) recent use as fraction of allocatable, oldest first, ``past_step`` seconds apart
+    past: bytes
+    past_steps: int
+    past_step: float
+    #: (H, R, T, 5) forecast as fraction of allocatable at levels 0.05, 0.2, 0.5, 0.8, 0.95
+    future: bytes
+    future_steps: int
+    future_step: float
+    #: (H, R) chance of contention within the horizon
+    risk: bytes
+    threshold_cpu: float
+    threshold_memory: float
+    contention: tuple[Contention, ...] = ()
+    accounts: tuple[Account, ...] = ()
+    #: plans whose status changed lately, newest first
+    plans: tuple[PlanView, ...] = ()
+    no_plan: NoPlan | None = None
+
+
+Answer = Welcome | Failure | Done | PlanView | PlanList | DemandList | EventList | SnapshotFrame
+
+
+class Reply(Struct, frozen=True):
+    """The answer to request ``id``; id 0 is a frame of the subscription."""
+
+    id: int
+    body: Answer
+
+
+_request = msgspec.msgpack.Decoder(Request)
+_reply = msgspec.msgpack.Decoder(Reply)
+
+
+def pack(message: Request | Reply) -> bytes:
+    """The whole frame, length first."""
+    data = msgspec.msgpack.encode(message)
+    return len(data).to_bytes(HEADER, "big") + data
+
+
+def frame_length(header: bytes) -> int:
+    """The length that a header announces. Raises ProtocolError if it is truncated or absurd."""
+    if len(header) != HEADER:
+        raise ProtocolError(f"frame header is {len(header)} bytes, not {HEADER}: the peer closed in mid-frame")
+    length = int.from_bytes(header, "big")
+    if not 0 < length <= MAX_FRAME:
+        raise ProtocolError(f"frame of {length} bytes announced; at most {MAX_FRAME} are allowed")
+    return length
+
+
+def parse_request(data: bytes) -> Request:
+    """A request from a frame's bytes. Raises ProtocolError."""
+    try:
+        return _request.decode(data)
+    except (msgspec.DecodeError, msgspec.ValidationError) as error:
+        raise ProtocolError(f"not a request: {error}", hint="see docs/protocol.md") from error
+
+
+def parse_reply(data: bytes) -> Reply:
+    """A reply from a frame's bytes. Raises ProtocolError."""
+    try:
+        return _reply.decode(data)
+    except (msgspec.DecodeError, msgspec.ValidationError) as error:
+        raise ProtocolError(f"not a reply: {error}", hint="are console and daemon of one version?") from error

@@ -1,0 +1,1 @@
+"""SSH: the transport contract, its asyncssh implementation, and host-key decisions."""

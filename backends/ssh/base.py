@@ -1,0 +1,81 @@
+"""What a transport is: run, stream and carry bytes to one host, over one connection.
+
+Implementations raise HostUnreachable, HostKeyRefused or AuthenticationRefused when they
+connect, HostUnreachable when the connection is lost, and never accept an unknown,
+changed or revoked host key.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import Protocol, runtime_checkable
+
+from msgspec import Struct
+
+
+class Completed(Struct, frozen=True):
+    """A command that ended: its exit status (negative for a signal) and what it wrote."""
+
+    status: int
+    stdout: bytes
+    stderr: bytes
+
+
+@runtime_checkable
+class Channel(Protocol):
+    """A running remote command with its three streams, as bytes."""
+
+    async def readline(self, limit: int = 262144) -> bytes:
+        """One line with its newline; b"" at the end. Raises ValueError for a line over ``limit``."""
+        ...
+
+    async def read(self, n: int) -> bytes:
+        """Up to ``n`` bytes; b"" at the end."""
+        ...
+
+    async def write(self, data: bytes) -> None:
+        """Write to standard input, waiting while the window is full."""
+        ...
+
+    async def finish_input(self) -> None:
+        """Send end-of-file."""
+        ...
+
+    async def wait(self) -> Completed:
+        """Wait for the end; ``stdout`` holds what was not read."""
+        ...
+
+    async def aclose(self) -> None:
+        """Close the channel; the remote command sees end-of-file."""
+        ...
+
+
+@runtime_checkable
+class Transport(Protocol):
+    """One host, one connection, several channels (at most eight sessions at a time)."""
+
+    host: str
+
+    async def connect(self) -> None:
+        """Connect and authenticate; a no-op when connected. Raises the HostErrors above."""
+        ...
+
+    async def run(self, command: str, *, stdin: bytes = b"", timeout: float = 30.0) -> Completed:
+        """Run a command in the login shell to its end. Raises HostError on timeout."""
+        ...
+
+    async def open(self, command: str) -> Channel:
+        """Start a command and return its streams."""
+        ...
+
+    async def send(self, path: str, chunks: AsyncIterator[bytes], *, timeout: float = 60.0) -> str:
+        """Write ``chunks`` to ``path`` (created 0600, replaced atomically); returns their SHA-256."""
+        ...
+
+    def fetch(self, path: str, *, timeout: float = 60.0) -> AsyncIterator[bytes]:
+        """The bytes of ``path`` in chunks. Raises HostError if it cannot be read to the end."""
+        ...
+
+    async def aclose(self) -> None:
+        """Close the connection and everything on it."""
+        ...

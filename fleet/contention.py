@@ -1,0 +1,135 @@
+"""Contention from a forecast: how likely, when first, how high.
+
+One arithmetic for the oracle and the planner, over all hosts at once. Forecast errors of
+neighbouring steps are almost perfectly correlated (a level that is too low stays too low),
+so the chance that demand stays above a limit through a window is taken as the smallest
+chance in it, and the chance that any window does as the largest of these.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
+from numpy.typing import NDArray
+
+from sidestep.fleet.forecast import LEVELS, MEDIAN, Forecast
+from sidestep.fleet.forecast_types import Contention
+from sidestep.fleet.inventory import Policy
+from sidestep.fleet.resources import DIMENSIONS, PLANNED
+from sidestep.fleet.snapshot import Snapshot
+
+F64 = NDArray[np.float64]
+
+
+def thresholds(policy: Policy) -> F64:
+    """(R,) fractions of allocatable capacity above which a dimension is in contention."""
+    return np.array([policy.threshold_cpu, policy.threshold_memory], dtype=np.float64)
+
+
+def limits(snapshot: Snapshot, policy: Policy) -> F64:
+    """(H, R) the demand above which each host is in contention; NaN capacity is no limit."""
+    capacity = snapshot.hosts.allocatable[:, :PLANNED]
+    return np.where(np.isnan(capacity), np.inf, capacity) * thresholds(policy)
+
+
+def at_quantile(quantiles: NDArray[np.float32], level: float) -> F64:
+    """(..., T) of (..., T, Q) at any level, by linear interpolation between the known ones."""
+    levels = np.asarray(LEVELS)
+    level = float(np.clip(level, levels[0], levels[-1]))
+    right = int(np.searchsorted(levels, level))
+    if levels[right] == level:
+        return quantiles[..., right].astype(np.float64)
+    weight = (level - levels[right - 1]) / (levels[right] - levels[right - 1])
+    low, high = quantiles[..., right - 1], quantiles[..., right]
+    return np.asarray(low + (high - low) * weight, dtype=np.float64)
+
+
+def exceedance(quantiles: NDArray[np.float32], limit: F64) -> F64:
+    """(..., T) chance that demand is above ``limit`` (...), read off the quantile function.
+
+    Linear between levels; beyond the outermost ones it goes to 0 and 1 over one more
+    inter-level distance, so that certainty needs distance.
+    """
+    values = np.sort(np.nan_to_num(quantiles.astype(np.float64), nan=-np.inf), axis=-1)
+    levels = np.asarray(LEVELS)
+    edge = limit[..., None, None]
+    below = (values <= edge).sum(axis=-1)
+    index = np.clip(below, 1, len(levels) - 1)
+    low = np.take_along_axis(values, index[..., None] - 1, -1)[..., 0]
+    high = np.take_along_axis(values, index[..., None], -1)[..., 0]
+    with np.errstate(invalid="ignore", divide="ignore"):
+        part = np.where(high > low, (limit[..., None] - low) / (high - low), 0.0)
+    inside = levels[index - 1] + np.clip(part, 0, 1) * (levels[index] - levels[index - 1])
+    width = np.maximum(values[..., -1] - values[..., 0], 1e-12) * 0.25
+    over = np.clip((limit[..., None] - values[..., -1]) / width, 0, 1)
+    under = np.clip((values[..., 0] - limit[..., None]) / width, 0, 1)
+    cdf = np.where(
+        below == len(levels),
+        levels[-1] + over * (1 - levels[-1]),
+        np.where(below == 0, levels[0] * (1 - under), inside),
+    )
+    return np.asarray(np.where(np.isfinite(limit)[..., None], 1.0 - cdf, 0.0), dtype=np.float64)
+
+
+def normal_exceedance(mean: F64, sd: F64, limit: F64) -> F64:
+    """(..., T) chance that a normal demand (..., T) is above ``limit`` (...)."""
+    with np.errstate(invalid="ignore", divide="ignore"):
+        z = (limit[..., None] - mean) / (np.maximum(sd, 1e-12) * math.sqrt(2))
+    erfc = np.vectorize(math.erfc, otypes=[np.float64])
+    return np.asarray(0.5 * erfc(np.clip(z, -30, 30)), dtype=np.float64)
+
+
+def sustained(chance: F64, steps: int) -> F64:
+    """(...) the chance (of (..., T)) that the limit is exceeded for ``steps`` steps running."""
+    width = max(1, min(steps, chance.shape[-1]))
+    return np.asarray(sliding_window_view(chance, width, axis=-1).min(axis=-1).max(axis=-1), dtype=np.float64)
+
+
+def first_sustained(curve: F64, limit: F64, steps: int) -> NDArray[np.int64]:
+    """(...) first step from which ``curve`` (..., T) stays above ``limit`` for ``steps`` steps; -1 for never."""
+    width = max(1, min(steps, curve.shape[-1]))
+    above = sliding_window_view(curve > limit[..., None], width, axis=-1).all(axis=-1)
+    return np.where(above.any(axis=-1), above.argmax(axis=-1), -1).astype(np.int64)
+
+
+def duration_steps(policy: Policy, step: float) -> int:
+    """The policy's minimum duration in whole steps, at least one."""
+    return max(1, math.ceil(policy.min_duration / step - 1e-9))
+
+
+def predict_contention(snapshot: Snapshot, forecast: Forecast, policy: Policy) -> tuple[Contention, ...]:
+    """Every host and dimension whose probability reaches the policy's, soonest first.
+
+    The time is that of the policy's quantile; where the chance suffices but that quantile
+    never crosses, the first step at which the chance itself suffices.
+    """
+    steps = duration_steps(policy, forecast.step)
+    reach = max(1, min(forecast.steps, math.ceil(policy.horizon / forecast.step)))
+    quantiles = forecast.hosts[:, :, :reach]
+    limit = limits(snapshot, policy)
+    chance = exceedance(quantiles, limit)
+    probability = sustained(chance, steps)
+    curve = at_quantile(quantiles, policy.quantile)
+    first = first_sustained(curve, limit, steps)
+    enough = np.full(limit.shape, policy.min_probability - 1e-12)
+    first = np.where(first >= 0, first, first_sustained(chance, enough, steps))
+    capacity = limit / thresholds(policy)
+    found = [
+        Contention(
+            host=snapshot.hosts.names[h],
+            dimension=DIMENSIONS[r],
+            probability=float(probability[h, r]),
+            starts_at=forecast.time + float(first[h, r] + 1) * forecast.step,
+            lead=float(first[h, r] + 1) * forecast.step,
+            peak=float(curve[h, r].max() / capacity[h, r]),
+        )
+        for h, r in np.argwhere((probability >= policy.min_probability) & (first >= 0))
+    ]
+    return tuple(sorted(found, key=lambda c: (c.lead, -c.probability, c.host)))
+
+
+def median(forecast: Forecast) -> F64:
+    """(H, R, T) the median demand of every host."""
+    return forecast.hosts[..., MEDIAN].astype(np.float64)

@@ -1,0 +1,49 @@
+"""What the oracle says: quantiles for every host and shard, and the contention they predict.
+
+``T`` steps of ``step`` seconds each follow ``time``; ``R`` is ``resources.PLANNED``
+dimensions; ``Q`` is ``len(levels)``. Values are in the dimension's own unit (cores, bytes).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sidestep.fleet.forecast_types import Account
+from sidestep.fleet.labels import Label
+
+F32 = NDArray[np.float32]
+
+#: the quantile levels of every forecast; 0.5 and every policy quantile are among them
+LEVELS: Final = (0.05, 0.1, 0.2, 0.3, 0.5, 0.7, 0.8, 0.9, 0.95, 0.99)
+MEDIAN: Final = LEVELS.index(0.5)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Forecast:
+    """One run of the oracle over the whole panel."""
+
+    id: str
+    snapshot: int
+    time: float
+    step: float
+    model: Label
+    #: "ok", or "insufficient" until enough windows were seen
+    confidence: str
+    #: "" or why a fallback model is being served
+    fallback: Label
+    #: (H, R, T, Q) and (N, R, T, Q)
+    hosts: F32
+    shards: F32
+    #: (N, R, T) for adding shards up with a common factor; see planning.uncertainty
+    shard_mean: F32
+    shard_sd: F32
+    accounts: tuple[Account, ...] = ()
+
+    @property
+    def steps(self) -> int:
+        """T, the number of steps ahead."""
+        return int(self.hosts.shape[2])

@@ -1,0 +1,142 @@
+"""What the configuration declares: the fleet, its hosts, its shards and the policy.
+
+Values only, already checked; ``config`` makes them from TOML. Sizes are bytes, times are
+seconds, cpu is cores.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from msgspec import Struct
+
+from sidestep.fleet.labels import Label
+
+Level = Literal["off", "advise", "full"]
+Driver = Literal["restart", "hook"]
+
+
+class HostSpec(Struct, frozen=True, kw_only=True):
+    """One Linux host reached over SSH, with the capacity that may be handed out."""
+
+    name: Label
+    address: str
+    port: int = 22
+    user: str = ""
+    #: cores and bytes; the reserve is kept free and never handed out
+    cpu: float
+    memory: int
+    reserve_cpu: float = 0.0
+    reserve_memory: int = 0
+    zone: Label = Label("")
+    #: cost per hour, for the cost-aware policy
+    cost: float = 0.0
+    cordoned: bool = False
+
+
+class ShardSpec(Struct, frozen=True, kw_only=True):
+    """One shard as declared: where it starts, and the commands of its driver.
+
+    Commands are run by the host's POSIX shell with ``SHARD``, ``TOKEN``, ``PORT``,
+    ``ADDRESS`` and ``STATE`` (a directory of the shard's own on that host) in the
+    environment. ``save`` writes the state to standard output, ``load`` reads it from
+    standard input, ``quiesce`` makes the app refuse work, ``resume`` makes it serve.
+    ``ready`` exits 0 once the app answers.
+    """
+
+    name: Label
+    app: Label
+    host: Label
+    backend: str = "process"
+    driver: Driver = "restart"
+    start: str
+    save: str = ""
+    load: str = ""
+    quiesce: str = ""
+    resume: str = ""
+    ready: str = ""
+    port: int = 0
+    #: half-open range of the app's 16-bit key space, for the routing table
+    keys: tuple[int, int] | None = None
+    priority: int = 3
+    pinned: bool = False
+    #: names of apps or shards that must not share a host with this one
+    avoid: tuple[Label, ...] = ()
+
+
+class Policy(Struct, frozen=True, kw_only=True):
+    """When to act, how much, and how sure to be; part of every plan's digest.
+
+    ``threshold_*`` are fractions of allocatable capacity. A host is in contention when
+    demand at ``quantile`` stays above the threshold for ``min_duration`` seconds.
+    """
+
+    name: Label = Label("proactive")
+    quantile: float = 0.8
+    threshold_cpu: float = 0.8
+    threshold_memory: float = 0.85
+    min_probability: float = 0.5
+    min_duration: float = 5.0
+    horizon: float = 60.0
+    #: never act later than predicted contention - estimated transfer - margin
+    margin: float = 5.0
+    max_moves: int = 8
+    settle: float = 20.0
+    #: predicted peak must fall by at least this fraction of capacity, or the move is not worth it
+    min_gain: float = 0.02
+    #: correlation between shards' forecast errors (research: sums of quantiles over-alarm)
+    common_factor: float = 0.3
+    expire: float = 300.0
+    #: how long the destination is watched before the source is released
+    observe: float = 2.0
+    step_deadline: float = 15.0
+
+
+class OracleSpec(Struct, frozen=True, kw_only=True):
+    """How the forecasting worker runs. ``season`` is the length of a day in seconds; 0 is none."""
+
+    enabled: bool = True
+    model: str = "trend"
+    season: float = 86400.0
+    #: grid step of the panel in seconds
+    step: float = 1.0
+    #: valid steps needed before a forecast counts (``confidence: insufficient`` until then)
+    min_steps: int = 20
+    deadline: float = 5.0
+
+
+class FleetSpec(Struct, frozen=True, kw_only=True):
+    """A whole fleet as one file declares it."""
+
+    name: Label
+    source: str
+    hosts: tuple[HostSpec, ...]
+    shards: tuple[ShardSpec, ...]
+    policy: Policy = Policy()
+    oracle: OracleSpec = OracleSpec()
+    level: Level = "advise"
+    #: seconds between samples
+    interval: float = 1.0
+    known_hosts: str = ""
+    identity: str = ""
+    connect_timeout: float = 5.0
+    #: unix socket of the router; empty when the fleet routes by itself
+    router: str = ""
+    #: says so on every screen: "" or "EMBEDDED" or "SIMULATED"
+    banner: Label = Label("")
+    #: shown beside the banner, such as "time runs 1440 times faster"
+    notice: Label = Label("")
+
+    def host(self, name: str) -> HostSpec:
+        """The host of that name. Raises KeyError."""
+        for host in self.hosts:
+            if host.name == name:
+                return host
+        raise KeyError(name)
+
+    def shard(self, name: str) -> ShardSpec:
+        """The shard of that name. Raises KeyError."""
+        for shard in self.shards:
+            if shard.name == name:
+                return shard
+        raise KeyError(name)

@@ -1,0 +1,103 @@
+"""Placement and routing: who owns a shard, and where requests for its keys go.
+
+Both are immutable and carry a generation. A change is a compare-and-swap on the
+generation, and the new generation is the shard's fencing token: an owner with an
+older token is no owner (S2.8, S2.27, S1.14).
+"""
+
+from __future__ import annotations
+
+import zlib
+from bisect import bisect_right
+
+import msgspec
+from msgspec import Struct
+
+from sidestep.fleet.errors import SidestepError
+from sidestep.fleet.labels import Label
+
+KEYS = 65536
+
+
+class PlacementConflict(SidestepError):
+    """A compare-and-swap lost: somebody else changed the placement first."""
+
+
+class Owner(Struct, frozen=True):
+    """The host that owns a shard, and the fencing token that proves it."""
+
+    host: Label
+    token: int
+
+
+class Placement(Struct, frozen=True):
+    """Complete mapping of shards to owners; ``generation`` rises with every change."""
+
+    generation: int
+    owners: dict[Label, Owner]
+
+    def move(self, shard: Label, to: Label, *, expected_token: int) -> Placement:
+        """A new placement with ``shard`` owned by ``to``; its token is the new generation.
+
+        Raises PlacementConflict if the shard's token is not ``expected_token``.
+        """
+        owner = self.owners.get(shard)
+        if owner is None:
+            raise PlacementConflict(f"shard {shard} is not placed")
+        if owner.token != expected_token:
+            raise PlacementConflict(
+                f"shard {shard} has token {owner.token} on {owner.host}, expected token {expected_token}"
+            )
+        generation = self.generation + 1
+        return Placement(generation, {**self.owners, shard: Owner(to, generation)})
+
+
+class Route(Struct, frozen=True):
+    """Keys ``lo <= key < hi`` of an app go to ``address:port``, which must hold ``token``."""
+
+    app: Label
+    lo: int
+    hi: int
+    shard: Label
+    address: str
+    port: int
+    token: int
+
+
+class RoutingTable(Struct, frozen=True):
+    """Key ranges to endpoints, sorted by app and lower key; total and without overlap."""
+
+    generation: int
+    routes: tuple[Route, ...]
+
+    def check(self) -> None:
+        """Raise ValueError unless every app's ranges cover 0..65535 exactly once."""
+        at: dict[str, int] = {}
+        for route in self.routes:
+            expected = at.get(route.app, 0)
+            if route.lo != expected:
+                kind = "overlap" if route.lo < expected else "gap"
+                raise ValueError(f"app {route.app}: {kind} at key {min(route.lo, expected)} before {route.shard}")
+            if route.hi <= route.lo:
+                raise ValueError(f"shard {route.shard}: empty key range {route.lo}..{route.hi}")
+            at[route.app] = route.hi
+        for app, end in at.items():
+            if end != KEYS:
+                raise ValueError(f"app {app}: keys {end}..{KEYS - 1} belong to no shard")
+
+    def find(self, app: str, key: str) -> Route:
+        """The route of a key. Raises KeyError for an app that is not in the table."""
+        spot = key_slot(key)
+        index = bisect_right(self.routes, (app, spot), key=lambda r: (r.app, r.lo)) - 1
+        if index < 0 or self.routes[index].app != app:
+            raise KeyError(app)
+        return self.routes[index]
+
+    def checksum(self) -> int:
+        """CRC-32 of the table's bytes, sent with it and checked on arrival."""
+        return zlib.crc32(msgspec.msgpack.encode(self))
+
+
+def key_slot(key: str) -> int:
+    """The 16-bit slot of a key: CRC-32 folded, the same in every process and version."""
+    return zlib.crc32(key.encode()) & (KEYS - 1)

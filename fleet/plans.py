@@ -1,0 +1,226 @@
+"""Plans: what exactly will run, why, and what it was decided on.
+
+A plan is immutable and named by the SHA-256 of its canonical bytes, which include the
+snapshot, the forecast and the policy; approval binds to that digest. Whatever changes
+while a plan runs lives in ``PlanStatus``, never in the plan.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Literal
+
+import msgspec
+from msgspec import Struct
+
+from sidestep.fleet.inventory import Policy
+from sidestep.fleet.labels import Label
+from sidestep.fleet.machines import ActionState, PlanState, StepName, StepState
+
+ActionKind = Literal["migrate"]
+
+
+class Reason(Struct, frozen=True):
+    """A coded explanation: the code is stable and documented, the text is for people."""
+
+    code: str
+    text: Label
+
+
+class Evidence(Struct, frozen=True, kw_only=True):
+    """The forecast segment that an action was decided on; fractions of allocatable capacity.
+
+    ``times`` are seconds after ``Plan.created``; the three curves have the same length.
+    """
+
+    host: Label
+    dimension: str
+    threshold: float
+    quantile: float
+    probability: float
+    #: unix time at which contention starts, and seconds from the plan's creation to it
+    starts_at: float
+    lead: float
+    times: tuple[float, ...]
+    median: tuple[float, ...]
+    upper: tuple[float, ...]
+    upper_after: tuple[float, ...]
+
+
+class Alternative(Struct, frozen=True):
+    """A choice that was looked at and not taken, with the coded reason."""
+
+    destination: Label
+    reason: Reason
+    #: predicted peak of that destination, fraction of allocatable capacity
+    peak: float
+
+
+class Action(Struct, frozen=True, kw_only=True):
+    """One reversible change: move ``shard`` from ``source`` to ``destination``."""
+
+    id: int
+    kind: ActionKind = "migrate"
+    shard: Label
+    source: Label
+    destination: Label
+    #: the token the shard must still have when the action starts
+    token: int
+    #: 1 (mandatory) to 5
+    priority: int
+    reason: Reason
+    evidence: Evidence | None = None
+    alternatives: tuple[Alternative, ...] = ()
+    bytes: int = 0
+    transfer_s: float = 0.0
+    freeze_ms: float = 0.0
+    #: unix time after which the move would end too late
+    latest_start: float = 0.0
+    #: ids of actions that must be DONE before this one starts
+    after: tuple[int, ...] = ()
+    undo: Label = Label("")
+
+
+class Outlook(Struct, frozen=True, kw_only=True):
+    """One host over the horizon, before and after the plan; peaks at the policy's quantile."""
+
+    host: Label
+    dimension: str
+    capacity: float
+    peak_before: float
+    peak_after: float
+    probability_before: float
+    probability_after: float
+
+
+class PlacementFact(Struct, frozen=True, order=True):
+    """A placement that the plan relies on."""
+
+    shard: Label
+    host: Label
+    token: int
+
+
+class HostFact(Struct, frozen=True, order=True):
+    """A host's state and capacity that the plan relies on."""
+
+    host: Label
+    state: str
+    cpu: float
+    memory: int
+
+
+class Basis(Struct, frozen=True):
+    """The facts about the world that must still hold when the plan runs."""
+
+    placements: tuple[PlacementFact, ...]
+    hosts: tuple[HostFact, ...]
+
+    def differences(self, now: Basis) -> tuple[str, ...]:
+        """One readable line for every fact that is no longer so; empty means the plan still fits."""
+        lines: list[str] = []
+        was_at = {p.shard: p for p in self.placements}
+        is_at = {p.shard: p for p in now.placements}
+        for shard in sorted(was_at.keys() | is_at.keys()):
+            old, new = was_at.get(shard), is_at.get(shard)
+            if old == new:
+                continue
+            if old is None and new is not None:
+                lines.append(f"shard {shard}: not on {new.host} when planned, now there (token {new.token})")
+            elif old is not None and new is None:
+                lines.append(f"shard {shard}: was on {old.host} (token {old.token}), now on no host of this plan")
+            elif old is not None and new is not None:
+                lines.append(
+                    f"shard {shard}: was on {old.host} (token {old.token}), now on {new.host} (token {new.token})"
+                )
+        was, is_ = {h.host: h for h in self.hosts}, {h.host: h for h in now.hosts}
+        for host in sorted(was.keys() | is_.keys()):
+            before, after = was.get(host), is_.get(host)
+            if before is None or after is None:
+                lines.append(f"host {host}: {'appeared' if before is None else 'is gone'}")
+                continue
+            for field in ("state", "cpu", "memory"):
+                a, b = getattr(before, field), getattr(after, field)
+                if a != b:
+                    lines.append(f"host {host}: {field} was {a}, now {b}")
+        return tuple(lines)
+
+
+class Plan(Struct, frozen=True, kw_only=True):
+    """An ordered set of actions with its evidence; every prefix of ``actions`` is safe."""
+
+    number: int
+    fleet: Label
+    created: float
+    expires: float
+    author: Label
+    snapshot: int
+    forecast: str
+    policy: Policy
+    basis: Basis
+    actions: tuple[Action, ...]
+    outlook: tuple[Outlook, ...] = ()
+    #: one line: what would have been planned from present load alone
+    without_forecast: Label = Label("")
+    #: one line: why this plan
+    summary: Label = Label("")
+
+    def canonical(self) -> bytes:
+        """The bytes that the digest is of: JSON with sorted keys and no spaces."""
+        return msgspec.json.encode(self, order="sorted")
+
+    def digest(self) -> str:
+        """The plan's name: 64 hexadecimal digits."""
+        return hashlib.sha256(self.canonical()).hexdigest()
+
+
+class NoPlan(Struct, frozen=True, kw_only=True):
+    """ "No plan" is an answer too, with its reasons."""
+
+    created: float
+    snapshot: int
+    forecast: str
+    reasons: tuple[Reason, ...]
+
+
+class StepStatus(Struct, frozen=True, kw_only=True):
+    """How far one step of one action is."""
+
+    name: StepName
+    state: StepState = StepState.PENDING
+    ms: float = 0.0
+    detail: Label = Label("")
+
+
+class ActionStatus(Struct, frozen=True, kw_only=True):
+    """How far one action is; ``freeze_ms`` and ``bytes`` are measured."""
+
+    id: int
+    state: ActionState = ActionState.PENDING
+    steps: tuple[StepStatus, ...] = ()
+    bytes: int = 0
+    freeze_ms: float = 0.0
+    note: Label = Label("")
+
+
+class Measured(Struct, frozen=True, kw_only=True):
+    """Predicted against measured, for one host, after the plan ran (fractions of capacity)."""
+
+    host: Label
+    dimension: str
+    predicted_without: float
+    predicted_with: float
+    measured: float
+
+
+class PlanStatus(Struct, frozen=True, kw_only=True):
+    """What has become of a plan: the changing half, beside the immutable one."""
+
+    digest: str
+    state: PlanState
+    actions: tuple[ActionStatus, ...] = ()
+    approved_by: Label = Label("")
+    reason: Label = Label("")
+    note: Label = Label("")
+    updated: float = 0.0
+    outcome: tuple[Measured, ...] = ()

@@ -1,0 +1,107 @@
+"""The picture of the fleet at one instant: columns, frozen and numbered.
+
+Hosts and shards are rows; ``D`` is ``len(DIMENSIONS)``. Unknown numbers are NaN. Arrays
+are made read-only on the way in, so that a snapshot can be handed to anybody.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sidestep.fleet.labels import Label
+from sidestep.fleet.machines import HostState, ShardState
+from sidestep.fleet.placement import Placement
+from sidestep.fleet.plans import Basis, HostFact, PlacementFact
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int32]
+
+
+def _freeze(columns: object) -> None:
+    for field in fields(columns):  # type: ignore[arg-type]
+        value = getattr(columns, field.name)
+        if isinstance(value, np.ndarray):
+            value.setflags(write=False)
+
+
+@dataclass(frozen=True, kw_only=True)
+class HostColumns:
+    """One row a host: H rows, arrays of shape (H, D) unless said otherwise."""
+
+    names: tuple[Label, ...]
+    states: tuple[HostState, ...]
+    #: why the state is what it is, one line
+    reasons: tuple[Label, ...]
+    zones: tuple[Label, ...]
+    #: declared capacity, and what of it may be handed out; NaN where nothing is declared
+    capacity: Floats
+    allocatable: Floats
+    #: measured use, in the units of ``resources.UNITS``
+    use: Floats
+    #: (H, 3) PSI some avg10 of cpu, memory, io in percent
+    pressure: Floats
+    #: (H,) seconds since the last valid sample
+    age: Floats
+
+    def __post_init__(self) -> None:
+        _freeze(self)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ShardColumns:
+    """One row a shard: N rows. ``host`` is a row of HostColumns, -1 for nowhere."""
+
+    names: tuple[Label, ...]
+    apps: tuple[Label, ...]
+    states: tuple[ShardState, ...]
+    host: Ints
+    #: (N, D) measured use
+    use: Floats
+    #: (N,) size of the state that a move carries, bytes
+    state_bytes: Floats
+    priority: Ints
+    #: (N,) fencing token of the present owner
+    token: NDArray[np.int64]
+    #: (N,) False for pinned shards and for those that are being moved
+    movable: NDArray[np.bool_]
+
+    def __post_init__(self) -> None:
+        _freeze(self)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Snapshot:
+    """Everything that planning and the screens look at, of one instant.
+
+    ``time`` is the controller's unix time of the newest sample in it.
+    """
+
+    number: int
+    time: float
+    generation: int
+    hosts: HostColumns
+    shards: ShardColumns
+
+
+def basis_for(
+    involved: frozenset[str],
+    hosts: HostColumns,
+    placement: Placement,
+    states: tuple[HostState, ...] | None = None,
+) -> Basis:
+    """The facts about ``involved`` hosts and the shards on them that a plan relies on."""
+    shown = states or hosts.states
+    facts = tuple(
+        HostFact(name, str(state), float(capacity[0]), int(capacity[1]))
+        for name, state, capacity in sorted(zip(hosts.names, shown, hosts.allocatable, strict=True), key=lambda h: h[0])
+        if name in involved
+    )
+    placed = tuple(
+        PlacementFact(shard, owner.host, owner.token)
+        for shard, owner in sorted(placement.owners.items())
+        if owner.host in involved
+    )
+    return Basis(placed, facts)

@@ -1,0 +1,1 @@
+"""What a third party implements: the public plugin surface (floor 3)."""

@@ -1,0 +1,1 @@
+"""Themes as TOML files, and the checks that keep them legible."""
