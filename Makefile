@@ -1,0 +1,55 @@
+# The first use of any target makes .venv; nothing is installed outside this folder except
+# the Debian packages that `make test` names.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
+DEMO_ARGS ?=
+
+.PHONY: demo test check bench docs clean
+.DEFAULT_GOAL := help
+
+.PHONY: help
+help:
+	@echo 'make demo    a live fleet on this machine, and the console on it'
+	@echo 'make test    all tests (installs the Debian packages they need when run as root)'
+	@echo 'make check   ruff, mypy --strict, import-linter'
+	@echo 'make bench   all benchmarks, into docs/performance.md'
+	@echo 'make docs    the generated pages: traceability, command line, pictures'
+
+$(VENV)/made:
+	@scripts/python-ready '$(PYTHON)'
+	$(PYTHON) -m venv $(VENV)
+	@touch $@
+
+$(VENV)/run-ready: $(VENV)/made pyproject.toml constraints.txt
+	$(PIP) -e .
+	@touch $@
+
+$(VENV)/test-ready: $(VENV)/run-ready
+	$(PIP) -e '.[test]'
+	@touch $@
+
+demo: $(VENV)/run-ready
+	@$(BIN)/sidestep demo $(DEMO_ARGS)
+
+test: $(VENV)/test-ready
+	@scripts/debian-packages openssh-server
+	$(BIN)/python -m pytest $(TEST_ARGS)
+
+check: $(VENV)/test-ready
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/python -m scripts.traceability --check
+
+bench: $(VENV)/test-ready
+	$(BIN)/python -m benchmarks.report
+
+docs: $(VENV)/test-ready
+	$(BIN)/python -m scripts.traceability
+	$(BIN)/python -m scripts.pictures
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
