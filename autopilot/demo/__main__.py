@@ -48,16 +48,16 @@ def tell(arguments: argparse.Namespace, folder: Path) -> int:
 
 def conclude(told: Told) -> None:
     """Print the verdict for people."""
-    print(f"outcome   without the plan {told.host} would have peaked at {told.peak_without:.0%} (measured, same seed);")
-    print(
-        f"          before the move {told.peak_before:.0%}, after it {told.peak_after:.0%}, threshold {told.threshold:.0%}"
-    )
-    print(f"          lead {told.lead_s or 0:.0f} s; {told.requests} requests, {told.late} late, {told.lost} lost, "
-          f"{told.duplicated} served twice")  # fmt: skip
-    for problem in told.problems:
-        print(f"FAILED    {problem}")
-    if told.succeeded:
-        print("AVOIDED   the predicted contention did not happen")
+    lines = [
+        f"outcome   without the plan {told.host} peaked at {told.peak_without:.0%} (measured, same seed)",
+        f"          here {told.peak_before:.0%} before the move and {told.peak_after:.0%} after it;"
+        f" the threshold is {told.threshold:.0%}",
+        f"          lead {told.lead_s or 0:.0f} s; {told.requests} requests, {told.late} late,"
+        f" {told.lost} lost, {told.duplicated} served twice",
+        *(f"FAILED    {problem}" for problem in told.problems),
+        *(["AVOIDED   the predicted contention did not happen"] if told.succeeded else []),
+    ]
+    print("\n".join(lines))
 
 
 async def perform(arguments: argparse.Namespace, folder: Path) -> None:
