@@ -1,0 +1,206 @@
+"""One remote command over asyncssh: three byte streams, bounded buffers, an exit status."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import Callable
+from typing import Final
+
+import asyncssh
+
+from sidestep.backends.ssh.base import Completed
+from sidestep.fleet.errors import HostError, HostUnreachable
+
+#: reading from the network stops while this much is waiting to be read
+HIGH_WATER: Final = 1 << 20
+#: most that a command run to its end may write
+MAX_OUTPUT: Final = 64 << 20
+#: of standard error, the last part is kept
+MAX_STDERR: Final = 64 << 10
+CLOSE_DEADLINE: Final = 2.0
+
+
+class AsyncsshChannel(asyncssh.SSHClientSession[bytes]):
+    """Implements ``Channel``. ``ended`` is called exactly once, when the channel is gone."""
+
+    def __init__(self, host: str, command: str, ended: Callable[[], None]) -> None:
+        self._host, self._command, self._ended = host, command, ended
+        self._out, self._err = bytearray(), bytearray()
+        self._scanned = 0
+        self._limit = HIGH_WATER
+        self._paused = False
+        self._eof = self._closing = False
+        self._lost: Exception | None = None
+        self._fresh, self._writable, self._gone = asyncio.Event(), asyncio.Event(), asyncio.Event()
+        self._writable.set()
+        self._chan: asyncssh.SSHClientChannel[bytes] | None = None
+
+    # -- what asyncssh calls
+
+    def connection_made(self, chan: asyncssh.SSHClientChannel[bytes]) -> None:
+        """Keep the channel."""
+        self._chan = chan
+
+    def data_received(self, data: bytes, datatype: asyncssh.DataType) -> None:
+        """Keep what arrived, and stop the sender when nobody reads it."""
+        if datatype == asyncssh.EXTENDED_DATA_STDERR:
+            self._err += data
+            if len(self._err) > MAX_STDERR:
+                del self._err[:-MAX_STDERR]
+            self._fresh.set()
+            return
+        self._out += data
+        if len(self._out) > self._limit and not self._paused and self._chan is not None:
+            self._paused = True
+            self._chan.pause_reading()
+        self._fresh.set()
+
+    def eof_received(self) -> bool:
+        """Stay half open: the exit status is still to come."""
+        self._eof = True
+        self._fresh.set()
+        return True
+
+    def pause_writing(self) -> None:
+        """The window is full."""
+        self._writable.clear()
+
+    def resume_writing(self) -> None:
+        """The window has room again."""
+        self._writable.set()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """The channel is gone: wake everybody who waits for it."""
+        self._lost, self._eof = exc, True
+        self._gone.set()
+        self._fresh.set()
+        self._writable.set()
+        self._end()
+
+    # -- Channel
+
+    @property
+    def stderr(self) -> bytes:
+        """The tail of what the command wrote to standard error so far."""
+        return bytes(self._err)
+
+    async def stderr_match(self, pattern: bytes) -> re.Match[bytes] | None:
+        """Wait until standard error matches; None when the command ended without."""
+        while True:
+            found = re.search(pattern, self.stderr)
+            if found is not None or self._gone.is_set():
+                return found
+            await self._arrival()
+
+    async def readline(self, limit: int = 262144) -> bytes:
+        """One line with its newline; b"" at the end. Raises ValueError for a line over ``limit``."""
+        self._allow(max(limit, HIGH_WATER))
+        while True:
+            end = self._out.find(b"\n", self._scanned)
+            if end >= limit or (end < 0 and len(self._out) > limit):
+                raise ValueError(f"a line is longer than {limit} bytes")
+            if end >= 0:
+                return self._take(end + 1)
+            self._scanned = len(self._out)
+            if self._eof:
+                self._check_lost()
+                return self._take(len(self._out))
+            await self._arrival()
+
+    async def read(self, n: int) -> bytes:
+        """Up to ``n`` bytes; b"" at the end."""
+        while not self._out and not self._eof:
+            await self._arrival()
+        if not self._out:
+            self._check_lost()
+        return self._take(min(n, len(self._out)))
+
+    async def write(self, data: bytes) -> None:
+        """Write to standard input, waiting while the window is full."""
+        await self._writable.wait()
+        self._check_lost()
+        if self._gone.is_set() or self._closing or self._chan is None:
+            raise HostError(
+                self._host,
+                "write",
+                "the command ended before it read its input",
+                command=self._command,
+                tail=self.stderr,
+            )
+        self._chan.write(data)
+
+    async def finish_input(self) -> None:
+        """Send end-of-file."""
+        if self._chan is not None and not self._gone.is_set() and not self._closing:
+            self._chan.write_eof()
+
+    async def wait(self) -> Completed:
+        """Wait for the end; ``stdout`` holds what was not read."""
+        self._allow(MAX_OUTPUT)
+        while not self._gone.is_set():
+            if len(self._out) > MAX_OUTPUT:
+                raise HostError(
+                    self._host,
+                    "run",
+                    f"wrote more than {MAX_OUTPUT >> 20} MiB",
+                    command=self._command,
+                    tail=self.stderr,
+                )
+            await self._arrival()
+        self._check_lost()
+        status = self._chan.get_returncode() if self._chan is not None else None
+        if status is None and not self._closing:
+            raise HostUnreachable(
+                self._host,
+                "run",
+                "the channel closed before the command ended",
+                command=self._command,
+                tail=self.stderr,
+            )
+        return Completed(-1 if status is None else status, self._take(len(self._out)), self.stderr)
+
+    async def aclose(self) -> None:
+        """Close the channel; the remote command sees end-of-file."""
+        self._closing = True
+        if self._chan is not None and not self._gone.is_set():
+            self._chan.abort()
+            try:
+                async with asyncio.timeout(CLOSE_DEADLINE):
+                    await self._gone.wait()
+            except TimeoutError:
+                pass
+        self._end()
+
+    # -- inside
+
+    def _take(self, n: int) -> bytes:
+        taken = bytes(self._out[:n])
+        del self._out[:n]
+        self._scanned = 0
+        self._allow(self._limit)
+        return taken
+
+    def _allow(self, limit: int) -> None:
+        self._limit = limit
+        if self._paused and len(self._out) <= limit // 2 and self._chan is not None:
+            self._paused = False
+            self._chan.resume_reading()
+
+    async def _arrival(self) -> None:
+        self._fresh.clear()
+        await self._fresh.wait()
+
+    def _check_lost(self) -> None:
+        if self._lost is not None and not self._closing:
+            raise HostUnreachable(
+                self._host, "channel", f"connection lost: {self._lost}", command=self._command, tail=self.stderr
+            ) from self._lost
+
+    def _end(self) -> None:
+        ended, self._ended = self._ended, _nothing
+        ended()
+
+
+def _nothing() -> None:
+    return None

@@ -1,0 +1,310 @@
+"""The asyncssh transport against OpenSSH's own server."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import os
+import random
+import socket
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sidestep.backends.ssh.asyncssh_transport import AsyncsshTransport
+from sidestep.backends.ssh.base import Channel, Transport
+from sidestep.backends.ssh.hostkeys import HostKeys
+from sidestep.fleet.errors import AuthenticationRefused, HostError, HostKeyRefused, HostUnreachable
+from sidestep.fleet.inventory import HostSpec
+from sidestep.fleet.labels import Label
+
+pytestmark = pytest.mark.openssh
+MakeHost = Callable[..., Any]
+
+
+@pytest.fixture
+async def transport(shared_sshd: Any) -> AsyncIterator[AsyncsshTransport]:
+    made = await shared_sshd.connected()
+    yield made
+    await made.aclose()
+
+
+async def chunks(data: bytes, size: int = 65536) -> AsyncIterator[bytes]:
+    for at in range(0, len(data), size):
+        yield data[at : at + size]
+
+
+async def gone(pid: int) -> bool:
+    for _ in range(200):
+        try:
+            state = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0]
+        except FileNotFoundError:
+            return True
+        if state == "Z":
+            return True
+        await asyncio.sleep(0.025)
+    return False
+
+
+async def test_a_command_returns_its_status_and_both_streams(transport: AsyncsshTransport) -> None:
+    assert isinstance(transport, Transport)
+    done = await transport.run("cat; echo oops >&2; exit 3", stdin=b"\xff\x00\n")
+    assert (done.status, done.stdout, done.stderr) == (3, b"\xff\x00\n", b"oops\n")
+
+
+async def test_a_command_killed_by_a_signal_has_a_negative_status(transport: AsyncsshTransport) -> None:
+    assert (await transport.run("kill -TERM $$")).status == -15
+
+
+async def test_a_command_that_ignores_its_input_still_ends(transport: AsyncsshTransport) -> None:
+    assert (await transport.run("true", stdin=b"x" * 5_000_000)).status == 0
+
+
+async def test_input_and_output_larger_than_every_window_pass(transport: AsyncsshTransport) -> None:
+    data = random.Random(1).randbytes(9_000_000)
+    assert (await transport.run("cat", stdin=data, timeout=60)).stdout == data
+
+
+async def test_a_command_over_its_time_is_killed_with_its_group(transport: AsyncsshTransport, tmp_path: Path) -> None:
+    pids = tmp_path / "pids"
+    with pytest.raises(HostError, match=r"shared: run: did not end within 1 s.*command.*log: working") as caught:
+        await transport.run(f"echo working >&2; sleep 600 & echo $! > {pids}; wait", timeout=1)
+    assert caught.value.step == "run"
+    assert await gone(int(pids.read_text()))
+
+
+async def test_a_cancelled_command_is_killed_with_its_group(transport: AsyncsshTransport, tmp_path: Path) -> None:
+    pids = tmp_path / "pids"
+    task = asyncio.create_task(transport.run(f"sleep 600 & echo $! > {pids}; wait", timeout=60))
+    while not (pids.exists() and pids.read_text().strip()):
+        await asyncio.sleep(0.02)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert await gone(int(pids.read_text()))
+
+
+async def test_a_channel_streams_lines_and_ends_at_end_of_input(transport: AsyncsshTransport) -> None:
+    channel = await transport.open("cat")
+    assert isinstance(channel, Channel)
+    await channel.write(b"one\ntwo\nrest")
+    assert await channel.readline() == b"one\n"
+    assert await channel.readline() == b"two\n"
+    await channel.finish_input()
+    assert await channel.readline() == b"rest"
+    assert await channel.readline() == b""
+    assert (await channel.wait()).status == 0
+
+
+async def test_a_line_over_the_limit_is_an_error_not_a_memory_leak(transport: AsyncsshTransport) -> None:
+    channel = await transport.open("head -c 300000 /dev/zero; sleep 5")
+    with pytest.raises(ValueError, match=r"longer than 262144"):
+        await channel.readline()
+    await channel.aclose()
+
+
+async def test_a_closed_channel_gives_the_command_end_of_file(transport: AsyncsshTransport, tmp_path: Path) -> None:
+    channel = await transport.open("echo $$; exec cat")
+    pid = int(await channel.readline())
+    await channel.aclose()
+    assert await gone(pid)
+
+
+async def test_a_ninth_session_waits_for_one_of_eight(transport: AsyncsshTransport) -> None:
+    channels = [await transport.open("cat") for _ in range(8)]
+    ninth = asyncio.create_task(transport.run("echo ninth"))
+    await asyncio.sleep(0)
+    assert not ninth.done()
+    await channels[0].aclose()
+    assert (await ninth).stdout == b"ninth\n"
+    await asyncio.gather(*(c.aclose() for c in channels))
+    done = await asyncio.gather(*(transport.run("echo x") for _ in range(20)))
+    assert all(d.stdout == b"x\n" for d in done)
+
+
+async def test_a_sent_file_is_private_whole_and_replaced_at_once(transport: AsyncsshTransport, tmp_path: Path) -> None:
+    """S3.6: state arrives whole or not at all."""
+    target = tmp_path / "it's a $(file)\nname"
+    target.write_bytes(b"old")
+    data = random.Random(2).randbytes(3_000_001)
+    digest = await transport.send(str(target), chunks(data))
+    assert digest == hashlib.sha256(data).hexdigest()
+    assert target.read_bytes() == data
+    assert target.stat().st_mode & 0o777 == 0o600
+    assert [f.name for f in tmp_path.iterdir()] == [target.name]
+    assert b"".join([c async for c in transport.fetch(str(target))]) == data
+
+
+async def test_an_interrupted_send_leaves_the_old_file_and_no_part(shared_sshd: Any, tmp_path: Path) -> None:
+    transport = await shared_sshd.connected()
+    target = tmp_path / "file"
+    target.write_bytes(b"old")
+
+    async def breaking() -> AsyncIterator[bytes]:
+        yield b"half"
+        raise RuntimeError("source failed")
+
+    with pytest.raises(RuntimeError, match=r"source failed"):
+        await transport.send(str(target), breaking())
+    await transport.aclose()
+    assert target.read_bytes() == b"old"
+    assert [f.name for f in tmp_path.iterdir()] == ["file"]
+
+
+async def test_a_file_arrives_whole_on_a_host_with_nothing_but_cksum(
+    transport: AsyncsshTransport, tmp_path: Path
+) -> None:
+    transport._tool = "cksum"
+    data = random.Random(3).randbytes(70_001)
+    digest = await transport.send(str(tmp_path / "file"), chunks(data))
+    assert digest == hashlib.sha256(data).hexdigest()
+    assert (tmp_path / "file").read_bytes() == data
+
+
+async def test_sending_into_a_missing_folder_says_so(transport: AsyncsshTransport, tmp_path: Path) -> None:
+    with pytest.raises(HostError, match=r"shared: send: .*(No such file|nonexistent|Directory)"):
+        await transport.send(str(tmp_path / "no" / "file"), chunks(b"x"))
+
+
+async def test_fetching_a_missing_file_says_so(transport: AsyncsshTransport, tmp_path: Path) -> None:
+    with pytest.raises(HostError, match=r"shared: fetch: cannot read"):
+        _ = [c async for c in transport.fetch(str(tmp_path / "missing"))]
+
+
+async def test_a_lost_connection_is_told_to_everyone_who_waits(sshd: MakeHost) -> None:
+    host = sshd("a")
+    transport = await host.connected()
+    channel = await transport.open("echo on; cat")
+    assert await channel.readline() == b"on\n"
+    waiting = asyncio.create_task(channel.readline())
+    running = asyncio.create_task(transport.run("sleep 600", timeout=60))
+    await asyncio.sleep(0)
+    host.cut()
+    for task in (waiting, running):
+        with pytest.raises(HostUnreachable, match=r"a: "):
+            await asyncio.wait_for(task, 20)
+    with pytest.raises(HostUnreachable, match=r"a: open: "):
+        await transport.run("true")
+
+
+async def test_an_unknown_host_key_is_refused_with_its_fingerprint(sshd: MakeHost, tmp_path: Path) -> None:
+    host = sshd("a")
+    transport = host.transport(keys=HostKeys.load(tmp_path / "empty"))
+    with pytest.raises(HostKeyRefused, match=r"(?s)unknown: it presented ssh-ed25519 SHA256:.*remedy: compare"):
+        await transport.connect()
+    assert not transport.connected
+
+
+async def test_a_changed_host_key_is_refused_with_both_fingerprints(sshd: MakeHost, tmp_path: Path) -> None:
+    host, other = sshd("a"), sshd("b")
+    key = other.known_hosts.read_text().split(" ", 1)[1]
+    path = tmp_path / "known"
+    path.write_text(f"[127.0.0.1]:{host.spec.port} {key}")
+    with pytest.raises(HostKeyRefused, match=r"has changed: it presented .* SHA256:.* expects ssh-ed25519 SHA256:"):
+        await host.transport(keys=HostKeys.load(path)).connect()
+
+
+async def test_a_host_key_of_another_type_than_the_known_one_counts_as_changed(sshd: MakeHost, tmp_path: Path) -> None:
+    host = sshd("a")
+    from conftest import keygen
+
+    path = tmp_path / "known"
+    path.write_text(f"[127.0.0.1]:{host.spec.port} {keygen(tmp_path / 'rsa', 'rsa')}\n")
+    with pytest.raises(HostKeyRefused, match=r"has changed: it presented ssh-ed25519"):
+        await host.transport(keys=HostKeys.load(path)).connect()
+
+
+async def test_a_revoked_host_key_is_refused_though_it_is_also_listed(sshd: MakeHost, tmp_path: Path) -> None:
+    host = sshd("a")
+    line = host.known_hosts.read_text()
+    path = tmp_path / "known"
+    path.write_text(f"{line}@revoked {line}")
+    with pytest.raises(HostKeyRefused, match=r"is revoked: it presented ssh-ed25519 SHA256:"):
+        await host.transport(keys=HostKeys.load(path)).connect()
+
+
+async def test_a_hashed_known_hosts_file_is_understood(sshd: MakeHost, tmp_path: Path) -> None:
+    host = sshd("a")
+    path = tmp_path / "known"
+    path.write_text(host.known_hosts.read_text())
+    hashing = await asyncio.create_subprocess_exec(
+        "ssh-keygen", "-H", "-f", str(path), stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.DEVNULL
+    )
+    assert await hashing.wait() == 0
+    assert path.read_text().startswith("|1|")
+    await host.transport(keys=HostKeys.load(path)).connect()
+
+
+async def test_a_host_certificate_of_a_trusted_authority_is_accepted(sshd: MakeHost, tmp_path: Path) -> None:
+    from conftest import keygen
+
+    authority = keygen(tmp_path / "ca")
+    host = sshd("a")
+    signing = await asyncio.create_subprocess_exec(
+        *("ssh-keygen", "-q", "-s", str(tmp_path / "ca"), "-I", "a", "-h", "-n", "127.0.0.1"),
+        str(host.folder / "host.pub"),
+    )
+    assert await signing.wait() == 0
+    config = host.folder / "sshd_config"
+    config.write_text(f"{config.read_text()}HostCertificate {host.folder}/host-cert.pub\n")
+    os.kill(host.process.pid, 1)
+    path = tmp_path / "known"
+    path.write_text(f"@cert-authority *,!10.* {authority}\n")
+    deadline = asyncio.get_running_loop().time() + 10
+    while True:
+        try:
+            await host.transport(keys=HostKeys.load(path)).connect()
+            return
+        except (HostUnreachable, HostKeyRefused):
+            # Until the reload that the signal asked for is done.
+            assert asyncio.get_running_loop().time() < deadline
+            await asyncio.sleep(0.05)
+
+
+async def test_a_refused_identity_is_not_worth_a_retry(sshd: MakeHost, tmp_path: Path) -> None:
+    from conftest import keygen
+
+    keygen(tmp_path / "stranger")
+    host = sshd("a")
+    with pytest.raises(AuthenticationRefused, match=r"(?s)a: connect: user .* is refused.*remedy: add the public key"):
+        await host.transport(identity=str(tmp_path / "stranger")).connect()
+
+
+async def test_a_missing_identity_names_the_file(shared_sshd: Any, tmp_path: Path) -> None:
+    with pytest.raises(AuthenticationRefused, match=r"nokey cannot be read"):
+        await shared_sshd.transport(identity=str(tmp_path / "nokey")).connect()
+
+
+async def test_a_closed_port_is_unreachable(tmp_path: Path, client_identity: Path) -> None:
+    with socket.socket() as holder:
+        holder.bind(("127.0.0.1", 0))
+        spec = HostSpec(name=Label("a"), address="127.0.0.1", port=holder.getsockname()[1], cpu=1.0, memory=1)
+        keys = HostKeys.load(tmp_path / "none")
+        transport = AsyncsshTransport(spec, keys, identity=str(client_identity), connect_timeout=5)
+        with pytest.raises(HostUnreachable, match=r"remedy: is sshd running"):
+            await transport.connect()
+
+
+async def test_a_silent_server_is_unreachable_in_time(tmp_path: Path, client_identity: Path) -> None:
+    with socket.socket() as silent:
+        silent.bind(("127.0.0.1", 0))
+        silent.listen(1)
+        spec = HostSpec(name=Label("a"), address="127.0.0.1", port=silent.getsockname()[1], cpu=1.0, memory=1)
+        keys = HostKeys.load(tmp_path / "none")
+        transport = AsyncsshTransport(spec, keys, identity=str(client_identity), connect_timeout=0.3)
+        with pytest.raises(HostUnreachable, match=r"within 0.3 s"):
+            await transport.connect()
+
+
+async def test_a_name_that_does_not_resolve_is_unreachable(tmp_path: Path, client_identity: Path) -> None:
+    spec = HostSpec(name=Label("a"), address="does-not-exist.invalid", cpu=1.0, memory=1)
+    keys = HostKeys.load(tmp_path / "none")
+    with pytest.raises(HostUnreachable, match=r"does-not-exist\.invalid port 22"):
+        await AsyncsshTransport(spec, keys, identity=str(client_identity), connect_timeout=5).connect()
+
+
+async def test_commands_before_connecting_are_refused(shared_sshd: Any) -> None:
+    with pytest.raises(HostUnreachable, match=r"not connected"):
+        await shared_sshd.transport().run("true")
