@@ -1,0 +1,92 @@
+"""Irregular ticks onto a fixed grid, series by name.
+
+A bin is the mean of its ticks; one without ticks is missing. A bin is closed by the first
+tick after it, or at once when no further tick is expected in it, so that at one tick a
+step a forecast is never a step behind.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+F64 = NDArray[np.float64]
+
+#: a jump of the clock by more bins than this is a jump, not a hole in the data
+JUMP: Final = 1000
+
+
+class Panel:
+    """The open bin of every series; ``step`` is the width of a bin in seconds."""
+
+    def __init__(self, step: float) -> None:
+        if not step > 0:
+            raise ValueError(f"a grid step must be positive, not {step}")
+        self.step = step
+        self.names: tuple[str, ...] = ()
+        self._sum = np.zeros(0)
+        self._count = np.zeros(0)
+        self._origin = math.nan
+        self._open = 0
+        self._closed = -1
+        self._last = math.nan
+        self._gap = step
+
+    def align(self, names: tuple[str, ...]) -> NDArray[np.int64] | None:
+        """Take these series from now on. Returns the old row of each (-1 for new), or None if nothing changed."""
+        if names == self.names:
+            return None
+        known = {name: row for row, name in enumerate(self.names)}
+        rows = np.array([known.get(name, -1) for name in names], dtype=np.int64)
+        self.names = names
+        for field in ("_sum", "_count"):
+            old = np.append(getattr(self, field), 0.0)
+            setattr(self, field, old[rows])
+        return rows
+
+    def add(self, time: float, values: NDArray[np.floating]) -> F64:
+        """Add a tick (S,); returns the bins (K, S) that are complete now, oldest first."""
+        at = self._place(time)
+        if at is None:
+            return np.empty((0, len(self.names)))
+        done: list[F64] = []
+        if at > self._open and self._open > self._closed:
+            done.append(self._close())
+        done += [np.full(len(self.names), np.nan)] * (at - self._closed - 1)
+        self._open, self._closed = at, at - 1
+        valid = np.isfinite(values)
+        self._sum += np.where(valid, values, 0.0)
+        self._count += valid
+        if time + 0.9 * self._gap >= self._origin + (at + 1) * self.step:
+            done.append(self._close())
+        return np.array(done).reshape(len(done), len(self.names))
+
+    def _close(self) -> F64:
+        with np.errstate(invalid="ignore"):
+            mean = np.where(self._count > 0, self._sum / np.maximum(self._count, 1), np.nan)
+        self._sum, self._count = np.zeros(len(self.names)), np.zeros(len(self.names))
+        self._closed = self._open
+        return mean
+
+    def _place(self, time: float) -> int | None:
+        """The bin of a tick; None for one that comes too late. Moves the grid when the clock jumped."""
+        if not math.isfinite(time):
+            return None
+        if math.isnan(self._origin):
+            # Ticks at the grid's own pace fall into the middle of bins, far from their edges.
+            self._origin = time - self.step / 2
+        passed = time - self._last
+        if 0 < passed < JUMP * self.step:
+            self._gap += (passed - self._gap) * 0.2
+        self._last = time
+        at = math.floor((time - self._origin) / self.step)
+        if not self._closed - 1 <= at <= self._closed + JUMP:
+            self._origin = time - (self._closed + 1.5) * self.step
+            return self._closed + 1
+        if at <= self._closed:
+            late = at == self._closed and time - self._origin > (at + 0.5) * self.step and self._gap > self.step / 2
+            return at + 1 if late else None
+        return at

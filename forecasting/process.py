@@ -1,0 +1,109 @@
+"""One life of the worker process, from spawn to end, as the daemon sees it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import sys
+from collections.abc import Callable, Sequence
+from typing import Final
+
+from sidestep.fleet.errors import ProtocolError, SidestepError
+from sidestep.fleet.labels import scrub
+from sidestep.forecasting import wire
+
+#: importing sktime takes seconds on a quiet machine, and much longer on a busy disk
+START_DEADLINE: Final = 180.0
+#: longest line of the worker's log that is passed on
+LINE: Final = 65536
+COMMAND: Final = (sys.executable, "-m", "sidestep.forecasting.worker")
+
+
+class WorkerLost(SidestepError):
+    """The worker ended, broke its protocol or refused its configuration."""
+
+
+class Worker:
+    """A running worker; every call is one request and its answer, one at a time."""
+
+    def __init__(self, process: asyncio.subprocess.Process, report: Callable[[str], None]) -> None:
+        self._process = process
+        self._report = report
+        self._log = asyncio.create_task(self._pass_log(), name="oracle worker's log")
+
+    @classmethod
+    async def spawn(cls, report: Callable[[str], None], command: Sequence[str] = COMMAND) -> Worker:
+        """Start a process; it is not ready before it was configured. Raises OSError."""
+        pipe = asyncio.subprocess.PIPE
+        process = await asyncio.create_subprocess_exec(*command, stdin=pipe, stdout=pipe, stderr=pipe, limit=LINE)
+        return cls(process, report)
+
+    @property
+    def pid(self) -> int:
+        """The process's id."""
+        return self._process.pid
+
+    async def call(self, request: wire.Request) -> wire.Response:
+        """Send a request and wait for its answer. Raises WorkerLost; the caller sets the deadline.
+
+        A call that was cancelled leaves its answer in the pipe: kill the worker then.
+        """
+        stdin, stdout = self._process.stdin, self._process.stdout
+        assert stdin is not None and stdout is not None
+        try:
+            stdin.write(wire.pack(request))
+            await stdin.drain()
+            length = wire.frame_length(await stdout.readexactly(wire.HEADER))
+            return wire.parse_response(await stdout.readexactly(length))
+        except asyncio.IncompleteReadError as error:
+            raise WorkerLost(f"the oracle's worker ended{self._how()} in mid-answer") from error
+        except OSError as error:
+            raise WorkerLost(f"the oracle's worker ended{self._how()}") from error
+        except ProtocolError as error:
+            raise WorkerLost(str(error)) from error
+
+    def _how(self) -> str:
+        status = self._process.returncode
+        return "" if status is None else f" by signal {-status}" if status < 0 else f" with status {status}"
+
+    async def prepare(self, request: wire.Configure | wire.Replay) -> None:
+        """Have the worker load everything, or learn past rows. Raises WorkerLost when it refuses or takes too long."""
+        try:
+            async with asyncio.timeout(START_DEADLINE):
+                answer = await self.call(request)
+        except TimeoutError as error:
+            raise WorkerLost(f"the oracle's worker was not ready after {START_DEADLINE:.0f} s") from error
+        if isinstance(answer, wire.Failed):
+            raise WorkerLost(f"the oracle's worker refused to start: {answer.message}")
+
+    async def _pass_log(self) -> None:
+        stderr = self._process.stderr
+        assert stderr is not None
+        while True:
+            try:
+                line = await stderr.readline()
+            except ValueError:
+                continue  # a line over the limit: the reader has dropped it
+            if not line:
+                return
+            self._report(f"oracle worker: {scrub(line.rstrip())}")
+
+    async def ended(self) -> int:
+        """Wait for the end of the process; its status."""
+        return await self._process.wait()
+
+    async def aclose(self, grace: float = 0.0) -> None:
+        """End the process: its input ends, and after ``grace`` seconds it is killed (a stopped one too)."""
+        stdin = self._process.stdin
+        if stdin is not None:
+            stdin.close()
+        try:
+            async with asyncio.timeout(grace):
+                await self._process.wait()
+        except TimeoutError:
+            with contextlib.suppress(ProcessLookupError):
+                self._process.kill()
+            await self._process.wait()
+        finally:
+            self._log.cancel()
+            await asyncio.gather(self._log, return_exceptions=True)

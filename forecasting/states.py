@@ -1,0 +1,171 @@
+"""A bank of structural filters over many rows at once: level, damped slope and season.
+
+Every row (a series under one model) is a Kalman filter in units of its own noise: what
+recursive least squares with exponential forgetting becomes when forgetting is written as
+drift of the coefficients. Then the uncertainty of a row that misses values grows by itself,
+a row that joins late starts wide, and nothing winds up where nothing is learned.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+F64 = NDArray[np.float64]
+
+#: innovations beyond this many standard deviations are cut, unless they keep coming
+SPIKE = 3.5
+#: so many cut innovations of one sign in a row are a change of level, not a spike
+SHIFT = 3
+#: no more memory of the noise level than so many values
+MEMORY = 60.0
+#: weight of the first guess of the noise, in values
+GUESS = 2.0
+#: relative floor of the noise, so that constant series stay finite
+FLOOR = 1e-6
+
+
+@dataclass(frozen=True)
+class Structure:
+    """What all rows of a bank share: the season in steps (0 is none), harmonics and damping."""
+
+    season: float
+    harmonics: int
+    damping: float
+
+    @property
+    def size(self) -> int:
+        """Coefficients of a row."""
+        return 2 + 2 * self.waves
+
+    @property
+    def waves(self) -> int:
+        """Harmonics that the season can carry: none without one, at most one for every 4 steps."""
+        return min(self.harmonics, int(self.season // 4)) if self.season > 0 else 0
+
+    def transition(self) -> F64:
+        """(p, p) what one step of time does to the coefficients."""
+        matrix = np.zeros((self.size, self.size))
+        matrix[0, :2] = 1.0, self.damping
+        matrix[1, 1] = self.damping
+        for k in range(self.waves):
+            angle = 2 * np.pi * (k + 1) / self.season
+            at = 2 + 2 * k
+            matrix[at : at + 2, at : at + 2] = [[np.cos(angle), np.sin(angle)], [-np.sin(angle), np.cos(angle)]]
+        return matrix
+
+    def reading(self) -> F64:
+        """(p,) how the coefficients make the present value."""
+        row = np.zeros(self.size)
+        row[0] = 1.0
+        row[2::2] = 1.0
+        return row
+
+    def ahead(self, steps: NDArray[np.int64]) -> F64:
+        """(T, p) how the coefficients make the value so many steps ahead."""
+        h = steps.astype(np.float64)
+        rows = np.zeros((len(steps), self.size))
+        rows[:, 0] = 1.0
+        d = self.damping
+        rows[:, 1] = h if d == 1.0 else d * (1 - d**h) / (1 - d)
+        for k in range(self.waves):
+            angle = 2 * np.pi * (k + 1) / self.season * h
+            rows[:, 2 + 2 * k], rows[:, 3 + 2 * k] = np.cos(angle), np.sin(angle)
+        return rows
+
+    def buildup(self, steps: NDArray[np.int64]) -> F64:
+        """(T, p) how much of each coefficient's drift variance is in the value so many steps ahead."""
+        rows = np.square(self.ahead(np.arange(int(steps.max(initial=1)))))
+        return np.asarray(np.cumsum(rows, axis=0)[steps - 1])
+
+
+class FilterBank:
+    """``rows`` filters; ``drift`` and ``prior`` (rows, p) are variances in units of the noise variance."""
+
+    def __init__(self, structure: Structure, drift: F64, prior: F64) -> None:
+        self.structure = structure
+        self.drift = drift
+        self.prior = prior
+        self._step = structure.transition()
+        self._read = structure.reading()
+        rows, size = drift.shape
+        self.theta = np.zeros((rows, size))
+        self.spread = prior[:, :, None] * np.eye(size)
+        self.noise = np.zeros(rows)
+        self.weight = np.zeros(rows)
+        self.seen = np.zeros(rows)
+        self.streak = np.zeros(rows)
+
+    def observe(self, values: F64, use: NDArray[np.bool_]) -> None:
+        """Let one step pass, then learn ``values`` (rows,) where they are finite.
+
+        ``use`` (rows, p) says which coefficients of a row are in play yet.
+        """
+        self.theta = self.theta @ self._step.T
+        self.spread = self._step @ self.spread @ self._step.T
+        index = np.arange(self.theta.shape[1])
+        self.spread[:, index, index] += self.drift
+        valid = np.isfinite(values)
+        first = valid & (self.seen == 0)
+        if first.any():
+            self._begin(first, values)
+        learn = valid & ~first
+        read = self._read * use
+        cross = np.einsum("rij,rj->ri", self.spread, read)
+        total = 1.0 + np.einsum("ri,ri->r", cross, read)
+        error = np.where(learn, values - np.einsum("ri,ri->r", self.theta, read), 0.0)
+        cut = self._cut(error, total, learn)
+        gain = cross / total[:, None]
+        self.theta += gain * cut[:, None]
+        shrink = np.where(learn, 1.0 / total, 0.0)
+        self.spread -= shrink[:, None, None] * cross[:, :, None] * cross[:, None, :]
+        self._learn_noise(cut, total, learn, values)
+        self.seen += valid
+
+    def _begin(self, first: NDArray[np.bool_], values: F64) -> None:
+        self.theta[first] = 0.0
+        self.theta[first, 0] = values[first]
+        self.spread[first] = self.prior[first][:, :, None] * np.eye(self.theta.shape[1])
+        self.spread[first, 0, 0] = 1.0
+        self.noise[first] = np.square(0.1 * np.abs(values[first])) + 1e-18
+        self.weight[first] = GUESS
+
+    def _cut(self, error: F64, total: F64, learn: NDArray[np.bool_]) -> F64:
+        """The innovation, cut where it is a lone spike."""
+        scale = SPIKE * np.sqrt(total * self.noise)
+        over = learn & (np.abs(error) > scale) & (self.seen >= 5)
+        sign = np.sign(error)
+        same = over & (np.sign(self.streak) == sign)
+        self.streak = np.where(over, np.where(same, self.streak + sign, sign), np.where(learn, 0.0, self.streak))
+        return np.where(over & (np.abs(self.streak) < SHIFT), np.clip(error, -scale, scale), error)
+
+    def _learn_noise(self, cut: F64, total: F64, learn: NDArray[np.bool_], values: F64) -> None:
+        limit = np.square(2 * SPIKE) * self.noise
+        square = np.minimum(np.square(cut) / total, np.where(self.seen >= 5, limit, np.inf))
+        weight = np.minimum(self.weight + 1.0, MEMORY)
+        moved = self.noise + (square - self.noise) / weight
+        floor = np.square(FLOOR * np.abs(np.nan_to_num(values))) + 1e-18
+        self.noise = np.where(learn, np.maximum(moved, floor), self.noise)
+        self.weight = np.where(learn, weight, self.weight)
+
+    def mean(self, ahead: F64, use: NDArray[np.bool_]) -> F64:
+        """(rows, T) for ``ahead`` (T, p)."""
+        return np.asarray((self.theta * use) @ ahead.T)
+
+    def variance(self, ahead: F64, buildup: F64, use: NDArray[np.bool_]) -> F64:
+        """(rows, T) of the value itself, noise and drift until then included, in the value's unit squared."""
+        masked = self.spread * (use[:, :, None] & use[:, None, :])
+        inner = np.einsum("rij,ti,tj->rt", masked, ahead, ahead, optimize=True)
+        drifted = (self.drift * use) @ buildup.T
+        return np.asarray((inner + drifted + 1.0) * self.noise[:, None])
+
+    def select(self, rows: NDArray[np.int64], drift: F64, prior: F64) -> None:
+        """Keep and reorder ``rows``; -1 makes a row that has seen nothing."""
+        fresh = FilterBank(self.structure, drift, prior)
+        old = rows >= 0
+        for name in ("theta", "spread", "noise", "weight", "seen", "streak"):
+            getattr(fresh, name)[old] = getattr(self, name)[rows[old]]
+            setattr(self, name, getattr(fresh, name))
+        self.drift, self.prior = drift, prior
