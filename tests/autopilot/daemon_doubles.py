@@ -29,7 +29,8 @@ def picture(number: int, size: int = 0) -> SnapshotFrame:
     """A picture of no hosts with ``size`` bytes of past."""
     return SnapshotFrame(
         number=number, time=float(number), generation=1, level="advise", lag=0.0, oracle=Label(""),
-        model=Label("trend"), confidence="ok", hosts=(), shards=(), allocatable=b"", use=b"", age=b"", shard_host=b"", shard_use=b"",
+        model=Label("trend"), confidence="ok", hosts=(), shards=(), allocatable=b"",
+        use=b"", age=b"", shard_host=b"", shard_use=b"",
         shard_bytes=b"", shard_priority=b"", past=b"\0" * size, past_steps=0, past_step=1.0, future=b"",
         future_steps=0, future_step=1.0, risk=b"", threshold_cpu=0.8, threshold_memory=0.85,
     )  # fmt: skip
