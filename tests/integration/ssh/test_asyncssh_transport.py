@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from sshd_hosts import keygen
 
 from sidestep.backends.ssh.asyncssh_transport import AsyncsshTransport
 from sidestep.backends.ssh.base import Channel, Transport
@@ -208,8 +209,6 @@ async def test_a_changed_host_key_is_refused_with_both_fingerprints(sshd: MakeHo
 
 async def test_a_host_key_of_another_type_than_the_known_one_counts_as_changed(sshd: MakeHost, tmp_path: Path) -> None:
     host = sshd("a")
-    from conftest import keygen
-
     path = tmp_path / "known"
     path.write_text(f"[127.0.0.1]:{host.spec.port} {keygen(tmp_path / 'rsa', 'rsa')}\n")
     with pytest.raises(HostKeyRefused, match=r"has changed: it presented ssh-ed25519"):
@@ -238,8 +237,6 @@ async def test_a_hashed_known_hosts_file_is_understood(sshd: MakeHost, tmp_path:
 
 
 async def test_a_host_certificate_of_a_trusted_authority_is_accepted(sshd: MakeHost, tmp_path: Path) -> None:
-    from conftest import keygen
-
     authority = keygen(tmp_path / "ca")
     host = sshd("a")
     signing = await asyncio.create_subprocess_exec(
@@ -264,8 +261,6 @@ async def test_a_host_certificate_of_a_trusted_authority_is_accepted(sshd: MakeH
 
 
 async def test_a_refused_identity_is_not_worth_a_retry(sshd: MakeHost, tmp_path: Path) -> None:
-    from conftest import keygen
-
     keygen(tmp_path / "stranger")
     host = sshd("a")
     with pytest.raises(AuthenticationRefused, match=r"(?s)a: connect: user .* is refused.*remedy: add the public key"):

@@ -1,0 +1,12 @@
+# The old owner ends for good: killed, its state removed, older tokens kept out.
+main() {
+    lock
+    raise_fence "$token"
+    rm -rf "$d/capsule.$key" "$d/capsule.new.$key" "$d/dry.$key" "$d/move.$key"
+    if load_pid; then
+        # The shard may have come back since, under a newer token: that one stays.
+        [ "$p_token" -lt "$token" ] || return 0
+        kill_group 0
+        rm -rf "$d/state"
+    fi
+}

@@ -1,0 +1,17 @@
+# Start a shard that runs nowhere, and let it serve. Done twice, the second finds it running.
+main() {
+    lock
+    check_fence "$token"
+    if alive; then
+        [ "$p_token" = "$token" ] || fail host "the shard already runs here with token $p_token"
+        signal_group CONT
+    else
+        launch "$token" "$port" "$address"
+        trap 'kill_group 0; rm -f "$d/lock"' EXIT
+    fi
+    as_recorded
+    serve
+    trap 'rm -f "$d/lock"' EXIT
+    raise_fence "$token"
+    tell
+}

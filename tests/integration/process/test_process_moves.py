@@ -1,0 +1,186 @@
+"""Whole moves of a real process between two real hosts, with both drivers."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from moving import BEFORE_COMMIT, STEPS, shard_spec
+
+from sidestep.fleet.errors import HostError
+from sidestep.fleet.machines import ShardState, StepName
+
+pytestmark = pytest.mark.openssh
+both_drivers = pytest.mark.parametrize("driver", ["hook", "restart"])
+
+
+@both_drivers
+async def test_a_move_carries_the_state_and_leaves_one_owner(pair: Any, driver: str) -> None:
+    """S3.6, S3.9: the shard serves at the destination with its state, and nowhere else."""
+    spec = shard_spec(driver, pair.port)
+    await pair.start(spec)
+    assert await pair.at_source("add 41") == "41"
+    move = pair.move(spec, observe=1.0)
+    for name in STEPS:
+        await pair.step(name, move)
+    assert await pair.at_destination("add") == "42"
+    shard, token, pid = (await pair.at_destination("who")).split()
+    assert (shard, token) == ("tally.0", "8")
+    (seen,) = await pair.backend.discover(pair.destination)
+    assert (seen.state, seen.token, str(seen.pid), seen.port) == (ShardState.RUNNING, 8, pid, int(pair.notes["port"]))
+    assert await pair.backend.discover(pair.source) == ()
+    with pytest.raises(OSError):
+        await pair.at_source("get")
+    assert {f.name for f in pair.source_dir.iterdir()} <= {"fence", "log"}
+    assert {f.name for f in pair.destination_dir.iterdir()} <= {"fence", "log", "pid", "state"}
+
+
+@both_drivers
+async def test_every_step_done_twice_leaves_what_doing_it_once_leaves(pair: Any, driver: str) -> None:
+    spec = shard_spec(driver, pair.port)
+    await pair.start(spec)
+    await pair.start(spec)
+    assert await pair.at_source("add 5") == "5"
+    move = pair.move(spec)
+    for name in STEPS:
+        first = await pair.step(name, move)
+        second = await pair.step(name, move)
+        assert first.notes == second.notes, name
+    assert await pair.at_destination("add") == "6"
+
+
+@both_drivers
+@pytest.mark.parametrize("whole", [True, False], ids=["every-step-back", "last-step-back"])
+async def test_an_abort_after_any_step_leaves_the_source_serving(pair: Any, driver: str, whole: bool) -> None:
+    spec = shard_spec(driver, pair.port)
+    await pair.start(spec)
+    pid = (await pair.at_source("who")).split()[2]
+    for last in range(1, len(BEFORE_COMMIT) + 1):
+        done, move = BEFORE_COMMIT[:last], pair.move(spec, key=f"move-{last}")
+        for name in done:
+            await pair.step(name, move)
+        for name in reversed(done) if whole else done[-1:]:
+            await pair.abort(name, move)
+            await pair.abort(name, move)
+        assert await pair.at_source("add") == str(last), done
+        assert (await pair.at_source("who")).split() == ["tally.0", "7", pid]
+        assert await pair.backend.discover(pair.destination) == ()
+        assert not [f.name for f in pair.destination_dir.iterdir() if f.name not in {"fence", "log"}]
+        assert not [f.name for f in pair.source_dir.iterdir() if f.name not in {"fence", "log", "pid", "state"}]
+    move = pair.move(spec, key="at-last")
+    for name in STEPS:
+        await pair.step(name, move)
+    assert await pair.at_destination("get") == str(len(BEFORE_COMMIT))
+
+
+@both_drivers
+async def test_an_abort_of_a_move_that_never_ran_is_harmless(pair: Any, driver: str) -> None:
+    spec = shard_spec(driver, pair.port)
+    await pair.start(spec)
+    for name in reversed(BEFORE_COMMIT):
+        await pair.abort(name, pair.move(spec))
+    assert await pair.at_source("add") == "1"
+
+
+@both_drivers
+async def test_nobody_serves_between_capture_and_resume(pair: Any, driver: str) -> None:
+    """S2.27: before the commit point the destination does not serve, and the source cannot."""
+    spec = shard_spec(driver, pair.port)
+    await pair.start(spec)
+    move = pair.move(spec)
+    for name in BEFORE_COMMIT:
+        await pair.step(name, move)
+    (at_source,) = await pair.backend.discover(pair.source)
+    assert at_source.state is ShardState.FROZEN
+    assert {s.state for s in await pair.backend.discover(pair.destination)} <= {ShardState.FROZEN}
+
+
+async def test_the_source_cannot_be_thawed_after_a_newer_token_was_seen(pair: Any) -> None:
+    spec = shard_spec("hook", pair.port)
+    await pair.start(spec)
+    move = pair.move(spec)
+    await pair.step(StepName.FREEZE, move)
+    (pair.source_dir / "fence").write_text("8\n")
+    with pytest.raises(HostError, match="fenced at 8"):
+        await pair.abort(StepName.FREEZE, move)
+
+
+async def test_steps_behind_the_commit_point_cannot_be_aborted(pair: Any) -> None:
+    spec = shard_spec("hook", pair.port)
+    for name in (StepName.COMMIT, StepName.ROUTE, StepName.RESUME, StepName.OBSERVE, StepName.RELEASE):
+        with pytest.raises(HostError, match="only forward"):
+            await pair.abort(name, pair.move(spec))
+
+
+async def test_a_taken_port_is_replaced_and_noted(pair: Any) -> None:
+    spec = shard_spec("hook", pair.port)
+    await pair.start(spec)
+    await pair.at_source("add 3")
+    move = pair.move(spec, destination_address="127.0.0.1")
+    result = await pair.step(StepName.PREPARE, move)
+    assert "is taken" in result.detail
+    assert int(pair.notes["port"]) != pair.port
+    for name in STEPS[1:]:
+        await pair.step(name, move)
+    (seen,) = await pair.backend.discover(pair.destination)
+    assert (seen.address, seen.port) == ("127.0.0.1", int(pair.notes["port"]))
+
+
+async def test_a_capsule_that_was_changed_on_the_way_is_not_restored(pair: Any) -> None:
+    spec = shard_spec("hook", pair.port)
+    await pair.start(spec)
+    move = pair.move(spec)
+    for name in BEFORE_COMMIT[:5]:
+        await pair.step(name, move)
+    Path(pair.notes["destination_capsule"]).write_text("999")
+    with pytest.raises(HostError, match="restore: the capsule here is not the one"):
+        await pair.step(StepName.RESTORE, move)
+    await pair.abort(StepName.RESTORE, move)
+    assert await pair.at_source("add") == "1"
+
+
+async def test_state_that_differs_after_the_restore_is_not_verified(pair: Any) -> None:
+    spec = shard_spec("restart", pair.port)
+    await pair.start(spec)
+    await pair.at_source("add 3")
+    move = pair.move(spec)
+    for name in BEFORE_COMMIT[:-1]:
+        await pair.step(name, move)
+    (pair.destination_dir / "state" / "count").write_text("4")
+    with pytest.raises(HostError, match="verify: the files here have digest"):
+        await pair.step(StepName.VERIFY, move)
+    await pair.abort(StepName.VERIFY, move)
+    assert await pair.at_source("get") == "3"
+
+
+async def test_the_source_serves_though_the_destination_is_lost_before_the_commit(pair: Any) -> None:
+    spec = shard_spec("hook", pair.port)
+    await pair.start(spec)
+    await pair.at_source("add 3")
+    move = pair.move(spec)
+    for name in BEFORE_COMMIT[:4]:
+        await pair.step(name, move)
+    lost = pair.destination
+    await lost.aclose()
+    with pytest.raises(HostError, match="b: "):
+        await pair.abort(StepName.CAPTURE, move)
+    assert await pair.at_source("add") == "4"
+    await lost.connect()
+
+
+async def test_files_of_every_kind_of_name_move(pair: Any) -> None:
+    spec = shard_spec("restart", pair.port)
+    await pair.start(spec)
+    state = pair.source_dir / "state"
+    (state / "deep" / "er").mkdir(parents=True)
+    (state / "deep" / "it's\na 'name' $(x)").write_bytes(b"\x00\xff")
+    (state / "empty").mkdir()
+    (state / "link").symlink_to("count")
+    move = pair.move(spec)
+    for name in STEPS:
+        await pair.step(name, move)
+    moved = pair.destination_dir / "state"
+    assert (moved / "deep" / "it's\na 'name' $(x)").read_bytes() == b"\x00\xff"
+    assert (moved / "empty").is_dir()
+    assert (moved / "link").readlink() == Path("count")
