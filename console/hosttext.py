@@ -1,0 +1,162 @@
+"""What the screens and the commands say about hosts and shards: pure functions to lines."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Final
+
+from sidestep.console.fandraw import Fan
+from sidestep.console.text import (
+    Glyphs,
+    Line,
+    Span,
+    StyleName,
+    clock,
+    condition_style,
+    fit,
+    percent,
+    size,
+    span,
+    thin,
+    trend,
+    until,
+)
+from sidestep.console.view import MEDIAN, FleetView
+from sidestep.fleet.machines import ShardState
+from sidestep.fleet.resources import CPU, DIMENSIONS, MEMORY, show_seconds
+
+TREND: Final = 12
+#: columns after the name: title, width, from which width of the table on it is shown
+_COLUMNS: Final = (
+    ("STATE", 11, 0),
+    ("RISK", 5, 0),
+    ("HOT IN", 9, 0),
+    ("CPU→PEAK", 10, 0),
+    ("MEM", 6, 50),
+    ("CPU TREND", TREND + 2, 66),
+    ("SHARDS", 7, 74),
+)
+
+
+def _name_width(width: int) -> int:
+    return max(6, min(28, width - 3 - sum(size for _, size, least in _COLUMNS if width >= least)))
+
+
+def host_heading(width: int, glyphs: Glyphs) -> Line:
+    """The heading of the host table."""
+    right = {"RISK", "CPU→PEAK", "MEM", "SHARDS"}
+    titles = [
+        fit(title.replace("→", glyphs.arrow), columns - 1, glyphs, right=title in right) + " "
+        for title, columns, least in _COLUMNS
+        if width >= least
+    ]
+    return (Span("   " + fit("HOST", _name_width(width), glyphs) + "".join(titles), "muted"),)
+
+
+def host_line(view: FleetView, host: int, width: int, glyphs: Glyphs) -> Line:
+    """One host's row: glyph, word and colour for its condition, then what is predicted."""
+    condition = view.condition(host)
+    style = condition_style(condition)
+    now, peak = view.load(host, CPU), view.peak(host, CPU)
+    steep: StyleName = "error" if peak > view.threshold(CPU) else "text"
+    loads = percent(now) if math.isnan(peak) else f"{percent(now).rstrip('%')}{glyphs.arrow}{percent(peak)}"
+    full: StyleName = "error" if view.load(host, MEMORY) > view.threshold(MEMORY) else "text"
+    cells = (
+        Span(fit(view.word(host), 10, glyphs) + " ", style),
+        Span(fit(percent(view.chance(host), glyphs), 4, glyphs, right=True) + " ", style),
+        Span(fit(hot_when(view, host, glyphs), 8, glyphs) + " ", style),
+        Span(fit(loads, 9, glyphs, right=True) + " ", steep),
+        Span(fit(percent(view.load(host, MEMORY), glyphs), 5, glyphs, right=True) + " ", full),
+        Span(trend(thin(view.history(host, CPU), TREND), TREND, glyphs) + "  ", "muted"),
+        Span(fit(str(len(view.shards_by_host.get(host, ()))), 6, glyphs, right=True) + " ", "muted"),
+    )
+    shown = [cell for cell, (_, _, least) in zip(cells, _COLUMNS, strict=True) if width >= least]
+    name = fit(span(view.hosts[host].name).text, _name_width(width), glyphs)
+    return (Span(f" {glyphs.conditions[condition]} ", style), Span(name), *shown)
+
+
+def hot_when(view: FleetView, host: int, glyphs: Glyphs) -> str:
+    """How soon contention starts: ``31s``, ``now``, or the none sign."""
+    contention = view.contentions.get(view.hosts[host].name)
+    if contention is None:
+        return "now" if view.condition(host) == "hot" else glyphs.none
+    ahead = contention.starts_at - view.time
+    return show_seconds(ahead) if ahead > 0 else "now"
+
+
+def forecast_sentence(view: FleetView, host: int, dimension: int) -> Line:
+    """The chart in words, for narrow screens and for eyes that do not see its colours."""
+    words = view.hosts[host]
+    if words.state != "READY":
+        return (span(f"{words.name} is {words.state}", "warn"), span(f": {words.reason}" if words.reason else ""))
+    if not view.frame.future_steps or math.isnan(view.chance(host, dimension)):
+        return (Span("no forecast yet", "muted"), span(f" ({view.frame.confidence})" if view.frame.confidence else ""))
+    chance, limit = view.chance(host, dimension), f"{view.threshold(dimension) * 100:.0f} %"
+    head = Span(f"P({DIMENSIONS[dimension]} > {limit}) = {chance:.2f}", "error" if chance >= 0.5 else "strong")
+    contention = next(
+        (c for c in view.frame.contention if c.host == words.name and c.dimension == DIMENSIONS[dimension]), None
+    )
+    if contention is not None:
+        ahead = contention.starts_at - view.time
+        return (head, Span(f", from {clock(contention.starts_at)} ({until(ahead)})"))
+    reach = show_seconds(view.frame.future_steps * view.frame.future_step)
+    low = " (too few samples to act on)" if view.frame.confidence == "insufficient" else ""
+    return (head, Span(f" within {reach}, peak {percent(view.peak(host, dimension))}"), Span(low, "warn"))
+
+
+def account_sentence(view: FleetView) -> Line:
+    """How good the served model was so far: the trust meter."""
+    served = next((a for a in view.frame.accounts if a.model == view.frame.model), None)
+    if served is None or not served.scored:
+        return (span(f"model {view.frame.model}: nothing scored yet", "muted"),)
+    return (
+        span(
+            f"{served.model}: skill {served.skill:+.2f}, "
+            f"80 % band held {percent(served.coverage)} of {served.scored:,}",
+            "muted",
+        ),
+    )
+
+
+def fan_of(view: FleetView, host: int, dimension: int) -> Fan:
+    """The chart of one host and dimension: three nested bands from the five levels.
+
+    The innermost is halfway between median and the 0.2 and 0.8 levels.
+    """
+    low, mild, median, steep, high = (view.quantile(host, dimension, level) for level in range(5))
+    inner = (_halfway(mild, median), _halfway(steep, median))
+    return Fan(
+        history=view.history(host, dimension),
+        median=view.quantile(host, dimension, MEDIAN),
+        bands=((low, high), (mild, steep), inner) if len(median) else (),
+        threshold=view.threshold(dimension),
+        past_step=view.frame.past_step,
+        future_step=view.frame.future_step,
+    )
+
+
+def _halfway(one: Sequence[float], other: Sequence[float]) -> list[float]:
+    return [(a + b) / 2 for a, b in zip(one, other, strict=True)]
+
+
+def shard_heading(width: int, glyphs: Glyphs) -> Line:
+    """The heading of the table of shards."""
+    name = max(8, min(24, width - 47))
+    title = f"   {fit('SHARD', name, glyphs)} {fit('APP', 10, glyphs)} {fit('STATE', 10, glyphs)}"
+    return (Span(f"{title} {'CORES':>6} {'MEM':>6} {'MOVES':>6}", "muted"),)
+
+
+def shard_line(view: FleetView, shard: int, width: int, glyphs: Glyphs) -> Line:
+    """One shard's row; ``MOVES`` is the state that a move would carry."""
+    words = view.shards[shard]
+    name = max(8, min(24, width - 47))
+    at = shard * len(DIMENSIONS)
+    style: StyleName = "ok" if words.state == ShardState.RUNNING else "warn"
+    cores, memory = view.shard_use[at + CPU], view.shard_use[at + MEMORY]
+    shown = glyphs.none if math.isnan(cores) else f"{cores:.2f}"
+    return (
+        Span(f"   {fit(span(words.name).text, name, glyphs)} {fit(span(words.app).text, 10, glyphs)} "),
+        Span(fit(words.state.lower(), 10, glyphs), style),
+        Span(f" {shown:>6} {size(memory, glyphs):>6} {size(view.shard_bytes[shard], glyphs):>6}"),
+    )

@@ -1,0 +1,1 @@
+"""Dialogs over a screen: each returns a value and changes nothing itself."""

@@ -1,0 +1,1 @@
+"""One module a screen. A screen shows the picture that the beat hands it; it holds view state only."""

@@ -1,0 +1,218 @@
+"""What the daemon's frame says, ready for the screens: columns read in place, never copied.
+
+Pure. Columns stay the bytes they arrived as and are read through memory views, so the
+console needs no numpy: a screen reads a few hundred numbers a beat, not all of them.
+"""
+
+from __future__ import annotations
+
+import math
+import sys
+from array import array
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Final, Literal
+
+from sidestep.autopilot.protocol import HostStrings, PlanView, ShardStrings, SnapshotFrame
+from sidestep.fleet.errors import ProtocolError
+from sidestep.fleet.forecast_types import Contention
+from sidestep.fleet.labels import scrub
+from sidestep.fleet.machines import HostState
+from sidestep.fleet.resources import DIMENSIONS, MEMORY, PLANNED
+
+#: the levels of SnapshotFrame.future, and which of them the peaks in tables are read at
+LEVELS: Final = (0.05, 0.2, 0.5, 0.8, 0.95)
+MEDIAN: Final = 2
+PEAK: Final = 3
+#: a host whose newest sample is older than this many seconds is shown as stale
+STALE_AFTER: Final = 10.0
+#: risk from which a host counts as warming, although nothing is predicted firmly yet
+WARMING: Final = 0.2
+PLANS_KEPT: Final = 200
+
+Condition = Literal["hot", "warming", "ok", "stale", "down", "held"]
+_HELD: Final = {"CORDONED", "DRAINING", "DRAINED", "MAINTENANCE", "QUARANTINED"}
+Floats = Sequence[float]
+
+
+def _floats(data: bytes, count: int, what: str) -> memoryview[float]:
+    return memoryview(_checked(data, count, what, "f")).cast("f")
+
+
+def _ints(data: bytes, count: int, what: str) -> memoryview[int]:
+    return memoryview(_checked(data, count, what, "i")).cast("i")
+
+
+def _checked(data: bytes, count: int, what: str, code: Literal["f", "i"]) -> bytes:
+    """The column in this machine's byte order; it travels little-endian."""
+    if len(data) != count * 4:
+        raise ProtocolError(
+            f"column {what} has {len(data)} bytes, not {count * 4}", hint="are console and daemon of one version?"
+        )
+    if sys.byteorder == "little":
+        return data
+    swapped = array(code, data)
+    swapped.byteswap()
+    return swapped.tobytes()
+
+
+@dataclass(frozen=True, kw_only=True)
+class FleetView:
+    """One picture of the fleet. Hosts and shards are row numbers; unknown numbers are NaN."""
+
+    frame: SnapshotFrame
+    hosts: tuple[HostStrings, ...]
+    shards: tuple[ShardStrings, ...]
+    allocatable: memoryview[float]
+    use: memoryview[float]
+    age: memoryview[float]
+    risk: memoryview[float]
+    past: memoryview[float]
+    future: memoryview[float]
+    shard_host: memoryview[int]
+    shard_use: memoryview[float]
+    shard_bytes: memoryview[float]
+    shard_priority: memoryview[int]
+
+    @property
+    def time(self) -> float:
+        """The controller's unix time of this picture."""
+        return self.frame.time
+
+    @cached_property
+    def rows(self) -> dict[str, int]:
+        """Host name to row."""
+        return {host.name: row for row, host in enumerate(self.hosts)}
+
+    @cached_property
+    def contentions(self) -> dict[str, Contention]:
+        """Host name to its soonest predicted contention."""
+        found: dict[str, Contention] = {}
+        for item in self.frame.contention:
+            if item.host not in found or item.starts_at < found[item.host].starts_at:
+                found[item.host] = item
+        return found
+
+    @cached_property
+    def states(self) -> Counter[str]:
+        """How many hosts are in which state."""
+        return Counter(host.state for host in self.hosts)
+
+    @cached_property
+    def shards_by_host(self) -> dict[int, list[int]]:
+        """Host row to its shards' rows."""
+        found: dict[int, list[int]] = {}
+        for shard, host in enumerate(self.shard_host):
+            found.setdefault(host, []).append(shard)
+        return found
+
+    def threshold(self, dimension: int) -> float:
+        """The fraction of allocatable capacity above which a planned dimension is in contention."""
+        return self.frame.threshold_memory if dimension == MEMORY else self.frame.threshold_cpu
+
+    def load(self, host: int, dimension: int) -> float:
+        """Present use as a fraction of what may be handed out."""
+        at = host * len(DIMENSIONS) + dimension
+        capacity = self.allocatable[at]
+        return float(self.use[at] / capacity) if capacity > 0 else math.nan
+
+    def chance(self, host: int, dimension: int | None = None) -> float:
+        """The chance of contention within the horizon, in one dimension or in the likeliest; NaN if unknown."""
+        row = self.risk[host * PLANNED : (host + 1) * PLANNED]
+        if dimension is not None:
+            return float(row[dimension])
+        return max((float(v) for v in row if not math.isnan(v)), default=math.nan)
+
+    def history(self, host: int, dimension: int) -> Floats:
+        """Recent use as fractions, oldest first."""
+        steps = self.frame.past_steps
+        at = (host * PLANNED + dimension) * steps
+        return self.past[at : at + steps]
+
+    def quantile(self, host: int, dimension: int, level: int) -> Floats:
+        """The forecast at ``LEVELS[level]`` as fractions, next step first; empty without a forecast."""
+        width = self.frame.future_steps * len(LEVELS)
+        at = (host * PLANNED + dimension) * width
+        return self.future[at + level : at + width : len(LEVELS)]
+
+    def peak(self, host: int, dimension: int) -> float:
+        """The highest value ahead at the 0.8 quantile; NaN without a forecast."""
+        return max((float(v) for v in self.quantile(host, dimension, PEAK) if not math.isnan(v)), default=math.nan)
+
+    def condition(self, host: int) -> Condition:
+        """One word for a host, worst first: down, held, stale, hot, warming, ok."""
+        words = self.hosts[host]
+        if words.state == HostState.DEAD:
+            return "down"
+        if words.state in _HELD:
+            return "held"
+        if words.state != HostState.READY or self.age[host] > STALE_AFTER:
+            return "stale"
+        now = any(self.load(host, d) > self.threshold(d) for d in range(PLANNED))
+        if now or words.name in self.contentions:
+            return "hot"
+        return "warming" if self.chance(host) >= WARMING else "ok"
+
+    def word(self, host: int) -> str:
+        """The condition as it is written: held hosts say how they are held."""
+        condition = self.condition(host)
+        return self.hosts[host].state.lower() if condition == "held" else condition
+
+    def urgency(self, host: int) -> float:
+        """What hosts are sorted by: risk; a host that is down or stale is never at the very end."""
+        chance = self.chance(host)
+        floor = {"down": 0.5, "stale": 0.25, "hot": 0.5}.get(self.condition(host), 0.0)
+        return max(floor, 0.0 if math.isnan(chance) else round(chance, 2))
+
+
+def decode(frame: SnapshotFrame) -> FleetView:
+    """A view of the frame. Raises ProtocolError when a column is not as long as the frame says."""
+    h, n, d = len(frame.hosts), len(frame.shards), len(DIMENSIONS)
+    r, t = PLANNED, frame.future_steps
+    return FleetView(
+        frame=frame,
+        hosts=tuple(_host(item) for item in frame.hosts),
+        shards=tuple(_shard(item) for item in frame.shards),
+        allocatable=_floats(frame.allocatable, h * d, "allocatable"),
+        use=_floats(frame.use, h * d, "use"),
+        age=_floats(frame.age, h, "age"),
+        risk=_floats(frame.risk, h * r, "risk"),
+        past=_floats(frame.past, h * r * frame.past_steps, "past"),
+        future=_floats(frame.future, h * r * t * len(LEVELS), "future"),
+        shard_host=_ints(frame.shard_host, n, "shard_host"),
+        shard_use=_floats(frame.shard_use, n * d, "shard_use"),
+        shard_bytes=_floats(frame.shard_bytes, n, "shard_bytes"),
+        shard_priority=_ints(frame.shard_priority, n, "shard_priority"),
+    )
+
+
+def _host(words: HostStrings) -> HostStrings:
+    texts = (words.name, words.state, words.reason, words.zone)
+    if all(text.isprintable() for text in texts):
+        return words
+    return HostStrings(scrub(words.name), scrub(words.state), scrub(words.reason), scrub(words.zone))
+
+
+def _shard(words: ShardStrings) -> ShardStrings:
+    if words.name.isprintable() and words.app.isprintable() and words.state.isprintable():
+        return words
+    return ShardStrings(scrub(words.name), scrub(words.app), scrub(words.state))
+
+
+def matches(name: str, pattern: str) -> bool:
+    """Whether a name passes the filter: a substring, in any case; ``!`` in front inverts it."""
+    wanted, want = (pattern[1:], False) if pattern.startswith("!") else (pattern, True)
+    return not wanted or (wanted.casefold() in name.casefold()) is want
+
+
+def merge_plans(known: tuple[PlanView, ...], fresh: tuple[PlanView, ...]) -> tuple[PlanView, ...]:
+    """Known plans with fresh ones taken over them, newest number first; an older status never wins."""
+    by_digest = {item.digest: item for item in known}
+    for item in fresh:
+        old = by_digest.get(item.digest)
+        if old is None or item.status.updated >= old.status.updated:
+            by_digest[item.digest] = item
+    merged = sorted(by_digest.values(), key=lambda p: (-p.plan.number, -p.plan.created, p.digest))
+    return tuple(merged[:PLANS_KEPT])

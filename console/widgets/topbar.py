@@ -1,0 +1,97 @@
+"""The top line: where you are, who may act, how the hosts are, and whether the picture is fresh.
+
+What must never be missed (a lost daemon, the autopilot, a frozen picture, that the fleet is
+not a real one) is never dropped for lack of room.
+"""
+
+from __future__ import annotations
+
+from sidestep.console.context import Context, Picture
+from sidestep.console.text import Glyphs, Line, Span, span, width_of
+from sidestep.console.widgets.lines import LinePane
+from sidestep.fleet.resources import show_seconds
+
+_STATES = ("READY", "SUSPECT", "DEAD")
+_GAP = "  "
+
+
+def top_line(picture: Picture, crumbs: tuple[str, ...], width: int, glyphs: Glyphs) -> Line:
+    """The line, cut to ``width``: parts with the highest number go first when there is no room."""
+    parts = [part for part in _parts(picture, crumbs, glyphs) if part[1].text]
+    while len(parts) > 1 and sum(width_of(part.text) + len(_GAP) for _, part in parts) > width:
+        worst = max(range(len(parts)), key=lambda at: (parts[at][0], at))
+        if parts[worst][0] == 0:
+            break
+        del parts[worst]
+    line: list[Span] = [Span(" ")]
+    for _, part in parts:
+        line += [part, Span(_GAP)]
+    return tuple(line)
+
+
+def _parts(picture: Picture, crumbs: tuple[str, ...], glyphs: Glyphs) -> list[tuple[int, Span]]:
+    welcome, view = picture.welcome, picture.view
+    names = ((welcome.fleet,) if welcome is not None else ()) + crumbs
+    return [
+        (1, Span("sidestep", "strong")),
+        (1, span(f" {glyphs.into} ".join(names), "text")),
+        (0, _line_state(picture)),
+        (0, Span(" FROZEN ", "alert") if picture.frozen else Span("")),
+        (0, _level(picture)),
+        (2, Span("READ-ONLY" if picture.read_only else "", "strong")),
+        *((2 if state != "READY" else 3, part) for state, part in _hosts(picture)),
+        (4, Span("" if view is None else f"lag {view.frame.lag:.1f} s", "muted")),
+        (1, span(welcome.banner if welcome is not None else "", "warn")),
+        (5, span(welcome.notice if welcome is not None else "", "muted")),
+        (3, Span(picture.note, "muted")),
+        (2, span(view.frame.oracle if view is not None else "", "warn")),
+    ]
+
+
+def _line_state(picture: Picture) -> Span:
+    status = picture.status
+    if status.kind == "gone":
+        last = f", last picture {show_seconds(picture.age)} old" if picture.view is not None else ""
+        return Span(f" daemon gone{last} ", "alert")
+    if status.kind == "failed":
+        return Span(" failed ", "alert")
+    if status.kind == "live" and status.text:
+        return span(f" {status.text} ", "alert")
+    return Span("starting" if picture.view is None else "", "accent")
+
+
+def _level(picture: Picture) -> Span:
+    level = picture.view.frame.level if picture.view is not None else ""
+    if level == "full":
+        return Span(" AUTOPILOT ", "alert")
+    return span(level.upper(), "strong" if level == "advise" else "muted")
+
+
+def _hosts(picture: Picture) -> list[tuple[str, Span]]:
+    if picture.view is None:
+        return []
+    counts = picture.view.states
+    known = [state for state in _STATES if counts[state]] + sorted(set(counts) - set(_STATES))
+    style = {"READY": "ok", "SUSPECT": "warn", "DEAD": "error"}
+    return [(state, span(f"{counts[state]} {state.lower()}", style.get(state, "muted"))) for state in known]  # type: ignore[arg-type]
+
+
+class TopBar(LinePane):
+    """One line on the panel's background."""
+
+    DEFAULT_CSS = "TopBar { height: 1; background: $panel; overflow-y: hidden; }"
+
+    def __init__(self, context: Context) -> None:
+        super().__init__(id="top")
+        self._glyphs = context.glyphs
+        self._input: tuple[Picture, tuple[str, ...]] | None = None
+
+    def show(self, picture: Picture, *crumbs: str) -> None:
+        """Take a new picture and the place that the operator is at."""
+        self._input = (picture, crumbs)
+        self.relay()
+
+    def relay(self) -> None:
+        """Make the line for the present width."""
+        if self._input is not None:
+            self.show_lines([top_line(*self._input, self.size.width, self._glyphs)])
