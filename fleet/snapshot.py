@@ -86,6 +86,12 @@ class Snapshot:
     shards: ShardColumns
 
 
+def _known(capacity: Floats) -> tuple[float, int]:
+    """Cores and bytes as facts; 0 where nothing is declared, because NaN equals nothing."""
+    cpu, memory = np.nan_to_num(capacity[:2])
+    return float(cpu), int(memory)
+
+
 def basis_for(
     involved: frozenset[str],
     hosts: HostColumns,
@@ -95,7 +101,7 @@ def basis_for(
     """The facts about ``involved`` hosts and the shards on them that a plan relies on."""
     shown = states or hosts.states
     facts = tuple(
-        HostFact(name, str(state), float(capacity[0]), int(capacity[1]))
+        HostFact(name, str(state), *_known(capacity))
         for name, state, capacity in sorted(zip(hosts.names, shown, hosts.allocatable, strict=True), key=lambda h: h[0])
         if name in involved
     )

@@ -1,0 +1,167 @@
+"""Hard constraints that do not depend on numbers: who may leave, who may receive, who avoids whom.
+
+Every "no" has a stable code: CORDONED, NOT_READY, BUSY, SETTLING, UNKNOWN, DISPUTED for
+hosts; PINNED, BUSY, SETTLING, NOT_RUNNING, UNKNOWN, DISPUTED for shards; AVOID for a pair.
+"""
+
+from __future__ import annotations
+
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sidestep.fleet.inventory import FleetSpec, ShardSpec
+from sidestep.fleet.machines import HostState, ShardState
+from sidestep.fleet.placement import Placement
+from sidestep.fleet.resources import PLANNED
+from sidestep.fleet.snapshot import Snapshot
+
+#: hosts in these states can still send a shard away
+_GIVES = frozenset({HostState.READY, HostState.CORDONED, HostState.DRAINING})
+_CORDONED = frozenset({HostState.CORDONED, HostState.DRAINING, HostState.DRAINED, HostState.MAINTENANCE})
+_MOVES = frozenset({ShardState.RUNNING, ShardState.DEGRADED})
+
+#: the codes in words, after "it"
+WHY_HOST_NOT = {
+    "CORDONED": "accepts no new shards",
+    "NOT_READY": "is not READY",
+    "BUSY": "takes part in a running move",
+    "SETTLING": "settles after a move",
+    "UNKNOWN": "has no known capacity",
+    "DISPUTED": "does not hold the shards that the placement says",
+}
+WHY_SHARD_NOT = {
+    "PINNED": "is pinned to its host, or being moved",
+    "BUSY": "is being moved",
+    "SETTLING": "settles after a move",
+    "NOT_RUNNING": "is not running",
+    "DISPUTED": "is not where the placement says",
+    "UNKNOWN": "has no known demand",
+}
+
+
+class Rules:
+    """The fleet's rules at one snapshot; ``received[h]`` and ``kept[n]`` are codes, "" for yes."""
+
+    def __init__(
+        self,
+        snapshot: Snapshot,
+        placement: Placement,
+        fleet: FleetSpec,
+        busy: frozenset[str] = frozenset(),
+        settling: frozenset[str] = frozenset(),
+    ) -> None:
+        self.snapshot, self.placement, self.fleet = snapshot, placement, fleet
+        self.host_names, self.shard_names = snapshot.hosts.names, snapshot.shards.names
+        self.host_row: dict[str, int] = {name: row for row, name in enumerate(self.host_names)}
+        self.shard_row: dict[str, int] = {name: row for row, name in enumerate(self.shard_names)}
+        self.specs: dict[str, ShardSpec] = {spec.name: spec for spec in fleet.shards}
+        self.host: NDArray[np.int32] = snapshot.shards.host
+        #: rank of every host's name, the last tie-break
+        self.rank = np.argsort(np.argsort(np.array(self.host_names, dtype=str), kind="stable"), kind="stable")
+        disputed = self._disputed()
+        self._held = tuple(_held(name, busy, settling, disputed) for name in self.host_names)
+        self.received = self._hosts()
+        self.accepts: NDArray[np.bool_] = np.array([not code for code in self.received], dtype=np.bool_)
+        self.kept = self._shards(busy, settling, disputed)
+
+    def _disputed(self) -> frozenset[str]:
+        """Shards that the placement has elsewhere than the snapshot saw them, and both hosts."""
+        found: set[str] = set()
+        owners, rows = self.placement.owners, self.host.tolist()
+        for name, row in zip(self.shard_names, rows, strict=True):
+            owner = owners.get(name)
+            seen = self.host_names[row] if row >= 0 else None
+            at = None if owner is None else owner.host
+            if at != seen:
+                found.add(name)
+                found.update(host for host in (at, seen) if host is not None)
+        return frozenset(found)
+
+    def _hosts(self) -> tuple[str, ...]:
+        cordoned = {host.name for host in self.fleet.hosts if host.cordoned}
+        finite = np.asarray(np.isfinite(self.snapshot.hosts.allocatable[:, :PLANNED]))
+        known = {int(row) for row in np.flatnonzero(finite.sum(axis=1) == PLANNED)}
+
+        def code(row: int, name: str, state: HostState) -> str:
+            if name in cordoned or state in _CORDONED:
+                return "CORDONED"
+            if state is not HostState.READY:
+                return "NOT_READY"
+            return self._held[row] or ("" if row in known else "UNKNOWN")
+
+        states = zip(self.host_names, self.snapshot.hosts.states, strict=True)
+        return tuple(code(row, name, state) for row, (name, state) in enumerate(states))
+
+    def _shards(self, busy: frozenset[str], settling: frozenset[str], disputed: frozenset[str]) -> tuple[str, ...]:
+        pinned = {spec.name for spec in self.fleet.shards if spec.pinned}
+
+        def code(name: str, state: ShardState, movable: bool) -> str:
+            if name in pinned:
+                return "PINNED"
+            held = _held(name, busy, settling, disputed)
+            if held:
+                return held
+            if state not in _MOVES:
+                return "NOT_RUNNING"
+            return "" if movable else "PINNED"
+
+        shards = self.snapshot.shards
+        rows = zip(shards.names, shards.states, shards.movable.tolist(), strict=True)
+        return tuple(code(name, state, movable) for name, state, movable in rows)
+
+    def gives(self, host: int) -> str:
+        """Why shards cannot leave a host now; "" if they can."""
+        if self.snapshot.hosts.states[host] not in _GIVES:
+            return "NOT_READY"
+        return self._held[host]
+
+    @cached_property
+    def members(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Shard rows ordered by host, and where each host's begin (H + 1 numbers)."""
+        order = np.argsort(self.host, kind="stable")
+        starts = np.searchsorted(self.host[order], np.arange(len(self.host_names) + 1))
+        return order, starts
+
+    def on(self, host: int) -> list[int]:
+        """The shards of a host, by row."""
+        order, starts = self.members
+        rows: list[int] = order[starts[host] : starts[host + 1]].tolist()
+        return rows
+
+    @cached_property
+    def _by_label(self) -> dict[str, list[int]]:
+        """Rows of every app's shards, and of every shard by its own name."""
+        found: dict[str, list[int]] = {}
+        for row, (name, app) in enumerate(zip(self.shard_names, self.snapshot.shards.apps, strict=True)):
+            for label in {name, app}:
+                found.setdefault(label, []).append(row)
+        return found
+
+    @cached_property
+    def _avoiders(self) -> dict[str, list[int]]:
+        found: dict[str, list[int]] = {}
+        for spec in self.fleet.shards:
+            row = self.shard_row.get(spec.name)
+            if row is not None:
+                for label in spec.avoid:
+                    found.setdefault(label, []).append(row)
+        return found
+
+    def conflicts(self, shard: int) -> frozenset[int]:
+        """The shards that must not share a host with this one: those it avoids and those avoiding it."""
+        name, app = self.shard_names[shard], self.snapshot.shards.apps[shard]
+        spec = self.specs.get(name)
+        rows = [row for label in (spec.avoid if spec else ()) for row in self._by_label.get(label, ())]
+        rows += self._avoiders.get(name, ())
+        rows += self._avoiders.get(app, ())
+        return frozenset(rows) - {shard}
+
+
+def _held(name: str, busy: frozenset[str], settling: frozenset[str], disputed: frozenset[str]) -> str:
+    if name in busy:
+        return "BUSY"
+    if name in settling:
+        return "SETTLING"
+    return "DISPUTED" if name in disputed else ""

@@ -1,0 +1,162 @@
+"""Small fleets with forecasts, written down in a line or two for the planner's tests."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from sidestep.fleet.forecast import LEVELS, Forecast
+from sidestep.fleet.inventory import FleetSpec, HostSpec, Policy, ShardSpec
+from sidestep.fleet.labels import Label
+from sidestep.fleet.machines import HostState, ShardState
+from sidestep.fleet.placement import Owner, Placement
+from sidestep.fleet.resources import DIMENSIONS
+from sidestep.fleet.snapshot import HostColumns, ShardColumns, Snapshot
+from sidestep.planning.uncertainty import NORMAL
+
+NOW = 1_000_000.0
+GIB = 1024**3
+
+
+@dataclass
+class ShardIn:
+    """A shard: cores and bytes over the horizon (a number, or start and end), state size, neighbours avoided."""
+
+    name: str
+    host: str
+    cpu: float | tuple[float, float] = 0.0
+    memory: float | tuple[float, float] = 0.1 * GIB
+    sd: float = 0.0
+    state: float = 0.1 * GIB
+    app: str = "kv"
+    avoid: tuple[str, ...] = ()
+    pinned: bool = False
+    movable: bool = True
+    shard_state: ShardState = ShardState.RUNNING
+    priority: int = 3
+
+
+@dataclass
+class HostIn:
+    """A host: capacity and what it does beside its shards."""
+
+    name: str
+    cpu: float = 4.0
+    memory: float = 8 * GIB
+    state: HostState = HostState.READY
+    cordoned: bool = False
+    own_cpu: float = 0.0
+    own_sd: float = 0.0
+
+
+@dataclass
+class Small:
+    """A fleet at one instant, and the forecast that follows from its shards."""
+
+    hosts: list[HostIn]
+    shards: list[ShardIn]
+    policy: Policy = field(default_factory=Policy)
+    steps: int = 30
+    step: float = 2.0
+    confidence: str = "ok"
+
+    def spec(self) -> FleetSpec:
+        hosts = tuple(
+            HostSpec(name=Label(h.name), address="127.0.0.1", cpu=h.cpu, memory=8 * GIB, cordoned=h.cordoned)
+            for h in self.hosts
+        )
+        shards = tuple(
+            ShardSpec(
+                name=Label(s.name),
+                app=Label(s.app),
+                host=Label(s.host),
+                start="true",
+                pinned=s.pinned,
+                avoid=tuple(Label(a) for a in s.avoid),
+            )
+            for s in self.shards
+        )
+        return FleetSpec(name=Label("small"), source="small.toml", hosts=hosts, shards=shards, policy=self.policy)
+
+    def placement(self) -> Placement:
+        owners = {Label(s.name): Owner(Label(s.host), row + 1) for row, s in enumerate(self.shards)}
+        return Placement(len(owners), owners)
+
+    def curves(self) -> np.ndarray:
+        """(N, 2, T)"""
+        ends = np.array([[_ends(s.cpu), _ends(s.memory)] for s in self.shards]).reshape(len(self.shards), 2, 2)
+        ramp = np.linspace(0, 1, self.steps)
+        return ends[..., :1] + (ends[..., 1:] - ends[..., :1]) * ramp
+
+    def rows(self) -> np.ndarray:
+        names = [h.name for h in self.hosts]
+        return np.array([names.index(s.host) for s in self.shards], dtype=np.int32)
+
+    def snapshot(self, number: int = 7) -> Snapshot:
+        curves, rows = self.curves(), self.rows()
+        blank = (len(DIMENSIONS) - 2,)
+        shard_use = np.array([[*curves[i, :, 0], *np.zeros(blank)] for i in range(len(rows))]).reshape(len(rows), 6)
+        use = np.zeros((len(self.hosts), len(DIMENSIONS)))
+        np.add.at(use, rows, shard_use)
+        use[:, 0] += [h.own_cpu for h in self.hosts]
+        capacity = np.array([[h.cpu, h.memory, *[np.nan] * 4] for h in self.hosts])
+        hosts = HostColumns(
+            names=tuple(Label(h.name) for h in self.hosts),
+            states=tuple(h.state for h in self.hosts),
+            reasons=tuple(Label("") for _ in self.hosts),
+            zones=tuple(Label("") for _ in self.hosts),
+            capacity=capacity,
+            allocatable=capacity.copy(),
+            use=use,
+            pressure=np.zeros((len(self.hosts), 3)),
+            age=np.zeros(len(self.hosts)),
+        )
+        shards = ShardColumns(
+            names=tuple(Label(s.name) for s in self.shards),
+            apps=tuple(Label(s.app) for s in self.shards),
+            states=tuple(s.shard_state for s in self.shards),
+            host=rows,
+            use=shard_use,
+            state_bytes=np.array([s.state for s in self.shards], dtype=np.float64),
+            priority=np.array([s.priority for s in self.shards], dtype=np.int32),
+            token=np.arange(1, len(rows) + 1, dtype=np.int64),
+            movable=np.array([s.movable for s in self.shards], dtype=np.bool_),
+        )
+        return Snapshot(number=number, time=NOW, generation=len(rows), hosts=hosts, shards=shards)
+
+    def forecast(self) -> Forecast:
+        """What an oracle would say that knows the curves, with the spread of a common factor."""
+        curves, rows = self.curves(), self.rows()
+        sd = np.zeros_like(curves)
+        sd[:, 0] = np.array([s.sd for s in self.shards]).reshape(-1, 1)
+        rho = self.policy.common_factor
+        shape = (len(self.hosts), 2, self.steps)
+        mean, var, dev = np.zeros(shape), np.zeros(shape), np.zeros(shape)
+        np.add.at(mean, rows, curves)
+        np.add.at(var, rows, sd**2)
+        np.add.at(dev, rows, sd)
+        mean[:, 0] += np.array([h.own_cpu for h in self.hosts])[:, None]
+        own = np.zeros(shape)
+        own[:, 0] = np.array([h.own_sd for h in self.hosts])[:, None] ** 2
+        spread = np.sqrt((1 - rho) * var + rho * dev**2 + own)
+        return Forecast(
+            id="forecast-1",
+            snapshot=7,
+            time=NOW,
+            step=self.step,
+            model=Label("test"),
+            confidence=self.confidence,
+            fallback=Label(""),
+            hosts=(mean[..., None] + spread[..., None] * NORMAL).astype(np.float32),
+            shards=np.broadcast_to(curves[..., None], (*curves.shape, len(LEVELS))).astype(np.float32),
+            shard_mean=curves.astype(np.float32),
+            shard_sd=sd.astype(np.float32),
+        )
+
+    def named(self, name: str) -> ShardIn:
+        return next(s for s in self.shards if s.name == name)
+
+
+def _ends(value: float | tuple[float, float]) -> tuple[float, float]:
+    return value if isinstance(value, tuple) else (value, value)
