@@ -7,7 +7,7 @@ screen and done by the daemon.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final, cast
 
@@ -201,12 +201,16 @@ class ConsoleApp(App[int]):
         self.notify(span(text).text, markup=False)
 
 
-async def attend(app: ConsoleApp) -> int:
-    """Run the console and its feed until it is left; returns the exit code."""
+async def attend(app: ConsoleApp, ending: Callable[[], None] = lambda: None) -> int:
+    """Run the console and its feed until it is left; returns the exit code.
+
+    ``ending`` is called when the terminal is free again and before what was started is ended.
+    """
     life = asyncio.create_task(app.given.feed.run(), name="feed")
     try:
         code = await app.run_async()
     finally:
+        ending()
         life.cancel()
         await asyncio.gather(life, return_exceptions=True)
     return code or app.return_code or 0

@@ -58,7 +58,7 @@ COMMANDS: Final = (
         id="open",
         keys=("enter",),
         title="Open host",
-        help="forecast and shards of the selected host over the whole screen",
+        help="forecast of the selected host over the whole screen",
         scope="fleet",
     ),
     Command(id="dimension", keys=("m",), title="cpu/memory", help="which forecast is drawn", scope="fleet"),

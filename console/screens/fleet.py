@@ -116,7 +116,7 @@ class FleetScreen(ConsoleScreen):
     def _show_host(self, view: FleetView) -> None:
         glyphs, host = self.given.glyphs, view.rows.get(Label(self.hosts.cursor))
         shards = view.shards_by_host.get(-2 if host is None else host, [])
-        rows = {view.shards[shard].name: shard for shard in shards}
+        rows = {str(view.shards[shard].name): shard for shard in shards}
         self.query_one("#shards", LineTable).show_rows(
             list(rows),
             lambda width: shard_heading(width, glyphs),

@@ -1,0 +1,166 @@
+"""``hosts``, ``shards``, ``demand``, ``log``, ``level``: what the daemon knows, printed."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+from sidestep.autopilot.client import Client
+from sidestep.autopilot.protocol import (
+    DemandList,
+    Done,
+    EventList,
+    GetDemand,
+    GetLog,
+    GetSnapshot,
+    SetLevel,
+    SnapshotFrame,
+)
+from sidestep.console.headless import output
+from sidestep.console.hosttext import hot_when
+from sidestep.console.text import ASCII, clock, percent, size
+from sidestep.console.view import FleetView, decode
+from sidestep.fleet.errors import UsageError
+from sidestep.fleet.resources import CPU, DIMENSIONS, MEMORY, parse_seconds
+
+
+def picture(socket: Path) -> FleetView:
+    """The daemon's newest picture. Raises SidestepError."""
+    with Client.connect(socket) as client:
+        answer = client.call(GetSnapshot())
+    assert isinstance(answer, SnapshotFrame)
+    return decode(answer)
+
+
+def hosts(socket: Path, *, as_json: bool) -> None:
+    """One line or object a host, highest risk first."""
+    view = picture(socket)
+    order = sorted(range(len(view.hosts)), key=lambda host: (-view.urgency(host), view.hosts[host].name))
+    if as_json:
+        output.dump([_host(view, host) for host in order])
+        return
+    rows = [["HOST", "STATE", "CONDITION", "RISK", "HOT IN", "CPU", "PEAK", "MEMORY", "SHARDS"]]
+    rows += [
+        [
+            view.hosts[host].name,
+            view.hosts[host].state,
+            view.condition(host),
+            percent(view.chance(host), ASCII),
+            hot_when(view, host, ASCII),
+            percent(view.load(host, CPU), ASCII),
+            percent(view.peak(host, CPU), ASCII),
+            percent(view.load(host, MEMORY), ASCII),
+            str(len(view.shards_by_host.get(host, ()))),
+        ]
+        for host in order
+    ]
+    output.table(rows, "lllrrrrrr")
+
+
+def _host(view: FleetView, host: int) -> dict[str, Any]:
+    words, contention = view.hosts[host], view.contentions.get(view.hosts[host].name)
+    return {
+        "name": words.name,
+        "state": words.state,
+        "reason": words.reason,
+        "zone": words.zone,
+        "condition": view.condition(host),
+        "risk": view.chance(host),
+        "contention": contention,
+        "cpu": {"now": view.load(host, CPU), "peak": view.peak(host, CPU)},
+        "memory": {"now": view.load(host, MEMORY), "peak": view.peak(host, MEMORY)},
+        "use": _use(view.use, host),
+        "shards": [view.shards[shard].name for shard in view.shards_by_host.get(host, ())],
+    }
+
+
+def _use(column: memoryview[float], row: int) -> dict[str, float]:
+    at = row * len(DIMENSIONS)
+    return dict(zip(DIMENSIONS, column[at : at + len(DIMENSIONS)], strict=True))
+
+
+def shards(socket: Path, *, as_json: bool) -> None:
+    """One line or object a shard."""
+    view = picture(socket)
+    places = [view.hosts[host].name if host >= 0 else "" for host in view.shard_host]
+    if as_json:
+        output.dump(
+            [
+                {
+                    "name": words.name,
+                    "app": words.app,
+                    "state": words.state,
+                    "host": places[row],
+                    "priority": view.shard_priority[row],
+                    "state_bytes": view.shard_bytes[row],
+                    "use": _use(view.shard_use, row),
+                }
+                for row, words in enumerate(view.shards)
+            ]
+        )
+        return
+    rows = [["SHARD", "APP", "HOST", "STATE", "CORES", "MEMORY", "MOVES"]]
+    for row, words in enumerate(view.shards):
+        use = _use(view.shard_use, row)
+        cores = "-" if math.isnan(use["cpu"]) else f"{use['cpu']:.2f}"
+        memory, moves = size(use["memory"], ASCII), size(view.shard_bytes[row], ASCII)
+        rows.append([words.name, words.app, places[row] or "-", words.state, cores, memory, moves])
+    output.table(rows, "llllrrr")
+
+
+def demand(socket: Path, app: str, at: str, *, as_json: bool) -> None:
+    """Demand vectors: what each app will need at that time."""
+    try:
+        ahead = parse_seconds(at.removeprefix("+"))
+    except ValueError as error:
+        raise UsageError(f"--at {at}: {error}", hint="for example --at +15m") from error
+    with Client.connect(socket) as client:
+        answer = client.call(GetDemand(app, ahead))
+    assert isinstance(answer, DemandList)
+    vectors = [json.loads(vector) for vector in answer.vectors]
+    if as_json:
+        output.dump(vectors)
+        return
+    rows = [["APP", "AT", "CPU CORES", "MEMORY GB", "READS/S", "WRITES/S"]]
+    for vector in vectors:
+        resources = vector.get("resources", {})
+        cells = [
+            _number(resources.get(part, {}).get(field))
+            for part, field in (("cpu", "cores"), ("memory", "gb"), ("io", "read_ops"), ("io", "write_ops"))
+        ]
+        rows.append([str(vector.get("application_id", "")), str(vector.get("timestamp", "")), *cells])
+    output.table(rows, "llrrrr")
+
+
+def _number(value: object) -> str:
+    return f"{value:.2f}" if isinstance(value, int | float) else "-"
+
+
+def log(socket: Path, since: int, limit: int, *, as_json: bool) -> None:
+    """The journal's rows, oldest first."""
+    with Client.connect(socket) as client:
+        answer = client.call(GetLog(since, limit))
+    assert isinstance(answer, EventList)
+    if as_json:
+        output.dump(answer.events)
+        return
+    for event in answer.events:
+        plan, actor = (f" #{event.plan}" if event.plan else ""), (f" ({event.actor})" if event.actor else "")
+        output.say(f"{event.seq:>6} {clock(event.time)} {event.kind:<8}{plan} {event.text}{actor}")
+
+
+def level(socket: Path, wanted: str, reason: str, *, as_json: bool) -> None:
+    """Print the automation level, or set it."""
+    with Client.connect(socket) as client:
+        if not wanted:
+            assert client.welcome is not None
+            now, text = client.welcome.level, client.welcome.level
+        else:
+            answer = client.call(SetLevel(wanted, reason))
+            now, text = wanted, (answer.text if isinstance(answer, Done) and answer.text else f"level is {wanted}")
+    if as_json:
+        output.dump({"level": now})
+    else:
+        output.say(text)

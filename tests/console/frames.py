@@ -1,0 +1,399 @@
+"""A lively synthetic fleet as frames: what the screens are tested on and looked at with.
+
+``python tests/console/frames.py SOCKET [HOSTS] [SHARDS]`` serves it through the real server,
+for looking at the console at any scale without a fleet.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import sys
+from array import array
+from dataclasses import dataclass, field
+from pathlib import Path
+from random import Random
+
+from sidestep.autopilot.protocol import (
+    Answer,
+    Approve,
+    DemandList,
+    Done,
+    EventList,
+    GetDemand,
+    GetLog,
+    GetPlan,
+    HostStrings,
+    ListPlans,
+    PlanList,
+    PlanView,
+    ProposeMove,
+    Reject,
+    SetLevel,
+    ShardStrings,
+    SnapshotFrame,
+    Welcome,
+)
+from sidestep.autopilot.server import Server, UnknownReference
+from sidestep.fleet.errors import StalePlan, UsageError
+from sidestep.fleet.events import Event
+from sidestep.fleet.forecast_types import Account, Contention
+from sidestep.fleet.inventory import Policy
+from sidestep.fleet.labels import Label
+from sidestep.fleet.machines import MOVE_STEPS, ActionState, PlanState, StepState
+from sidestep.fleet.plans import (
+    Action,
+    ActionStatus,
+    Alternative,
+    Basis,
+    Evidence,
+    Measured,
+    NoPlan,
+    Outlook,
+    Plan,
+    PlanStatus,
+    Reason,
+    StepStatus,
+)
+from sidestep.fleet.resources import DIMENSIONS
+
+PAST, FUTURE = 90, 60
+START = 1_790_000_000.0
+GIB = 1024.0**3
+
+
+def raw(values: list[float], code: str = "f") -> bytes:
+    """Values as the little-endian column that travels."""
+    column = array(code, values)
+    if sys.byteorder == "big":
+        column.byteswap()
+    return column.tobytes()
+
+
+@dataclass
+class Fleet:
+    """Loads that wander, with host 1 on its way above the threshold."""
+
+    hosts: int = 4
+    shards: int = 12
+    seed: int = 7
+    names: tuple[str, ...] = ()
+    states: dict[int, str] = field(default_factory=dict)
+    level: str = "advise"
+    plans: tuple[PlanView, ...] = ()
+    no_plan: NoPlan | None = None
+    oracle: str = ""
+    confidence: str = "ok"
+    lag: float = 0.1
+
+    def load(self, host: int, time: float) -> float:
+        """A host's cpu, as a fraction of what may be handed out, at any time."""
+        random = Random(self.seed * 1009 + host)
+        phase, base, swing = random.uniform(0, 6), random.uniform(0.2, 0.5), random.uniform(0.03, 0.12)
+        climb = 0.45 / (1 + math.exp(-(time - START - 60) / 15)) if host == 1 else 0.0
+        return base + climb + swing * math.sin(time / 19 + phase) + 0.02 * math.sin(time * 1.7 + phase * 3)
+
+    def memory(self, host: int, time: float) -> float:
+        """A host's memory, likewise."""
+        return 0.3 + 0.05 * (host % 7) + 0.05 * math.sin(time / 40 + host)
+
+    def name(self, host: int) -> Label:
+        """A host's name."""
+        return Label(self.names[host] if host < len(self.names) else f"h{host + 1}")
+
+    def frame(self, time: float = START, number: int = 1) -> SnapshotFrame:
+        """The picture at ``time``."""
+        past: list[float] = []
+        future: list[float] = []
+        risk: list[float] = []
+        use: list[float] = []
+        contention: list[Contention] = []
+        for h in range(self.hosts):
+            for d, load in enumerate((self.load, self.memory)):
+                past += [load(h, time - (PAST - 1 - k)) for k in range(PAST)]
+                limit = (0.8, 0.85)[d]
+                highest, first = 0.0, 0
+                for k in range(1, FUTURE + 1):
+                    centre, sd = load(h, time + k), 0.012 * math.sqrt(k)
+                    future += [centre + z * sd for z in (-1.645, -0.842, 0.0, 0.842, 1.645)]
+                    highest = max(highest, 0.5 * math.erfc((limit - centre) / sd / math.sqrt(2)))
+                    if not first and centre + 0.842 * sd > limit:
+                        first = k
+                risk.append(highest)
+                if highest >= 0.5 and first:
+                    contention.append(
+                        Contention(
+                            host=self.name(h),
+                            dimension=DIMENSIONS[d],
+                            probability=highest,
+                            starts_at=time + first,
+                            lead=float(first),
+                            peak=0.9,
+                        )
+                    )
+            use += [self.load(h, time) * 4, self.memory(h, time) * 8 * GIB, 5.0, 5.0, 1e6, 1e6]
+        n = self.shards
+        return SnapshotFrame(
+            number=number,
+            time=time,
+            generation=3,
+            level=self.level,
+            lag=self.lag,
+            oracle=Label(self.oracle),
+            model=Label("trend"),
+            confidence=self.confidence,
+            hosts=tuple(
+                HostStrings(self.name(h), self.states.get(h, "READY"), Label("no sample for 4 s"), Label(f"z{h % 3}"))
+                for h in range(self.hosts)
+            ),
+            shards=tuple(ShardStrings(Label(f"shop-{s:02d}"), Label("shop"), "RUNNING") for s in range(n)),
+            allocatable=raw([4.0, 8 * GIB, math.nan, math.nan, math.nan, math.nan] * self.hosts),
+            use=raw(use),
+            age=raw([0.4] * self.hosts),
+            shard_host=raw([float(s % self.hosts).__trunc__() for s in range(n)], "i"),
+            shard_use=raw([v for s in range(n) for v in (0.1 + s % 5 / 10, 1e8 + s * 1e7, 1.0, 1.0, 1e4, 1e4)]),
+            shard_bytes=raw([2e6 + s * 3e5 for s in range(n)]),
+            shard_priority=raw([3] * n, "i"),
+            past=raw(past),
+            past_steps=PAST,
+            past_step=1.0,
+            future=raw(future),
+            future_steps=FUTURE,
+            future_step=1.0,
+            risk=raw(risk),
+            threshold_cpu=0.8,
+            threshold_memory=0.85,
+            contention=tuple(sorted(contention, key=lambda c: c.lead)),
+            accounts=(Account(model=Label("trend"), skill=0.41, coverage=0.79, scored=1240),),
+            plans=self.plans,
+            no_plan=self.no_plan,
+        )
+
+
+def make_plan(number: int = 12, *, actions: int = 1, created: float = START, summary: str = "") -> Plan:
+    """A plan that moves shards from h2 to h4, with evidence and alternatives."""
+    times = tuple(float(k) for k in range(0, FUTURE, 2))
+    rising = tuple(0.6 + 0.35 / (1 + math.exp(-(t - 30) / 6)) for t in times)
+    evidence = Evidence(
+        host=Label("h2"),
+        dimension="cpu",
+        threshold=0.8,
+        quantile=0.8,
+        probability=0.83,
+        starts_at=created + 31,
+        lead=31.0,
+        times=times,
+        median=tuple(v - 0.05 for v in rising),
+        upper=rising,
+        upper_after=tuple(v - 0.22 for v in rising),
+    )
+    made = tuple(
+        Action(
+            id=k + 1,
+            shard=Label(f"shop-{k * 4 + 1:02d}"),
+            source=Label("h2"),
+            destination=Label("h4"),
+            token=3,
+            priority=1,
+            reason=Reason("contention", Label("h2 is predicted above 80 % of its cpu in 31 s, for longer than 5 s")),
+            evidence=evidence if k == 0 else None,
+            alternatives=(
+                Alternative(Label("h1"), Reason("capacity", Label("would itself run hot")), 0.91),
+                Alternative(Label("h3"), Reason("gain", Label("leaves less headroom than h4")), 0.78),
+            ),
+            bytes=12_400_000,
+            transfer_s=1.4,
+            freeze_ms=38.0,
+            latest_start=created + 24,
+            after=(k,) if k else (),
+            undo=Label(f"move shop-{k * 4 + 1:02d} back to h2"),
+        )
+        for k in range(actions)
+    )
+    return Plan(
+        number=number,
+        fleet=Label("demo"),
+        created=created,
+        expires=created + 300,
+        author=Label("planner"),
+        snapshot=9,
+        forecast="f-9",
+        policy=Policy(),
+        basis=Basis((), ()),
+        actions=made,
+        outlook=(
+            Outlook(
+                host=Label("h2"),
+                dimension="cpu",
+                capacity=4.0,
+                peak_before=0.95,
+                peak_after=0.73,
+                probability_before=0.83,
+                probability_after=0.06,
+            ),
+            Outlook(
+                host=Label("h4"),
+                dimension="cpu",
+                capacity=4.0,
+                peak_before=0.41,
+                peak_after=0.63,
+                probability_before=0.0,
+                probability_after=0.01,
+            ),
+        ),
+        without_forecast=Label("from present load alone nothing would be planned: no host is above its threshold now"),
+        summary=Label(summary or f"move {actions} shard{'s' if actions > 1 else ''} off h2 before it runs hot in 31 s"),
+    )
+
+
+def view_of(plan: Plan, state: PlanState = PlanState.PROPOSED, **status: object) -> PlanView:
+    """The plan with a status."""
+    digest = plan.digest()
+    given = {"updated": plan.created, **status}
+    return PlanView(digest, plan, PlanStatus(digest=digest, state=state, **given))  # type: ignore[arg-type]
+
+
+def running(plan: Plan, done: int, *, failed: bool = False) -> PlanView:
+    """The plan with its first action ``done`` steps far."""
+    steps = tuple(
+        StepStatus(
+            name=name,
+            state=StepState.DONE if k < done else (StepState.FAILED if failed else StepState.RUNNING) if k == done
+            else StepState.PENDING,
+            ms=3.0 + k * 11.5 if k < done else 0.0,
+            detail=Label("12.4 MB in 2 rounds" if name == "precopy" else ""),
+        )
+        for k, name in enumerate(MOVE_STEPS)
+    )  # fmt: skip
+    first = ActionStatus(id=1, state=ActionState.RUNNING, steps=steps, bytes=12_400_000, freeze_ms=41.0)
+    return view_of(plan, PlanState.RUNNING, actions=(first,), approved_by=Label("ana"), updated=plan.created + done)
+
+
+def succeeded(plan: Plan) -> PlanView:
+    """The plan, done, with what was measured."""
+    steps = tuple(StepStatus(name=name, state=StepState.DONE, ms=7.0 + k) for k, name in enumerate(MOVE_STEPS))
+    first = ActionStatus(id=1, state=ActionState.DONE, steps=steps, bytes=12_400_000, freeze_ms=41.0)
+    outcome = (
+        Measured(host=Label("h2"), dimension="cpu", predicted_without=0.95, predicted_with=0.73, measured=0.71),
+        Measured(host=Label("h4"), dimension="cpu", predicted_without=0.41, predicted_with=0.63, measured=0.66),
+    )
+    return view_of(
+        plan,
+        PlanState.SUCCEEDED,
+        actions=(first,),
+        approved_by=Label("ana"),
+        updated=plan.created + 40,
+        outcome=outcome,
+    )
+
+
+class Daemon:
+    """The service behind the real server: answers from a Fleet and remembers what it was told."""
+
+    def __init__(self, path: Path, fleet: Fleet | None = None) -> None:
+        self.fleet = fleet or Fleet()
+        self.time, self.number = START, 1
+        self.approved: list[Approve] = []
+        self.rejected: list[Reject] = []
+        self.stale: tuple[str, ...] = ()
+        self.banner, self.notice = "EMBEDDED", "1 day = 60 s"
+        self.events = [
+            Event(seq=1, time=START - 9, kind="daemon", text=Label("started in level advise")),
+            Event(seq=2, time=START - 2, kind="plan", text=Label("proposed: move 1 shard off h2"), plan=12),
+        ]
+        self.server = Server(path, self)
+
+    async def __aenter__(self) -> Daemon:
+        self.server.claim()
+        await self.server.start()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.server.aclose()
+
+    def tick(self, seconds: float = 0.0) -> None:
+        """Let time pass and tell every console."""
+        self.time, self.number = self.time + seconds, self.number + 1
+        self.server.announce()
+
+    def welcome(self, actor: Label) -> Welcome:
+        return Welcome(
+            version=1,
+            daemon="0.1.0",
+            fleet=Label("demo"),
+            level=self.fleet.level,
+            banner=Label(self.banner),
+            notice=Label(self.notice),
+            pid=1,
+            actor=actor,
+        )
+
+    def frame(self) -> SnapshotFrame | None:
+        return self.fleet.frame(self.time, self.number)
+
+    async def list_plans(self, request: ListPlans) -> PlanList:
+        return PlanList(self.fleet.plans[: request.limit], self.fleet.no_plan)
+
+    async def get_plan(self, request: GetPlan) -> PlanView:
+        for item in self.fleet.plans:
+            if request.ref in {str(item.plan.number), item.digest} or item.digest.startswith(request.ref):
+                return item
+        raise UnknownReference(f"no plan is {request.ref}", hint="see: sidestep plan list")
+
+    async def approve(self, request: Approve, actor: Label) -> Answer:
+        self.approved.append(request)
+        item = next(item for item in self.fleet.plans if item.digest == request.digest)
+        if self.stale:
+            raise StalePlan(item.plan.number, self.stale)
+        return self._become(view_of(item.plan, PlanState.APPROVED, updated=self.time, approved_by=actor))
+
+    async def reject(self, request: Reject, actor: Label) -> Answer:
+        self.rejected.append(request)
+        item = next(item for item in self.fleet.plans if item.digest == request.digest)
+        return self._become(view_of(item.plan, PlanState.REJECTED, updated=self.time, reason=Label(request.reason)))
+
+    def _become(self, item: PlanView) -> PlanView:
+        self.fleet.plans = tuple(item if old.digest == item.digest else old for old in self.fleet.plans)
+        self.server.announce()
+        return item
+
+    async def propose_move(self, request: ProposeMove, actor: Label) -> PlanView:
+        if request.destination not in {self.fleet.name(h) for h in range(self.fleet.hosts)}:
+            raise UnknownReference(f"no host is called {request.destination}")
+        item = view_of(make_plan(number=len(self.fleet.plans) + 40, summary=f"move {request.shard}"))
+        self.fleet.plans = (item, *self.fleet.plans)
+        return item
+
+    async def set_level(self, request: SetLevel, actor: Label) -> Answer:
+        if request.level not in {"off", "advise", "full"}:
+            raise UsageError(f"{request.level} is no level")
+        self.fleet.level = request.level
+        return Done(Label(f"level is {request.level}"))
+
+    async def get_demand(self, request: GetDemand) -> DemandList:
+        return DemandList((f'{{"application_id": "{request.app or "shop"}", "timestamp": "{request.at:.0f}"}}',))
+
+    async def get_log(self, request: GetLog) -> EventList:
+        return EventList(tuple(event for event in self.events if event.seq > request.since)[: request.limit])
+
+    async def shutdown(self, actor: Label) -> Answer:
+        return Done()
+
+
+def lively(hosts: int = 4, shards: int = 12) -> Fleet:
+    """A fleet with something to see: one proposal, one running, one done, one suspect host."""
+    done, moving = make_plan(10, created=START - 240), make_plan(11, created=START - 12)
+    plans = (view_of(make_plan(12)), running(moving, 5), succeeded(done))
+    return Fleet(hosts=hosts, shards=shards, states={2: "SUSPECT"}, plans=plans)
+
+
+async def serve(path: Path, hosts: int, shards: int) -> None:
+    """Serve a lively fleet until interrupted, twice a second."""
+    async with Daemon(path, lively(hosts, shards)) as daemon:
+        while True:
+            await asyncio.sleep(0.5)
+            daemon.tick(0.5)
+
+
+if __name__ == "__main__":
+    asyncio.run(serve(Path(sys.argv[1]).resolve(), *(int(a) for a in sys.argv[2:4])))
