@@ -1,0 +1,6 @@
+"""The host sampler: needs nothing installed, writes nothing, dies with the connection."""
+
+from sidestep.backends.sampler.records import Decoder, HostSample, ShardSample
+from sidestep.backends.sampler.stream import sample
+
+__all__ = ["Decoder", "HostSample", "ShardSample", "sample"]
