@@ -1,0 +1,72 @@
+"""What a fleet file must fulfil beyond single values: names that exist, ranges that fit."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from sidestep.fleet.inventory import FleetSpec
+from sidestep.fleet.placement import KEYS
+
+Add = Callable[[tuple[str, ...], object, str, str], None]
+
+
+def check_fleet(spec: FleetSpec, add: Add) -> None:
+    """Note every contradiction between the values of a fleet through ``add``."""
+    _check_hosts(spec, add)
+    _check_shards(spec, add)
+    _check_keys(spec, add)
+
+
+def _check_hosts(spec: FleetSpec, add: Add) -> None:
+    seen: dict[tuple[str, int], str] = {}
+    for host in spec.hosts:
+        path = ("hosts", host.name)
+        first = seen.setdefault((host.address, host.port), host.name)
+        if first != host.name:
+            add((*path, "address"), host.address, f"port {host.port} is already host {first}", "keep one of the two")
+        if host.reserve_cpu >= host.cpu:
+            add((*path, "reserve_cpu"), host.reserve_cpu, f"leaves nothing of {host.cpu:g} cores", "keep it below cpu")
+        if host.reserve_memory >= host.memory:
+            add(
+                (*path, "reserve_memory"), host.reserve_memory, f"leaves nothing of {host.memory} bytes",
+                "keep it below memory",
+            )  # fmt: skip
+
+
+def _check_shards(spec: FleetSpec, add: Add) -> None:
+    hosts = {host.name for host in spec.hosts}
+    known = {shard.name for shard in spec.shards} | {shard.app for shard in spec.shards}
+    ports: dict[tuple[str, int], str] = {}
+    for shard in spec.shards:
+        path = ("shards", shard.name)
+        if shard.host not in hosts:
+            add(
+                (*path, "host"), shard.host, "is no host of this fleet", f"declare [hosts.{shard.host}] or name another"
+            )
+        if shard.driver == "hook":
+            for hook in ("save", "load"):
+                if not getattr(shard, hook):
+                    add((*path, hook), None, "is missing", 'driver "hook" needs save and load commands')
+        for name in shard.avoid:
+            if name not in known:
+                add((*path, "avoid"), name, "is neither a shard nor an app of this fleet", "correct the name")
+        if shard.port:
+            first = ports.setdefault((shard.host, shard.port), shard.name)
+            if first != shard.name:
+                add((*path, "port"), shard.port, f"is already taken on {shard.host} by {first}", "choose another port")
+        if spec.router and shard.keys is not None and not shard.port:
+            add((*path, "port"), None, "is missing", "a shard that the router sends requests to needs a port")
+
+
+def _check_keys(spec: FleetSpec, add: Add) -> None:
+    for app in sorted({shard.app for shard in spec.shards if shard.keys is not None}):
+        ranges = sorted((s.keys, s.name) for s in spec.shards if s.app == app and s.keys is not None)
+        end = 0
+        for (low, high), name in ranges:
+            if low != end:
+                kind = "overlaps the range before it" if low < end else f"leaves keys {end}..{low - 1} to nobody"
+                add(("shards", name, "keys"), [low, high], f"{kind} (app {app})", f"begin at {end}")
+            end = max(end, high)
+        if end != KEYS:
+            add(("shards", ranges[-1][1], "keys"), None, f"keys {end}..{KEYS - 1} of app {app} belong to nobody",
+                f"end the last range at {KEYS}")  # fmt: skip
