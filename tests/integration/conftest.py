@@ -37,11 +37,11 @@ def client_identity(tmp_path_factory: pytest.TempPathFactory, needs_sshd: None) 
 async def sshd(
     tmp_path_factory: pytest.TempPathFactory, client_identity: Path
 ) -> AsyncIterator[Callable[..., SshdHost]]:
-    """A maker of hosts: ``sshd("a")``, ``sshd("b", extra="MaxSessions 3")``."""
+    """A maker of hosts: ``sshd("a")``, ``sshd("b", env="NAME=value")`` with a variable that its commands see."""
     hosts: list[SshdHost] = []
 
-    def make(name: str, extra: str = "") -> SshdHost:
-        hosts.append(start_host(tmp_path_factory.mktemp(f"sshd-{name}"), client_identity, name, extra))
+    def make(name: str, env: str = "") -> SshdHost:
+        hosts.append(start_host(tmp_path_factory.mktemp(f"sshd-{name}"), client_identity, name, env))
         return hosts[-1]
 
     yield make

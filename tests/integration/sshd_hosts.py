@@ -68,7 +68,7 @@ def _free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def _start(folder: Path, home: Path, port: int, extra: str) -> subprocess.Popen[bytes]:
+def _start(folder: Path, home: Path, port: int, env: str) -> subprocess.Popen[bytes]:
     config = folder / "sshd_config"
     config.write_text(
         f"""Port {port}
@@ -82,8 +82,7 @@ PasswordAuthentication no
 KbdInteractiveAuthentication no
 PermitRootLogin yes
 PrintMotd no
-SetEnv HOME={home} XDG_STATE_HOME={home}/.local/state
-{extra}
+SetEnv HOME={home} XDG_STATE_HOME={home}/.local/state {env}
 """
     )
     log = (folder / "log").open("ab")
@@ -102,14 +101,14 @@ def _listening(port: int, process: subprocess.Popen[bytes]) -> bool:
     return False
 
 
-def start_host(folder: Path, identity: Path, name: str, extra: str = "") -> SshdHost:
+def start_host(folder: Path, identity: Path, name: str, env: str = "") -> SshdHost:
     home = folder / "home"
     home.mkdir(parents=True)
     public = keygen(folder / "host")
     shutil.copy(identity.with_name(f"{identity.name}.pub"), folder / "authorized")
     for _ in range(5):
         port = _free_port()
-        process = _start(folder, home, port, extra)
+        process = _start(folder, home, port, env)
         if _listening(port, process):
             break
         process.kill()

@@ -1,0 +1,122 @@
+"""What a known_hosts file says about a host, and how a refusal reads."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import hmac
+from pathlib import Path
+
+import asyncssh
+import pytest
+
+from sidestep.backends.ssh.hostkeys import HostKeys
+from sidestep.fleet.errors import ConfigError, HostKeyRefused
+
+KEY, OTHER = asyncssh.generate_private_key("ssh-ed25519"), asyncssh.generate_private_key("ssh-ed25519")
+
+
+def public(key: asyncssh.SSHKey) -> str:
+    return key.export_public_key().decode().strip()
+
+
+def hashed(name: str) -> str:
+    salt = hashlib.sha1(name.encode()).digest()
+    digest = hmac.digest(salt, name.encode(), "sha1")
+    return f"|1|{base64.b64encode(salt).decode()}|{base64.b64encode(digest).decode()}"
+
+
+def load(tmp_path: Path, *lines: str) -> HostKeys:
+    path = tmp_path / "known_hosts"
+    path.write_text("\n".join(lines))
+    return HostKeys.load(path)
+
+
+def same(keys: tuple[asyncssh.SSHKey, ...], *expected: asyncssh.SSHKey) -> bool:
+    return {k.get_fingerprint() for k in keys} == {k.get_fingerprint() for k in expected}
+
+
+@pytest.mark.parametrize(
+    ("hosts", "address", "port", "known"),
+    [
+        ("10.0.0.1", "10.0.0.1", 22, True),
+        ("10.0.0.1", "10.0.0.1", 2222, True),
+        ("[10.0.0.1]:2222", "10.0.0.1", 2222, True),
+        ("[10.0.0.1]:2222", "10.0.0.1", 22, False),
+        ("[10.0.0.1]:2222", "10.0.0.1", 2223, False),
+        ("web,10.0.0.1", "web", 22, True),
+        ("WEB", "web", 22, True),
+        ("web", "WEB", 22, True),
+        ("*.example.org", "a.example.org", 22, True),
+        ("[*.example.org]:2222", "a.example.org", 2222, True),
+        ("*.example.org,!b.example.org", "b.example.org", 22, False),
+        ("10.0.0.?", "10.0.0.7", 22, True),
+        ("10.0.0.[17]", "10.0.0.7", 22, False),
+        (hashed("10.0.0.1"), "10.0.0.1", 22, True),
+        (hashed("[10.0.0.1]:2222"), "10.0.0.1", 2222, True),
+        (hashed("10.0.0.2"), "10.0.0.1", 22, False),
+    ],
+)
+def test_a_line_is_about_the_hosts_it_names(tmp_path: Path, hosts: str, address: str, port: int, known: bool) -> None:
+    trust = load(tmp_path, "# comment", "", f"{hosts} {public(KEY)} somebody").trust(address, port)
+    assert same(trust.trusted, *([KEY] if known else []))
+
+
+def test_a_line_for_the_port_wins_over_one_for_the_bare_host(tmp_path: Path) -> None:
+    keys = load(tmp_path, f"web {public(OTHER)}", f"[web]:2222 {public(KEY)}")
+    assert same(keys.trust("web", 2222).trusted, KEY)
+    assert same(keys.trust("web", 22).trusted, OTHER)
+
+
+def test_a_revoked_key_is_not_trusted_whatever_else_is_said(tmp_path: Path) -> None:
+    for line in (f"@revoked web {public(KEY)}", f"@revoked * {public(KEY)}", f"@revoked {hashed('web')} {public(KEY)}"):
+        trust = load(tmp_path, f"web {public(KEY)}", f"[web]:2222 {public(KEY)}", line).trust("web", 2222)
+        assert not trust.trusted
+        assert same(trust.revoked, KEY)
+
+
+def test_an_authority_is_kept_apart_from_host_keys(tmp_path: Path) -> None:
+    trust = load(tmp_path, f"@cert-authority *.org {public(KEY)}").trust("a.org", 22)
+    assert same(trust.authorities, KEY)
+    assert not trust.trusted
+
+
+def test_a_missing_file_knows_nobody(tmp_path: Path) -> None:
+    trust = HostKeys.load(tmp_path / "none").trust("web", 22)
+    assert not (trust.trusted or trust.authorities or trust.revoked)
+
+
+@pytest.mark.parametrize(
+    ("line", "match"),
+    [
+        ("web ssh-ed25519", r"known_hosts:2: a line needs hosts"),
+        ("web ssh-ed25519 AAAA", r"known_hosts:2: key = 'ssh-ed25519': cannot be read"),
+        ("@trusted web ssh-ed25519 AAAA", r"known_hosts:2: marker = '@trusted'"),
+        (f"|1|x|y {public(KEY)}", r"known_hosts:2: hosts = '\|1\|x\|y'"),
+    ],
+)
+def test_a_line_that_cannot_be_read_is_named(tmp_path: Path, line: str, match: str) -> None:
+    with pytest.raises(ConfigError, match=match):
+        load(tmp_path, f"ok {public(KEY)}", line)
+
+
+def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="cannot be read"):
+        HostKeys.load(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("lines", "words"),
+    [
+        ((), ["unknown", "ssh-keygen -lf"]),
+        ((f"web {public(OTHER)}",), ["has changed", OTHER.get_fingerprint(), "may be listening in"]),
+        ((f"web {public(KEY)}", f"@revoked web {public(KEY)}"), ["is revoked", "do not connect"]),
+        ((f"@cert-authority web {public(OTHER)}",), ["not signed by a trusted authority", OTHER.get_fingerprint()]),
+    ],
+)
+def test_a_refusal_says_what_was_shown_and_what_to_do(tmp_path: Path, lines: tuple[str, ...], words: list[str]) -> None:
+    refusal = load(tmp_path, *lines).explain("a", "web", 22, KEY.convert_to_public())
+    assert isinstance(refusal, HostKeyRefused)
+    text = str(refusal)
+    assert text.startswith("a: connect: host key of web ")
+    assert all(word in text for word in (*words, KEY.get_fingerprint(), "known_hosts", "remedy:"))
