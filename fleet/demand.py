@@ -1,0 +1,132 @@
+"""Demand vectors: what an app will need at one future instant, in the exchange format of S3.11.
+
+The format's own keys are ``timestamp``, ``application_id`` and ``resources`` with cpu,
+memory and io; we add only under extra keys (``quantiles``, ``network``, ``schema``), so
+that a reader of the plain format reads ours. Numbers keep the form they were written in.
+"""
+
+from __future__ import annotations
+
+import math
+from datetime import UTC, datetime
+from typing import Annotated, Final
+
+import msgspec
+from msgspec import Meta, Struct
+
+from sidestep.fleet.errors import UsageError
+
+SCHEMA: Final = "sidestep.demand/1"
+
+Amount = Annotated[int, Meta(ge=0)] | Annotated[float, Meta(ge=0)]
+
+
+class Cpu(Struct, frozen=True, kw_only=True):
+    """Cores, and percent of what is allocatable to the app."""
+
+    cores: Amount
+    percentage: Amount
+
+
+class Memory(Struct, frozen=True, kw_only=True):
+    """Gigabytes (2**30 bytes), and percent of what is allocatable to the app."""
+
+    gb: Amount
+    percentage: Amount
+
+
+class Io(Struct, frozen=True, kw_only=True):
+    """Operations per second."""
+
+    read_ops: Amount
+    write_ops: Amount
+
+
+class Network(Struct, frozen=True, kw_only=True):
+    """Extension: bytes per second."""
+
+    rx_bytes: Amount
+    tx_bytes: Amount
+
+
+class Resources(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """The demand itself; ``network`` is an extension."""
+
+    cpu: Cpu
+    memory: Memory
+    io: Io
+    network: Network | None = None
+
+
+class Quantiles(Struct, frozen=True, kw_only=True):
+    """Extension: demand at further levels; all lists have the length of ``levels``."""
+
+    levels: tuple[float, ...]
+    cpu_cores: tuple[float, ...]
+    memory_gb: tuple[float, ...]
+
+
+class DemandVector(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """One app's predicted demand; ``timestamp`` is the future instant it is for (S3.4)."""
+
+    timestamp: str
+    application_id: str
+    resources: Resources
+    quantiles: Quantiles | None = None
+    schema: str | None = None
+
+    def encode(self) -> str:
+        """The JSON text, two spaces deep, keys in the order of the format."""
+        return msgspec.json.format(msgspec.json.encode(self), indent=2).decode()
+
+
+_decoder = msgspec.json.Decoder(DemandVector)
+
+
+def parse_demand(text: str | bytes, source: str = "demand vector") -> DemandVector:
+    """A demand vector from JSON text. Raises UsageError naming the field that is wrong."""
+    try:
+        vector = _decoder.decode(text)
+        datetime.fromisoformat(vector.timestamp)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise UsageError(f"{source}: {error}", hint="see fleet/demand.schema.json for the format") from error
+    except ValueError as error:
+        raise UsageError(
+            f"{source}: timestamp: {error}", hint='write an ISO 8601 instant, such as "2024-10-27T10:00:00Z"'
+        ) from error
+    quantiles = vector.quantiles
+    if quantiles and not len(quantiles.levels) == len(quantiles.cpu_cores) == len(quantiles.memory_gb):
+        raise UsageError(f"{source}: quantiles: the lists differ in length", hint="one value for every level")
+    return vector
+
+
+def instant(time: float) -> str:
+    """A unix time as the format's timestamp, to the second, in UTC."""
+    return datetime.fromtimestamp(time, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def round_up(demand: float, quantum: float) -> float:
+    """The smallest whole number of quanta that covers ``demand`` (S3.12).
+
+    Never below the demand, and less than one quantum above it. Raises ValueError for a
+    quantum that is not positive or a demand that is negative.
+    """
+    if not quantum > 0:
+        raise ValueError("a quantum is above 0")
+    if not demand >= 0 or math.isinf(demand):
+        raise ValueError("a demand is finite and at least 0")
+    count = math.ceil(demand / quantum)
+    while count * quantum < demand:
+        count += 1
+    while count > 0 and (count - 1) * quantum >= demand:
+        count -= 1
+    return count * quantum
+
+
+def schema() -> dict[str, object]:
+    """The JSON Schema of the format; published as ``fleet/demand.schema.json``."""
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "$id": SCHEMA,
+        **msgspec.json.schema(DemandVector),
+    }
