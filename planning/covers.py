@@ -24,7 +24,7 @@ EXACT = 12
 SHORT = 48
 CORE = 10
 #: covers of one host that are offered to the search
-KEEP = 256
+KEEP = 128
 #: numbers in one intermediate array
 _CHUNK = 400_000
 
@@ -33,11 +33,10 @@ Mask = NDArray[np.bool_]
 
 @dataclass(frozen=True)
 class Cover:
-    """Shards (rows) that relieve a host together; ``weak`` ones only at the relaxed quantile."""
+    """Shards (rows) that relieve a host together."""
 
     shards: tuple[int, ...]
     bytes: float
-    weak: bool = False
 
 
 @dataclass(frozen=True)
@@ -104,24 +103,18 @@ class Goal:
         return np.asarray(median + away, dtype=np.float64)
 
 
-def relief(load: Load, rules: Rules, host: int, hot: tuple[int, ...], gain: float) -> Relief:
-    """The covers of a hot host, cheapest first: strict ones before weak ones."""
+def relief(load: Load, rules: Rules, host: int, quantile: Quantile, hot: tuple[int, ...], gain: float) -> Relief:
+    """The covers that relieve a hot host at a quantile, cheapest first, or why there are none."""
     rows = rules.on(host)
     shards = candidates(load, rules, rows)
     if not shards:
         codes = sorted({rules.kept[row] or "UNKNOWN" for row in rows})
         return Relief(host, (), "IMMOVABLE", f"none of its {len(rows)} shards can move: {', '.join(codes) or 'none'}")
-    found: list[Cover] = []
-    for weak, quantile in ((False, load.strict), (True, load.relaxed)):
-        goal = Goal(load, host, quantile, gain, hot)
-        known = {cover.shards for cover in found}
-        found += [Cover(c.shards, c.bytes, weak) for c in cheapest(goal, shards) if c.shards not in known]
-        if load.relaxed.level == load.strict.level:
-            break
-    if found:
-        return Relief(host, tuple(found[: 2 * KEEP]))
+    covers = cheapest(Goal(load, host, quantile, gain, hot), shards)
+    if covers:
+        return Relief(host, covers)
     every = np.ones((1, len(shards)), dtype=np.bool_)
-    if Goal(load, host, load.relaxed).met(shards, every)[0]:
+    if Goal(load, host, quantile).met(shards, every)[0]:
         return Relief(host, (), "MIN_GAIN", f"no move lowers its peak by min_gain = {gain:g} of capacity")
     return Relief(host, (), "IMMOVABLE", f"it stays in contention even without its {len(shards)} movable shards")
 

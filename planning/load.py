@@ -25,7 +25,7 @@ from sidestep.planning.uncertainty import F64, combined, normal_deviation
 F32 = NDArray[np.float32]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Quantile:
     """One level at which demand is looked at, with every host's distance from the median."""
 
@@ -75,7 +75,9 @@ def read(snapshot: Snapshot, forecast: Forecast, policy: Policy) -> Load:
     reach = max(1, min(forecast.steps, math.ceil(policy.horizon / forecast.step)))
     quantiles = forecast.hosts[:, :, :reach]
     median = quantiles[..., MEDIAN].astype(np.float64)
-    strict, relaxed = _levels(policy)
+    levels = _levels(policy)
+    strict = _quantile(quantiles, median, levels[0])
+    relaxed = strict if levels[1] == levels[0] else _quantile(quantiles, median, levels[1])
     mean, sd = forecast.shard_mean[:, :, :reach], forecast.shard_sd[:, :, :reach]
     finite = np.isfinite(mean).all(axis=(1, 2)) & np.isfinite(sd).all(axis=(1, 2))
     sums = _sums(snapshot.shards.host, np.nan_to_num(sd), len(snapshot.hosts.names))
@@ -89,8 +91,8 @@ def read(snapshot: Snapshot, forecast: Forecast, policy: Policy) -> Load:
         limit=limits(snapshot, policy),
         quantiles=quantiles,
         median=median,
-        strict=_quantile(quantiles, median, strict),
-        relaxed=_quantile(quantiles, median, relaxed),
+        strict=strict,
+        relaxed=relaxed,
         variance=sums[0],
         deviation=sums[1],
         spread=combined(sums[0], sums[1], rho),

@@ -3,8 +3,8 @@
 Hot hosts are taken in order of their contention. The first descent takes for each the
 cheapest cover that can be placed beside everything placed before; the search then improves
 on it until it is proved best or ``STEPS`` placements have been tried. What is least counts
-first: hosts left hot, hosts relieved only weakly, how soon those left are hot, bytes moved,
-moves. Destinations are tried in order of the room that stays there.
+first: hosts left hot, how soon those are hot, bytes moved, moves. Destinations are tried in
+order of the room that stays there.
 """
 
 from __future__ import annotations
@@ -22,21 +22,21 @@ from sidestep.planning.trial import TOLERANCE, Move, Trial, arrivals, spare
 from sidestep.planning.uncertainty import F64
 
 #: placements tried before the best plan so far is taken
-STEPS = 6000
+STEPS = 4000
 #: placements tried for one cover
 COVER_STEPS = 400
 #: destinations, not yet used by this plan, that are tried for a shard
 WIDTH = 24
 
-Key = tuple[int, int, tuple[int, ...], float, int]
+Key = tuple[int, tuple[bool, ...], float, int]
 
 
 @dataclass(frozen=True)
 class Found:
-    """The best plan: its moves, and for every relief 0 (done), 1 (weakly) or 2 (left hot)."""
+    """The best plan: all moves of the trial, and for every relief whether it is left hot."""
 
     moves: tuple[Move, ...]
-    outcome: tuple[int, ...]
+    left: tuple[bool, ...]
 
 
 class Destinations:
@@ -97,10 +97,10 @@ class Search:
         self.steps = 0
         self._last = 0
         self.best: Key | None = None
-        self.moves: tuple[Move, ...] = ()
-        self._outcome: list[tuple[int, float]] = []
-        least = [min(c.bytes for c in r.covers if c.weak == r.covers[0].weak) for r in reliefs]
-        #: bytes that the reliefs from here on cost at least, if none is left hot or weaker than it could be
+        self.moves = tuple(trial.moves)
+        self._outcome: list[tuple[bool, float]] = []
+        least = [r.covers[0].bytes for r in reliefs]
+        #: bytes that the reliefs from here on cost at least, if none is left hot
         self.ahead = [sum(least[i:]) for i in range(len(least) + 1)]
 
     def run(self) -> Found:
@@ -122,27 +122,30 @@ class Search:
                 self.best, self.moves = key, tuple(self.trial.moves)
             else:
                 stack.append(self._options(len(stack)))
-        return Found(self.moves, self.best[2] if self.best is not None else ())
+        return Found(self.moves, self.best[1] if self.best is not None else ())
 
-    def _key(self, outcome: list[tuple[int, float]], moves: int) -> Key:
+    def _key(self, outcome: list[tuple[bool, float]], moves: int) -> Key:
         """What this plan counts, or the least that any plan beginning like this can count."""
         states = tuple(state for state, _ in outcome)
         rest = len(self.reliefs) - len(outcome)
         cost = sum(cost for _, cost in outcome) + self.ahead[len(outcome)]
-        return states.count(2), states.count(1), states + (0,) * rest, cost, moves + rest
+        return sum(states), states + (False,) * rest, cost, moves + rest
 
     def _hopeless(self, index: int, cover: Cover, moves: int) -> bool:
         """Whether no plan that goes on with this cover can be better than the best one."""
-        begun = [*self._outcome[:index], (int(cover.weak), cover.bytes)]
+        begun = [*self._outcome[:index], (False, cover.bytes)]
         return self.best is not None and self._key(begun, moves + len(cover.shards)) >= self.best
 
-    def _options(self, index: int) -> Iterator[tuple[int, float]]:
+    def _options(self, index: int) -> Iterator[tuple[bool, float]]:
         """Every way to relieve one host, the moves pushed on the trial; leaving it hot comes last."""
         relief, moves = self.reliefs[index], len(self.trial.moves)
+        self.steps += 1
         share = self.steps + max(COVER_STEPS, STEPS // len(self.reliefs))
         for cover in relief.covers:
-            if moves + len(cover.shards) > self.max_moves or self._hopeless(index, cover, moves):
+            if moves + len(cover.shards) > self.max_moves:
                 continue
+            if self._hopeless(index, cover, moves):
+                break
             if any(self.where.none(shard) for shard in cover.shards):
                 continue
             self._last = self.steps + COVER_STEPS
@@ -150,11 +153,11 @@ class Search:
                 self._last = min(self._last, share)
             places = self._places(relief, self._hardest_first(cover))
             for _ in places:
-                yield int(cover.weak), cover.bytes
+                yield False, cover.bytes
                 if self._hopeless(index, cover, moves):
                     places.close()
                     break
-        yield 2, 0.0
+        yield True, 0.0
 
     def _hardest_first(self, cover: Cover) -> tuple[int, ...]:
         rows = list(cover.shards)

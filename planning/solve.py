@@ -18,7 +18,7 @@ from sidestep.fleet.plans import Plan, Reason
 from sidestep.fleet.resources import DIMENSIONS, MEMORY, show_seconds, show_size
 from sidestep.planning.covers import Relief, relief
 from sidestep.planning.eject import make_room
-from sidestep.planning.load import Load
+from sidestep.planning.load import Load, Quantile
 from sidestep.planning.order import first_flaw
 from sidestep.planning.rules import Rules
 from sidestep.planning.search import Destinations, Search
@@ -45,16 +45,28 @@ def hot_hosts(load: Load, rules: Rules) -> dict[int, list[Contention]]:
 
 
 def solve(load: Load, rules: Rules, policy: Policy) -> Solution:
-    """Relieve as many hot hosts as can be, with the fewest bytes moved."""
+    """Relieve as many hot hosts as can be, with the fewest bytes moved.
+
+    First so that they stay under their limits at the strict quantile; those for which that
+    cannot be done, so that they are no longer predicted contention; those for which no host
+    has room, by making some.
+    """
     hot = hot_hosts(load, rules)
-    reliefs, left = _reliefs(load, rules, policy, hot)
     closed = np.zeros(len(rules.host_names), dtype=np.bool_)
     closed[list(hot)] = True
     where = Destinations(load, rules, closed)
-    found = Search(Trial(load, rules), where, reliefs, policy.max_moves).run()
-    trial = Trial(load, rules, found.moves)
-    remaining = [r for r, state in zip(reliefs, found.outcome, strict=True) if state == 2]
-    for one in remaining:
+    moves: tuple[Move, ...] = ()
+    todo, left, reliefs = dict(hot), dict[int, Reason](), tuple[Relief, ...]()
+    for quantile in dict.fromkeys((load.strict, load.relaxed)):
+        reliefs, left = _reliefs(load, rules, policy, todo, quantile)
+        found = Search(Trial(load, rules, moves), where, reliefs, policy.max_moves).run()
+        reliefs = tuple(r for r, hot_still in zip(reliefs, found.left, strict=True) if hot_still)
+        moves = found.moves
+        todo = {host: todo[host] for host in hot if host in left or host in {r.host for r in reliefs}}
+        if not todo:
+            break
+    trial = Trial(load, rules, moves)
+    for one in reliefs:
         if not make_room(trial, where, one, policy.max_moves):
             left[one.host] = _no_room(trial, where, one, hot[one.host][0], policy)
     moves = tuple(trial.moves)
@@ -109,7 +121,7 @@ def _same_moves(rules: Rules, previous: Plan, load: Load) -> tuple[Move, ...] | 
 
 
 def _reliefs(
-    load: Load, rules: Rules, policy: Policy, hot: dict[int, list[Contention]]
+    load: Load, rules: Rules, policy: Policy, hot: dict[int, list[Contention]], quantile: Quantile
 ) -> tuple[tuple[Relief, ...], dict[int, Reason]]:
     """What can be done for each hot host; no more hosts than the churn budget can serve."""
     reliefs: list[Relief] = []
@@ -122,7 +134,7 @@ def _reliefs(
             left[host] = _reason(rules, contentions[0], "CHURN", f"max_moves = {policy.max_moves} serves sooner hosts")
         else:
             hot_dimensions = tuple(DIMENSIONS.index(c.dimension) for c in contentions)
-            one = relief(load, rules, host, hot_dimensions, policy.min_gain)
+            one = relief(load, rules, host, quantile, hot_dimensions, policy.min_gain)
             if one.covers:
                 reliefs.append(one)
             else:
