@@ -61,10 +61,10 @@ def exceedance(quantiles: NDArray[np.float32], limit: F64) -> F64:
     high = np.take_along_axis(values, index[..., None], -1)[..., 0]
     with np.errstate(invalid="ignore", divide="ignore"):
         part = np.where(high > low, (limit[..., None] - low) / (high - low), 0.0)
+        width = np.maximum(values[..., -1] - values[..., 0], 1e-12) * 0.25
+        over = np.clip((limit[..., None] - values[..., -1]) / width, 0, 1)
+        under = np.clip((values[..., 0] - limit[..., None]) / width, 0, 1)
     inside = levels[index - 1] + np.clip(part, 0, 1) * (levels[index] - levels[index - 1])
-    width = np.maximum(values[..., -1] - values[..., 0], 1e-12) * 0.25
-    over = np.clip((limit[..., None] - values[..., -1]) / width, 0, 1)
-    under = np.clip((values[..., 0] - limit[..., None]) / width, 0, 1)
     cdf = np.where(
         below == len(levels),
         levels[-1] + over * (1 - levels[-1]),

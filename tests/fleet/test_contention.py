@@ -1,0 +1,129 @@
+"""Contention from quantiles: how likely, when first, and never from what is unknown."""
+
+from __future__ import annotations
+
+import math
+from statistics import NormalDist
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sidestep.fleet.contention import (
+    at_quantile,
+    exceedance,
+    first_sustained,
+    normal_exceedance,
+    predict_contention,
+    sustained,
+)
+from sidestep.fleet.forecast import LEVELS, Forecast
+from sidestep.fleet.inventory import Policy
+from sidestep.fleet.labels import Label
+from sidestep.fleet.machines import HostState
+from sidestep.fleet.resources import DIMENSIONS
+from sidestep.fleet.snapshot import HostColumns, ShardColumns, Snapshot
+
+POLICY = Policy(horizon=10, min_duration=3, threshold_cpu=0.8, min_probability=0.5, quantile=0.8)
+
+
+def normal(mean: np.ndarray, sd: float) -> np.ndarray:
+    """(..., T, Q) quantiles of a normal demand."""
+    z = np.array([NormalDist().inv_cdf(level) for level in LEVELS])
+    return (mean[..., None] + sd * z).astype(np.float32)
+
+
+def world(cpu: np.ndarray, sd: float = 0.02, capacity: float = 1.0) -> tuple[Snapshot, Forecast]:
+    """One host with a cpu curve, and memory far below its limit."""
+    allocatable = np.full((1, len(DIMENSIONS)), np.nan)
+    allocatable[0, :2] = capacity, 1000.0
+    hosts = HostColumns(
+        names=(Label("h1"),), states=(HostState.READY,), reasons=(Label(""),), zones=(Label(""),),
+        capacity=allocatable.copy(), allocatable=allocatable, use=np.zeros((1, len(DIMENSIONS))),
+        pressure=np.zeros((1, 3)), age=np.zeros(1),
+    )  # fmt: skip
+    nobody = np.zeros(0)
+    shards = ShardColumns(
+        names=(), apps=(), states=(), host=nobody.astype(np.int32), use=np.zeros((0, len(DIMENSIONS))),
+        state_bytes=nobody, priority=nobody.astype(np.int32), token=nobody.astype(np.int64),
+        movable=nobody.astype(bool),
+    )  # fmt: skip
+    quantiles = np.stack([normal(cpu, sd), normal(np.full_like(cpu, 10.0), 1.0)])[None]
+    none = np.zeros((0, 2, cpu.size, len(LEVELS)), np.float32)
+    forecast = Forecast(
+        id="f", snapshot=1, time=1000.0, step=1.0, model=Label("m"), confidence="ok", fallback=Label(""),
+        hosts=quantiles, shards=none, shard_mean=none[..., 0], shard_sd=none[..., 0],
+    )  # fmt: skip
+    return Snapshot(number=1, time=1000.0, generation=1, hosts=hosts, shards=shards), forecast
+
+
+@given(st.floats(-3, 3), st.floats(0.01, 5))
+def test_the_chance_read_off_quantiles_is_that_of_the_distribution(z: float, sd: float) -> None:
+    limit = np.array([10 + z * sd])
+    chance = exceedance(normal(np.full((1, 1), 10.0), sd), limit)
+    assert chance[0, 0] == pytest.approx(1 - NormalDist().cdf(z), abs=0.06)
+
+
+@given(st.lists(st.floats(0, 10), min_size=len(LEVELS), max_size=len(LEVELS)), st.floats(0, 10), st.floats(0, 10))
+def test_a_higher_limit_is_never_more_likely_to_be_exceeded(values: list[float], a: float, b: float) -> None:
+    quantiles = np.sort(np.array(values, np.float32))[None, None]
+    low, high = (exceedance(quantiles, np.array([limit]))[0, 0] for limit in sorted((a, b)))
+    assert 0 <= high <= low + 1e-12 <= 1 + 1e-12
+
+
+def test_an_unlimited_capacity_is_never_exceeded() -> None:
+    assert exceedance(normal(np.full((1, 4), 1e9), 1.0), np.array([math.inf])).max() == 0
+
+
+def test_a_certain_demand_is_certain() -> None:
+    flat = np.full((1, 1, len(LEVELS)), 5.0, np.float32)
+    assert exceedance(flat, np.array([4.0]))[0, 0] == pytest.approx(1.0)
+    assert exceedance(flat, np.array([6.0]))[0, 0] == pytest.approx(0.0)
+
+
+def test_a_known_level_is_given_exactly_and_others_lie_between() -> None:
+    quantiles = np.arange(len(LEVELS), dtype=np.float32)[None, None]
+    assert at_quantile(quantiles, 0.5)[0, 0] == LEVELS.index(0.5)
+    assert LEVELS.index(0.8) < at_quantile(quantiles, 0.85)[0, 0] < LEVELS.index(0.9)
+
+
+@given(st.floats(0, 10), st.floats(0.1, 3), st.floats(0, 10))
+def test_the_normal_chance_agrees_with_the_textbook(mean: float, sd: float, limit: float) -> None:
+    chance = normal_exceedance(np.array([[mean]]), np.array([[sd]]), np.array([limit]))
+    assert chance[0, 0] == pytest.approx(1 - NormalDist(mean, sd).cdf(limit), abs=1e-9)
+
+
+def test_a_single_spike_is_no_contention_but_a_stretch_is() -> None:
+    """S1.18: consistently, not once."""
+    chance = np.array([[0.1, 0.9, 0.1, 0.9, 0.9, 0.9]])
+    assert sustained(chance, 1).tolist() == [0.9]
+    assert sustained(chance, 3).tolist() == [0.9]
+    assert sustained(chance[:, :4], 3).tolist() == [0.1]
+    assert first_sustained(chance, np.array([0.5]), 3).tolist() == [3]
+    assert first_sustained(chance[:, :4], np.array([0.5]), 3).tolist() == [-1]
+
+
+def test_a_ramp_is_predicted_with_time_and_probability() -> None:
+    """S3.14 S5.6: predicted use over the threshold for the minimum duration."""
+    (found,) = predict_contention(*world(np.linspace(0.5, 1.1, 10)), POLICY)
+    assert (found.host, found.dimension) == ("h1", "cpu")
+    assert found.probability > 0.95
+    assert 4 <= found.lead <= 6
+    assert found.starts_at == 1000 + found.lead
+    assert found.peak == pytest.approx(1.1 + 0.02 * 0.84, abs=0.01)
+
+
+def test_no_contention_is_predicted_beyond_the_horizon_or_below_the_threshold() -> None:
+    late = np.concatenate([np.full(10, 0.5), np.full(10, 2.0)])
+    assert predict_contention(*world(late), POLICY) == ()
+    assert predict_contention(*world(np.full(10, 0.7)), POLICY) == ()
+
+
+def test_a_host_of_unknown_capacity_is_never_in_contention() -> None:
+    assert predict_contention(*world(np.full(10, 9.9), capacity=math.nan), POLICY) == ()
+
+
+def test_what_is_not_known_is_no_contention() -> None:
+    snapshot, forecast = world(np.full(10, np.nan))
+    assert predict_contention(snapshot, forecast, POLICY) == ()
