@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from typing import Final
 
 from sidestep.backends.base import Capability, Move, ShardObservation, StepResult
@@ -162,13 +162,15 @@ class ProcessBackend:
         )
 
     async def _transfer(self, move: Move, source: Transport, destination: Transport, notes: Notes) -> StepResult:
-        here, there = (
-            _need(source, "transfer", notes, "source_capsule"),
-            _need(destination, "transfer", notes, "destination_capsule"),
-        )
+        here = _need(source, "transfer", notes, "source_capsule")
+        there = _need(destination, "transfer", notes, "destination_capsule")
         expected = _need(source, "transfer", notes, "digest")
         chunks = source.fetch(here, timeout=self._carry)
-        digest = await destination.send(there, chunks, timeout=self._carry)
+        try:
+            digest = await destination.send(there, chunks, timeout=self._carry)
+        finally:
+            if isinstance(chunks, AsyncGenerator):
+                await chunks.aclose()
         if digest != expected:
             raise HostError(
                 destination.host, "transfer", f"carried bytes have sha256 {digest}, captured were {expected}"

@@ -166,6 +166,17 @@ must_soon() {
     done
 }
 
+# Give the running process the state in the capsule; retried, because it may not listen yet.
+load_capsule() {
+    as_recorded
+    until=$(($(now) + patience))
+    while ! hook "$cmd_load" <"$d/capsule.$key" >&2; do
+        alive || { log_tail; fail start 'the shard died before it took its state'; }
+        [ "$(now)" -lt "$until" ] || { log_tail; fail load "did not succeed within $patience s"; }
+        nap 0.1
+    done
+}
+
 # Resume, and wait until the shard answers.
 serve() {
     must_soon resume "$cmd_resume"

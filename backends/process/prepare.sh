@@ -6,7 +6,7 @@ main() {
     if alive && [ "$p_token" != "$token" ]; then
         fail host "the shard already runs here with token $p_token (pid $p_pid)"
     fi
-    for stale in "$d"/capsule.* "$d"/move.* "$d"/dry.* "$d"/restored.* "$d"/unpack.*; do
+    for stale in "$d"/capsule.* "$d"/move.* "$d"/dry.* "$d"/restored.* "$d"/served.* "$d"/unpack.*; do
         case $stale in *".$key") ;; *) rm -rf "$stale" ;; esac
     done
     if [ ! -f "$d/move.$key" ]; then

@@ -20,14 +20,7 @@ load_into() {
         rm -rf "$d/state"
         launch "$token" "$port" "$address"
     fi
-    as_recorded
-    capsule=$d/capsule.$key
-    until=$(($(now) + patience))
-    while ! hook "$cmd_load" <"$capsule" >&2; do
-        alive || { log_tail; fail start 'the shard died before it took its state'; }
-        [ "$(now)" -lt "$until" ] || { log_tail; fail load "did not succeed within $patience s"; }
-        nap 0.1
-    done
+    load_capsule
     if [ -n "$cmd_quiesce" ]; then
         hook "$cmd_quiesce" >&2 || fail quiesce "ended with status $?"
     fi

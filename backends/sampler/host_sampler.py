@@ -1,7 +1,7 @@
 # ruff: noqa: PTH110, PTH111, PTH112, PTH116, PTH118, PTH208
 """The sampler that runs on hosts: sent over standard input, standard library only, Python 3.6 on.
 
-Writes records of protocol 1 (docs/protocol.md) to standard output. Ends at the end of standard
+Writes records of protocol 1 (see records.py) to standard output. Ends at the end of standard
 input, when its lease runs out, or when nobody reads. Writes no file.
 """
 

@@ -1,10 +1,10 @@
-# Starts the awk sampler on hosts without python3. Given: fleet program
-# It ends with standard input; and when nothing was asked of it for a minute, its watcher ends it.
+# Starts the awk sampler on hosts without python3. Given: fleet lease program
+# It ends with standard input; and when nothing was asked of it for $lease seconds, its watcher ends it.
 watch() {
     trap 'kill "$sleeping" 2>/dev/null; exit 0' TERM
     last=
     while :; do
-        sleep 60 &
+        sleep "$lease" &
         sleeping=$!
         wait "$sleeping"
         switches=$(grep ctxt "/proc/$sampler/status") || exit 0

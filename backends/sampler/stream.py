@@ -142,7 +142,7 @@ def _python_payload() -> bytes:
     return b"%08d" % len(code) + code
 
 
-def _awk_payload(fleet: str) -> bytes:
+def _awk_payload(fleet: str, lease: float = LEASE) -> bytes:
     source = files(__package__)
     program, script = (source.joinpath(f"host_sampler.{kind}").read_text("utf-8") for kind in ("awk", "sh"))
-    return f"fleet={quote(fleet)}\nprogram={quote(program)}\n{script}".encode()
+    return f"fleet={quote(fleet)}\nlease={lease:g}\nprogram={quote(program)}\n{script}".encode()

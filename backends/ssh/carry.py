@@ -34,7 +34,8 @@ def part_of(path: str) -> str:
 async def digest_tool(transport: Transport) -> str:
     """The digest tool of the host, one of ``digests.TOOLS``. Raises HostError."""
     done = await transport.run(digests.PICK_TOOL)
-    tool = done.stdout.decode("utf-8", "replace").strip()
+    # The last line: a host's shell may greet on standard output.
+    tool = done.stdout.decode("utf-8", "replace").strip().rpartition("\n")[2]
     if done.status != 0 or tool not in digests.TOOLS:
         raise HostError(transport.host, "send", "no digest tool found", tail=done.stderr or done.stdout)
     return tool

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -51,6 +53,7 @@ async def test_every_step_done_twice_leaves_what_doing_it_once_leaves(pair: Any,
 
 
 @both_drivers
+@pytest.mark.slow
 @pytest.mark.parametrize("whole", [True, False], ids=["every-step-back", "last-step-back"])
 async def test_an_abort_after_any_step_leaves_the_source_serving(pair: Any, driver: str, whole: bool) -> None:
     spec = shard_spec(driver, pair.port)
@@ -94,6 +97,33 @@ async def test_nobody_serves_between_capture_and_resume(pair: Any, driver: str) 
     (at_source,) = await pair.backend.discover(pair.source)
     assert at_source.state is ShardState.FROZEN
     assert {s.state for s in await pair.backend.discover(pair.destination)} <= {ShardState.FROZEN}
+
+
+@both_drivers
+async def test_a_process_that_died_between_commit_and_resume_is_made_again(pair: Any, driver: str) -> None:
+    """S2.27: after the commit point there is only forward."""
+    spec = shard_spec(driver, pair.port)
+    await pair.start(spec)
+    await pair.at_source("add 3")
+    move = pair.move(spec)
+    for name in BEFORE_COMMIT:
+        await pair.step(name, move)
+    for seen in await pair.backend.discover(pair.destination):
+        os.kill(seen.pid, signal.SIGKILL)
+    await pair.step(StepName.RESUME, move)
+    assert await pair.at_destination("add") == "4"
+
+
+async def test_a_process_that_died_after_it_served_is_not_made_again_from_old_state(pair: Any) -> None:
+    spec = shard_spec("hook", pair.port)
+    await pair.start(spec)
+    move = pair.move(spec)
+    for name in STEPS[:-2]:
+        await pair.step(name, move)
+    (seen,) = await pair.backend.discover(pair.destination)
+    os.kill(seen.pid, signal.SIGKILL)
+    with pytest.raises(HostError, match="b: resume: the shard died after it had served"):
+        await pair.step(StepName.RESUME, move)
 
 
 async def test_the_source_cannot_be_thawed_after_a_newer_token_was_seen(pair: Any) -> None:

@@ -1,0 +1,100 @@
+"""The same backend and sampler on the embedded fleet's hosts, which are process trees."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections.abc import AsyncIterator
+from contextlib import aclosing
+from pathlib import Path
+
+import pytest
+from moving import BEFORE_COMMIT, STEPS, Pair, shard_spec
+
+from sidestep.backends.embedded import EmbeddedFleet
+from sidestep.backends.process import ProcessBackend
+from sidestep.backends.sampler import sample
+from sidestep.backends.ssh.asyncssh_transport import AsyncsshTransport
+from sidestep.backends.ssh.hostkeys import HostKeys
+from sidestep.fleet.errors import HostError
+from sidestep.fleet.machines import ShardState, StepName
+
+pytestmark = pytest.mark.fleet
+
+
+@pytest.fixture
+async def fleet(tmp_path: Path) -> AsyncIterator[EmbeddedFleet]:
+    made = EmbeddedFleet(tmp_path, names=("a", "b"))
+    await made.start()
+    yield made
+    await made.stop()
+
+
+@pytest.fixture
+async def embedded_pair(fleet: EmbeddedFleet) -> AsyncIterator[Pair]:
+    keys = HostKeys.load(fleet.known_hosts)
+    a, b = (AsyncsshTransport(h, keys, identity=str(fleet.identity), connect_timeout=10) for h in fleet.hosts)
+    await asyncio.gather(a.connect(), b.connect())
+    base = ".local/state/sidestep/test/tally.0"
+    yield Pair(ProcessBackend("test"), a, b, fleet.folder / "hosts/a" / base, fleet.folder / "hosts/b" / base)
+    await asyncio.gather(a.aclose(), b.aclose())
+
+
+@pytest.mark.parametrize("driver", ["hook", "restart"])
+async def test_a_shard_moves_between_embedded_hosts(embedded_pair: Pair, driver: str) -> None:
+    """S3.6: the embedded default runs the same backend as any Linux host."""
+    spec = shard_spec(driver, embedded_pair.port)
+    await embedded_pair.start(spec)
+    assert await embedded_pair.at_source("add 41") == "41"
+    move = embedded_pair.move(spec)
+    for name in STEPS:
+        await embedded_pair.step(name, move)
+    assert await embedded_pair.at_destination("add") == "42"
+    (seen,) = await embedded_pair.backend.discover(embedded_pair.destination)
+    assert (seen.state, seen.token) == (ShardState.RUNNING, 8)
+
+
+async def test_an_abort_on_embedded_hosts_leaves_the_source_serving(embedded_pair: Pair) -> None:
+    spec = shard_spec("hook", embedded_pair.port)
+    await embedded_pair.start(spec)
+    move = embedded_pair.move(spec)
+    for name in BEFORE_COMMIT:
+        await embedded_pair.step(name, move)
+    await embedded_pair.abort(StepName.VERIFY, move)
+    assert await embedded_pair.at_source("add") == "1"
+    assert await embedded_pair.backend.discover(embedded_pair.destination) == ()
+
+
+async def test_a_host_that_dies_while_it_restores_leaves_the_source_serving(
+    embedded_pair: Pair, fleet: EmbeddedFleet
+) -> None:
+    """S3.9: a failure before the commit point keeps the old owner."""
+    spec = shard_spec("hook", embedded_pair.port)
+    await embedded_pair.start(spec)
+    move = embedded_pair.move(spec)
+    for name in BEFORE_COMMIT[:-2]:
+        await embedded_pair.step(name, move)
+    restoring = asyncio.create_task(embedded_pair.step(StepName.RESTORE, move))
+    await asyncio.sleep(0)
+    await fleet.kill("b")
+    with pytest.raises(HostError, match="b: "):
+        await restoring
+    with pytest.raises(HostError, match="b: "):
+        await embedded_pair.abort(StepName.RESTORE, move)
+    assert await embedded_pair.at_source("add") == "1"
+
+
+@pytest.mark.parametrize("python", [True, False], ids=["python", "awk"])
+async def test_an_embedded_host_is_sampled_as_its_process_tree(embedded_pair: Pair, python: bool) -> None:
+    """S1.3: the shard and its host are told apart from everything else on the machine."""
+    spec = shard_spec("hook", embedded_pair.port)
+    await embedded_pair.start(spec)
+    async with aclosing(sample(embedded_pair.source, "test", 0.2, python=python)) as samples, asyncio.timeout(30):
+        async for one in samples:
+            if one.seq == 4:
+                break
+    (shard,) = one.shards
+    assert (shard.shard, shard.token, shard.running) == ("tally.0", 7, True)
+    assert 0 < shard.memory <= one.use[1] < 512 << 20
+    assert 0 <= shard.cpu <= one.use[0] + 0.1
+    assert all(math.isnan(v) for v in (*one.use[2:], *one.pressure))
