@@ -94,7 +94,7 @@ class AsyncsshTransport:
             raise HostError(
                 self.host, "run", f"did not end within {timeout:g} s and was killed", command=command, tail=tail
             ) from error
-        except BaseException:
+        except BaseException:  # raised again: whatever ended us ends the command, too
             if channel is not None:
                 self._later(self._kill(channel))
             raise
