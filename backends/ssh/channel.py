@@ -120,15 +120,18 @@ class AsyncsshChannel(asyncssh.SSHClientSession[bytes]):
         """Write to standard input, waiting while the window is full."""
         await self._writable.wait()
         self._check_lost()
-        if self._gone.is_set() or self._closing or self._chan is None:
+        try:
+            if self._gone.is_set() or self._closing or self._chan is None:
+                raise BrokenPipeError
+            self._chan.write(data)
+        except BrokenPipeError as error:
             raise HostError(
                 self._host,
                 "write",
                 "the command ended before it read its input",
                 command=self._command,
                 tail=self.stderr,
-            )
-        self._chan.write(data)
+            ) from error
 
     async def finish_input(self) -> None:
         """Send end-of-file."""

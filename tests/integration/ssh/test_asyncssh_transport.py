@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 from sshd_hosts import keygen
 
+from sidestep.backends.embedded import EmbeddedFleet
 from sidestep.backends.ssh.asyncssh_transport import AsyncsshTransport
 from sidestep.backends.ssh.base import Channel, Transport
 from sidestep.backends.ssh.hostkeys import HostKeys
@@ -25,11 +26,26 @@ pytestmark = pytest.mark.openssh
 MakeHost = Callable[..., Any]
 
 
-@pytest.fixture
-async def transport(shared_sshd: Any) -> AsyncIterator[AsyncsshTransport]:
-    made = await shared_sshd.connected()
+@pytest.fixture(params=["openssh", pytest.param("embedded", marks=pytest.mark.fleet)])
+async def transport(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """A connected transport, to OpenSSH's server and to an embedded host: both must behave the same."""
+    if request.param == "openssh":
+        made = await request.getfixturevalue("shared_sshd").connected()
+        yield made
+        await made.aclose()
+        return
+    fleet = EmbeddedFleet(tmp_path_factory.mktemp("fleet"), names=("shared",))
+    await fleet.start()
+    made = embedded_transport(fleet)
+    await made.connect()
     yield made
     await made.aclose()
+    await fleet.stop()
+
+
+def embedded_transport(fleet: EmbeddedFleet) -> AsyncsshTransport:
+    keys = HostKeys.load(fleet.known_hosts)
+    return AsyncsshTransport(fleet.hosts[0], keys, identity=str(fleet.identity), connect_timeout=10)
 
 
 async def chunks(data: bytes, size: int = 65536) -> AsyncIterator[bytes]:
@@ -188,6 +204,61 @@ async def test_a_lost_connection_is_told_to_everyone_who_waits(sshd: MakeHost) -
             await asyncio.wait_for(task, 20)
     with pytest.raises(HostUnreachable, match=r"a: open: "):
         await transport.run("true")
+
+
+@pytest.mark.fleet
+async def test_a_host_that_comes_back_is_connected_to_again(tmp_path: Path) -> None:
+    fleet = EmbeddedFleet(tmp_path, names=("a",))
+    await fleet.start()
+    transport = embedded_transport(fleet)
+    await transport.connect()
+    await fleet.kill("a")
+    with pytest.raises(HostUnreachable, match="a: "):
+        await transport.run("true")
+    with pytest.raises(HostUnreachable, match="a: connect: "):
+        await transport.connect()
+    await fleet.revive("a")
+    await transport.connect()
+    await transport.connect()
+    assert (await transport.run("echo back")).stdout == b"back\n"
+    await transport.aclose()
+    await fleet.stop()
+
+
+@pytest.mark.fleet
+@pytest.mark.slow
+async def test_a_silent_connection_is_found_out_by_keepalives(tmp_path: Path) -> None:
+    fleet = EmbeddedFleet(tmp_path, names=("a",))
+    await fleet.start()
+    transport = embedded_transport(fleet)
+    await transport.connect()
+    channel = await transport.open("cat")
+    await fleet.cut("a")
+    with pytest.raises(HostUnreachable, match="a: "):
+        await asyncio.wait_for(channel.readline(), 60)
+    assert not transport.connected
+    await fleet.heal("a")
+    await transport.connect()
+    await transport.aclose()
+    await fleet.stop()
+
+
+async def test_without_an_identity_the_agent_is_asked(
+    sshd: MakeHost, client_identity: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    host, socket_path = sshd("a"), str(tmp_path / "agent")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("SSH_AUTH_SOCK", socket_path)
+    with pytest.raises(AuthenticationRefused, match="the agent and the default keys"):
+        await host.transport(identity="").connect()
+    agent = await asyncio.create_subprocess_exec("ssh-agent", "-D", "-a", socket_path, stdout=asyncio.subprocess.PIPE)
+    assert agent.stdout is not None
+    await agent.stdout.readline()
+    adding = await asyncio.create_subprocess_exec("ssh-add", "-q", str(client_identity))
+    assert await adding.wait() == 0
+    await host.transport(identity="").connect()
+    agent.kill()
+    await agent.communicate()
 
 
 async def test_an_unknown_host_key_is_refused_with_its_fingerprint(sshd: MakeHost, tmp_path: Path) -> None:
