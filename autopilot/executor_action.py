@@ -1,0 +1,225 @@
+"""One action, from its first step to its last or back: journal, act, journal."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from functools import partial
+
+from sidestep.autopilot.executor_retry import Pacing, Trouble, trouble_of
+from sidestep.autopilot.faults import Faults
+from sidestep.autopilot.journal import Journal
+from sidestep.autopilot.journal_store import JournalError
+from sidestep.autopilot.recovery import to_take_back
+from sidestep.autopilot.steps import AFTER_COMMIT, BEFORE_COMMIT, MoveHands
+from sidestep.backends.base import StepResult
+from sidestep.fleet.labels import scrub
+from sidestep.fleet.machines import ActionState, StepName, StepState
+from sidestep.fleet.plans import Action, ActionStatus, Plan, PlanStatus
+
+
+@dataclass(kw_only=True)
+class ActionRun:
+    """Moves one shard. Before the commit every trouble is taken back, after it there is only forward.
+
+    Each method returns the state that the action is in: final, unless ``stopping`` cut the
+    insisting short, in which case the next start of the daemon goes on from the journal.
+    """
+
+    journal: Journal
+    plan: Plan
+    digest: str
+    action: Action
+    hands: MoveHands
+    faults: Faults
+    pacing: Pacing
+    changed: Callable[[PlanStatus], None]
+    clock: Callable[[], float]
+    stopping: Callable[[], bool]
+    _unwritten: JournalError | None = field(default=None, init=False)
+
+    async def forward(self) -> ActionState:
+        """All steps, as far as they go."""
+        for step in (*BEFORE_COMMIT, StepName.COMMIT):
+            if self.stopping():
+                trouble: Trouble | None = Trouble(scrub(self._say("the daemon was told to stop before", step)))
+            else:
+                trouble = await self._attempt(step)
+            if trouble is not None and not self._committed():
+                return await self.unwind(trouble)
+        return await self.finish(AFTER_COMMIT)
+
+    async def finish(self, steps: Iterable[StepName]) -> ActionState:
+        """The steps after the commit, each insisted on; then DONE, or a person is needed."""
+        for step in steps:
+            trouble = await self.pacing.insist(partial(self._attempt, step), self.stopping)
+            if trouble is None:
+                continue
+            if self.stopping() and not trouble.hopeless:
+                return self._state()
+            self._set(
+                ActionState.FAILED_NEEDS_HUMAN,
+                f"{trouble.text}. Past the commit point: {self.action.shard} belongs to {self.action.destination}"
+                f" and is not taken back; the steps from {step} on are to be done by hand",
+            )
+            return ActionState.FAILED_NEEDS_HUMAN
+        self._set(ActionState.DONE)
+        return ActionState.DONE
+
+    async def unwind(self, trouble: Trouble) -> ActionState:
+        """Take back, newest first, every step that was begun; then ABORTED, or a person is needed.
+
+        A journal that cannot be written stops no thaw: taking back twice is harmless. That error
+        is raised at the end.
+        """
+        if self._state() is ActionState.RUNNING and trouble.timed_out:
+            self._write(lambda: self._set(ActionState.TIMED_OUT, trouble.text))
+        if self._state() in {ActionState.RUNNING, ActionState.TIMED_OUT}:
+            self._write(lambda: self._set(ActionState.ABORTING, trouble.text))
+        left = list(to_take_back(self._status()))
+
+        async def take_back() -> Trouble | None:
+            left[:], last = await self._take_back(tuple(left))
+            return last
+
+        last = await self.pacing.insist(take_back, self.stopping)
+        if self._unwritten is not None:
+            raise self._unwritten
+        if last is None:
+            self._set(ActionState.ABORTED)
+        elif not self.stopping() or last.hopeless:
+            self._set(ActionState.FAILED_NEEDS_HUMAN, self._half_way(trouble, last, left))
+        return self._state()
+
+    async def _attempt(self, step: StepName) -> Trouble | None:
+        """One step, once, written before and after."""
+        deadline = self.plan.policy.step_deadline + (self.plan.policy.observe if step is StepName.OBSERVE else 0.0)
+        began = time.monotonic()
+        try:
+            self.journal.begin_step(self.digest, self.action.id, step)
+            self._tell()
+            async with asyncio.timeout(deadline):
+                await self.faults.at(f"{step}:before")
+                result = await self._act(step, deadline)
+                await self.faults.at(f"{step}:after")
+            if result is not None:
+                ms = (time.monotonic() - began) * 1000.0
+                self.journal.end_step(self.digest, self.action.id, step, result, ms=ms)
+            if step is StepName.RESUME:
+                self._measure_freeze()
+            self._tell()
+            async with asyncio.timeout(deadline):
+                await self.faults.at(f"{step}:recorded")
+        except Exception as error:  # noqa: BLE001 - supervisor: a plugin's bug must not leave a shard frozen
+            trouble = trouble_of(error, self._say("", step), deadline)
+            self._record_failure(step, trouble, began)
+            return trouble
+        return None
+
+    async def _act(self, step: StepName, deadline: float) -> StepResult | None:
+        """The step itself; None if that journaled its own end, as the commit does."""
+        if step is StepName.COMMIT:
+            self.journal.commit_move(
+                digest=self.digest,
+                action=self.action.id,
+                shard=self.action.shard,
+                to=self.action.destination,
+                expected_token=self.hands.move.old_token,
+            )
+            return None
+        await self.hands.connect()
+        return await self.hands.do(step, self._notes(), deadline)
+
+    async def _take_back(self, steps: Sequence[StepName]) -> tuple[list[StepName], Trouble | None]:
+        """One try at each step; what is left to take back, and the last trouble.
+
+        After a first failure the thaw goes before the rest: the shard's users wait for that.
+        """
+        deadline = 2.0 * self.plan.policy.step_deadline  # a backend may have to give up one host to thaw the other
+        with suppress(TimeoutError):
+            async with asyncio.timeout(deadline):
+                await self.hands.connect()
+        order, left, last = list(steps), [], None
+        while order:
+            step = order.pop(0)
+            trouble = await self._undo(step, deadline)
+            if trouble is None:
+                continue
+            left.append(step)
+            last = trouble
+            if StepName.FREEZE in order:
+                order.remove(StepName.FREEZE)
+                order.insert(0, StepName.FREEZE)
+        return left, last
+
+    async def _undo(self, step: StepName, deadline: float) -> Trouble | None:
+        try:
+            async with asyncio.timeout(deadline):
+                await self.faults.at(f"abort-{step}:before")
+                await self.hands.undo(step, self._notes())
+                await self.faults.at(f"abort-{step}:after")
+        except Exception as error:  # noqa: BLE001 - supervisor: the other steps are still taken back
+            return trouble_of(error, self._say("abort", step), deadline)
+        self._write(lambda: self.journal.undo_step(self.digest, self.action.id, step))
+        if step is StepName.FREEZE:
+            self._write(self._measure_freeze)
+        self._tell()
+        return None
+
+    def _half_way(self, trouble: Trouble, last: Trouble, left: Sequence[StepName]) -> str:
+        names = ", ".join(left)
+        held = StepName.FREEZE in left and self.hands.requests_held
+        users = (
+            f"requests to {self.action.shard} are held and {self.action.source} may be frozen"
+            if held
+            else f"{self.action.source} owns {self.action.shard} and its requests flow"
+        )
+        return f"{trouble.text}. Taking back failed too ({names}): {last.text}. Not committed: {users}"
+
+    def _record_failure(self, step: StepName, trouble: Trouble, began: float) -> None:
+        if self.journal.step_state(self.digest, self.action.id, step) is not StepState.RUNNING:
+            return
+        ms = (time.monotonic() - began) * 1000.0
+        with suppress(JournalError):  # the trouble itself is told in any case
+            self.journal.end_step(self.digest, self.action.id, step, error=trouble.text, ms=ms)
+            self._tell()
+
+    def _measure_freeze(self) -> None:
+        """From holding the requests to letting them go; across a restart by the journal's clock."""
+        ms = self.hands.freeze_ms
+        if ms is None:
+            begun = self.journal.begun(self.digest, self.action.id, StepName.FREEZE)
+            ms = 0.0 if begun is None else max(0.0, self.clock() - begun) * 1000.0
+        self.journal.set_freeze(self.digest, self.action.id, ms)
+
+    def _notes(self) -> dict[str, str]:
+        return self.journal.notes(self.digest, self.action.id)
+
+    def _committed(self) -> bool:
+        return self.journal.committed(self.digest, self.action.id)
+
+    def _status(self) -> ActionStatus:
+        return next(a for a in self.journal.status(self.digest).actions if a.id == self.action.id)
+
+    def _state(self) -> ActionState:
+        return self._status().state
+
+    def _set(self, new: ActionState, note: str = "") -> None:
+        self.journal.set_action(self.digest, self.action.id, new, note=note)
+        self._tell()
+
+    def _tell(self) -> None:
+        self.changed(self.journal.status(self.digest))
+
+    def _write(self, write: Callable[[], object]) -> None:
+        try:
+            write()
+        except JournalError as error:
+            self._unwritten = error
+
+    def _say(self, what: str, step: StepName) -> str:
+        move = f"{self.action.shard} from {self.action.source} to {self.action.destination}"
+        return " ".join(filter(None, (f"{move}:", what, f"{step}")))

@@ -1,0 +1,120 @@
+"""The journal: what is placed where, which plans there are, and what was done about them.
+
+It is the one source of truth about moves: a restarted daemon learns from it, and from
+nothing else, whether a move is past its commit point.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Protocol
+
+from sidestep.autopilot.journal_steps import StepLedger
+from sidestep.backends.base import StepResult
+from sidestep.fleet.labels import Label, scrub
+from sidestep.fleet.machines import ActionState, StepName
+from sidestep.fleet.placement import Owner, Placement, PlacementConflict
+
+
+class Owned(Protocol):
+    """Where a shard was found or declared, and under which token."""
+
+    @property
+    def host(self) -> Label:
+        """The owner."""
+        ...
+
+    @property
+    def token(self) -> int:
+        """Its token."""
+        ...
+
+
+class Journal(StepLedger):
+    """One SQLite file per fleet: placement, plans, steps and the audit log.
+
+    Every method that writes is durable when it returns. Not safe for several threads.
+    """
+
+    def placement(self) -> Placement:
+        """Who owns what; generation 0 and empty at first."""
+        owners = {row["shard"]: Owner(row["host"], row["token"]) for row in self._rows("SELECT * FROM owner")}
+        return Placement(int(self._rows("SELECT generation FROM placement")[0][0]), owners)
+
+    def adopt(self, owners: Mapping[Label, Owned], actor: Label) -> Placement:
+        """Take shards that have no owner yet into the placement, as found or declared.
+
+        Shards that are placed exactly so already are left alone; the generation rises, if
+        anything is new, to at least the highest token. Raises PlacementConflict for a shard that
+        is owned differently: only a move changes an owner.
+        """
+        with self._transaction() as db:
+            before = self.placement()
+            new = {shard: owner for shard, owner in owners.items() if shard not in before.owners}
+            for shard, owner in sorted(owners.items()):
+                known = before.owners.get(shard)
+                if known is not None and (known.host, known.token) != (owner.host, owner.token):
+                    raise PlacementConflict(
+                        f"shard {shard} is owned by {known.host} (token {known.token}), not by {owner.host}"
+                        f" (token {owner.token})",
+                        hint="stop the copy that is not the owner's",
+                    )
+            if not new:
+                return before
+            generation = max(before.generation + 1, *(owner.token for owner in new.values()))
+            db.executemany(
+                "INSERT INTO owner (shard, host, token) VALUES (?, ?, ?)",
+                [(shard, owner.host, owner.token) for shard, owner in new.items()],
+            )
+            db.execute("UPDATE placement SET generation = ?", (generation,))
+            where = ", ".join(f"{shard} on {owner.host}" for shard, owner in sorted(new.items()))
+            self.record("daemon", f"{len(new)} shards adopted in generation {generation}: {where}", actor=actor)
+        return self.placement()
+
+    def commit_move(self, *, digest: str, action: int, shard: Label, to: Label, expected_token: int) -> Placement:
+        """The commit point: owner, endpoint, generation and the commit step's row in one transaction.
+
+        Doing it again for the same action returns the placement and changes nothing. Raises
+        PlacementConflict if the shard's token is not ``expected_token`` any more, if the placement
+        changed since the action began, or if the action is being taken back.
+        """
+        with self._transaction() as db:
+            if self.committed(digest, action):
+                return self.placement()
+            row = self._action_row(digest, action)
+            if row["state"] != ActionState.RUNNING:
+                raise PlacementConflict(f"action {action} is {row['state']}: it cannot commit")
+            after = self.placement().move(shard, to, expected_token=expected_token)
+            if after.generation != row["token"]:
+                raise PlacementConflict(
+                    f"the placement changed since action {action} began: the next generation is {after.generation},"
+                    f" and {to} was prepared for token {row['token']}"
+                )
+            db.execute("UPDATE owner SET host = ?, token = ? WHERE shard = ?", (to, after.generation, shard))
+            db.execute("UPDATE placement SET generation = ?", (after.generation,))
+            notes = self.notes(digest, action)
+            if notes.get("address") and notes.get("port"):
+                self.set_endpoint(shard, notes["address"], int(notes["port"]))
+            self.begin_step(digest, action, StepName.COMMIT)
+            self.set_action(digest, action, ActionState.COMMITTED)
+            detail = scrub(f"{shard} belongs to {to}, token {after.generation}")
+            self.end_step(digest, action, StepName.COMMIT, StepResult(detail=detail), ms=0.0)
+        return after
+
+    def endpoint(self, shard: str) -> tuple[str, int] | None:
+        """Address and port where the shard's owner listens; None if that is not known."""
+        rows = self._rows("SELECT address, port FROM endpoint WHERE shard = ?", shard)
+        return (rows[0]["address"], rows[0]["port"]) if rows else None
+
+    def endpoints(self) -> dict[Label, tuple[str, int]]:
+        """Every known endpoint."""
+        return {row["shard"]: (row["address"], row["port"]) for row in self._rows("SELECT * FROM endpoint")}
+
+    def set_endpoint(self, shard: str, address: str, port: int) -> None:
+        """Note where the shard's owner listens. Raises JournalError for an impossible port."""
+        with self._transaction() as db:
+            db.execute(
+                "INSERT INTO endpoint (shard, address, port) VALUES (?, ?, ?)"
+                " ON CONFLICT (shard) DO UPDATE SET address = excluded.address, port = excluded.port",
+                (shard, address, port),
+            )

@@ -1,0 +1,143 @@
+"""Actions and steps: the write-ahead record of what is being done to the world."""
+
+from __future__ import annotations
+
+import sqlite3
+from typing import Final
+
+import msgspec
+
+from sidestep.autopilot.journal_log import TEXT
+from sidestep.autopilot.journal_plans import PlanLedger
+from sidestep.backends.base import StepResult
+from sidestep.fleet.labels import scrub
+from sidestep.fleet.machines import ACTION, MOVE_STEPS, STEP, ActionState, StepName, StepState, advance
+from sidestep.fleet.plans import PlanStatus
+
+_LOUD: Final = frozenset({ActionState.FAILED_NEEDS_HUMAN, ActionState.ABORTED})
+
+
+class StepLedger(PlanLedger):
+    """Each row is durable before the world is touched, and closed with what came of it."""
+
+    def begin_action(self, digest: str, action: int) -> int:
+        """The action starts: returns the token its destination will own, the next generation.
+
+        Raises KeyError and IllegalTransition.
+        """
+        with self._transaction() as db:
+            token = int(self._rows("SELECT generation FROM placement")[0][0]) + 1
+            self.set_action(digest, action, ActionState.RUNNING)
+            db.execute("UPDATE action SET token = ? WHERE digest = ? AND id = ?", (token, digest, action))
+        return token
+
+    def set_action(self, digest: str, action: int, new: ActionState, *, note: str = "") -> PlanStatus:
+        """Change an action's state by its machine's table. Raises KeyError and IllegalTransition.
+
+        The token promised to an action that is taken back is never given to another.
+        """
+        with self._transaction() as db:
+            row = self._action_row(digest, action)
+            state = advance(ACTION, ActionState(row["state"]), new)
+            db.execute(
+                "UPDATE action SET state = ?, note = ? WHERE digest = ? AND id = ?",
+                (state, scrub(note, TEXT) if note else row["note"], digest, action),
+            )
+            if new is ActionState.ABORTING:
+                db.execute("UPDATE placement SET generation = max(generation, ?)", (row["token"],))
+            said = f"action {action} ({row['shard']}) {new}" + (f": {note}" if note else "")
+            self._touch(digest, said, error=new in _LOUD)
+        return self._status(digest)
+
+    def token(self, digest: str, action: int) -> int:
+        """The token promised to the action's destination; 0 before it began. Raises KeyError."""
+        return int(self._action_row(digest, action)["token"])
+
+    def begin_step(self, digest: str, action: int, step: StepName) -> PlanStatus:
+        """The intent to do ``step``, durable when this returns. Raises KeyError and IllegalTransition."""
+        with self._transaction() as db:
+            self._action_row(digest, action)
+            advance(STEP, self.step_state(digest, action, step), StepState.RUNNING)
+            db.execute(
+                "INSERT INTO step (digest, action, name, state, begun) VALUES (?, ?, ?, ?, ?)"
+                " ON CONFLICT (digest, action, name) DO UPDATE SET state = excluded.state, detail = ''",
+                (digest, action, step, StepState.RUNNING, self._clock()),
+            )
+            self._touch(digest)
+        return self._status(digest)
+
+    def end_step(
+        self, digest: str, action: int, step: StepName, result: StepResult | None = None, *, error: str = "", ms: float
+    ) -> PlanStatus:
+        """What came of a step: its result, or an error. ``ms`` is how long it took.
+
+        Raises KeyError and IllegalTransition.
+        """
+        with self._transaction() as db:
+            new = StepState.FAILED if result is None else StepState.DONE
+            advance(STEP, self.step_state(digest, action, step), new)
+            detail = scrub(error if result is None else result.detail, TEXT)
+            here = (digest, action, step)
+            db.execute(
+                "UPDATE step SET state = ?, ms = ?, detail = ? WHERE digest = ? AND action = ? AND name = ?",
+                (new, ms, detail, *here),
+            )
+            if result is not None:
+                db.execute(
+                    "UPDATE step SET bytes = ?, notes = ? WHERE digest = ? AND action = ? AND name = ?",
+                    (result.bytes, msgspec.json.encode(result.notes).decode(), *here),
+                )
+            said = f"action {action}: {step} {new} in {ms:.0f} ms" + (f": {detail}" if detail else "")
+            self._touch(digest, said, error=result is None)
+        return self._status(digest)
+
+    def set_freeze(self, digest: str, action: int, ms: float) -> PlanStatus:
+        """How long the shard's requests waited, measured."""
+        with self._transaction() as db:
+            db.execute("UPDATE action SET freeze_ms = ? WHERE digest = ? AND id = ?", (ms, digest, action))
+            self._touch(digest)
+        return self._status(digest)
+
+    def undo_step(self, digest: str, action: int, step: StepName) -> PlanStatus:
+        """A step was taken back. Raises KeyError and IllegalTransition."""
+        with self._transaction() as db:
+            new = advance(STEP, self.step_state(digest, action, step), StepState.UNDONE)
+            db.execute(
+                "UPDATE step SET state = ? WHERE digest = ? AND action = ? AND name = ?", (new, digest, action, step)
+            )
+            self._touch(digest, f"action {action}: {step} taken back")
+        return self._status(digest)
+
+    def notes(self, digest: str, action: int) -> dict[str, str]:
+        """What the steps so far noted for the following ones, and for taking them back; later steps win."""
+        rows = self._rows("SELECT name, notes FROM step WHERE digest = ? AND action = ?", digest, action)
+        found = {row["name"]: msgspec.json.decode(row["notes"], type=dict[str, str]) for row in rows}
+        return {key: value for name in MOVE_STEPS for key, value in found.get(name, {}).items()}
+
+    def begun(self, digest: str, action: int, step: StepName) -> float | None:
+        """Unix time at which the step was first begun; None if it never was."""
+        rows = self._rows("SELECT begun FROM step WHERE digest = ? AND action = ? AND name = ?", digest, action, step)
+        return float(rows[0][0]) if rows else None
+
+    def committed(self, digest: str, action: int) -> bool:
+        """Whether the action is past its commit point."""
+        return self.step_state(digest, action, StepName.COMMIT) is StepState.DONE
+
+    def step_state(self, digest: str, action: int, step: StepName) -> StepState:
+        """How far the step is; PENDING if it never began."""
+        rows = self._rows("SELECT state FROM step WHERE digest = ? AND action = ? AND name = ?", digest, action, step)
+        return StepState(rows[0][0]) if rows else StepState.PENDING
+
+    def _touch(self, digest: str, said: str = "", *, error: bool = False) -> None:
+        """Something of the plan changed; part of the caller's transaction."""
+        with self._transaction() as db:
+            db.execute("UPDATE plan SET updated = ? WHERE digest = ?", (self._clock(), digest))
+            if said:
+                number = self._plan_row(digest)["number"]
+                self.record("error" if error else "step", f"plan {number} {said}", plan=number)
+
+    def _action_row(self, digest: str, action: int) -> sqlite3.Row:
+        rows = self._rows("SELECT * FROM action WHERE digest = ? AND id = ?", digest, action)
+        if not rows:
+            raise KeyError((digest, action))
+        return rows[0]
