@@ -4,7 +4,8 @@ Two drivers. ``hook``: the app saves and loads its own state; its process at the
 is started by restore, filled, compared, and held stopped until resume. ``restart``: the
 state is the folder ``STATE``; the process at the destination is started by resume, and must
 be able to start from files as a crash would leave them (``quiesce``, if given, may flush).
-From capture on the source is stopped, so no shard is served twice.
+From capture on the source is stopped, so no shard is served twice. A shard is its process group:
+a process that leaves the group is not stopped, moved or killed with it.
 """
 
 from __future__ import annotations
@@ -12,12 +13,13 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import suppress
 from typing import Final
 
 from sidestep.backends.base import Capability, Move, ShardObservation, StepResult
 from sidestep.backends.process.scripts import is_name, perform
 from sidestep.backends.ssh.base import Transport
-from sidestep.fleet.errors import HostError
+from sidestep.fleet.errors import HostError, HostUnreachable
 from sidestep.fleet.inventory import ShardSpec
 from sidestep.fleet.labels import Label, scrub
 from sidestep.fleet.machines import MOVE_STEPS, ShardState, StepName
@@ -31,6 +33,8 @@ _STATES: Final = {
 _UNDOABLE: Final = MOVE_STEPS[: MOVE_STEPS.index(StepName.COMMIT)]
 #: steps that leave something to undo at the source: from freeze on it may not serve
 _FREEZING: Final = MOVE_STEPS[MOVE_STEPS.index(StepName.FREEZE) : MOVE_STEPS.index(StepName.COMMIT)]
+#: steps after which a copy may run at the destination
+_COPYING: Final = frozenset({StepName.RESTORE, StepName.VERIFY})
 _ADDRESS: Final = re.compile(r"[A-Za-z0-9.:%_-]{0,253}")
 
 Notes = dict[str, str]
@@ -104,20 +108,24 @@ class ProcessBackend:
     ) -> None:
         """Take one step back, before the commit point; harmless if the step never ran.
 
-        Leaves the source serving whatever happens to the destination; its trouble is raised
-        afterwards.
+        Leaves the source serving whatever happens to the destination. A destination that
+        may hold a started copy and cannot be reached is an error, raised afterwards; scratch
+        files on a host that cannot be reached are not: the next move there removes them.
         """
         if name not in _UNDOABLE:
             raise HostError(source.host, name, "is behind the commit point: there is only forward")
         trouble: HostError | None = None
         try:
             await self._at(destination, name, "discard", move, token=move.new_token)
+        except HostUnreachable as error:
+            trouble = error if name in _COPYING else None
         except HostError as error:
             trouble = error
         if name in _FREEZING:
             await self._at(source, name, "thaw", move, token=move.old_token)
-        else:
-            await self._at(source, name, "tidy", move)
+        elif name == StepName.PRECOPY:
+            with suppress(HostUnreachable):
+                await self._at(source, name, "tidy", move)
         if trouble is not None:
             raise trouble
 

@@ -260,7 +260,7 @@ exec /bin/sh -c "$start"'
             log_tail
             fail start 'ended at once'
         fi
-        [ "$n" -lt 200 ] || fail start 'did not start within 10 s'
+        [ "$n" -lt 200 ] || { kill -s KILL "$launched"; fail start 'did not start within 10 s'; }
         n=$((n + 1))
         nap 0.05
     done

@@ -120,18 +120,12 @@ class AsyncsshChannel(asyncssh.SSHClientSession[bytes]):
         """Write to standard input, waiting while the window is full."""
         await self._writable.wait()
         self._check_lost()
+        if self._gone.is_set() or self._closing or self._chan is None:
+            raise self._unread()
         try:
-            if self._gone.is_set() or self._closing or self._chan is None:
-                raise BrokenPipeError
             self._chan.write(data)
         except BrokenPipeError as error:
-            raise HostError(
-                self._host,
-                "write",
-                "the command ended before it read its input",
-                command=self._command,
-                tail=self.stderr,
-            ) from error
+            raise self._unread() from error
 
     async def finish_input(self) -> None:
         """Send end-of-file."""
@@ -176,6 +170,11 @@ class AsyncsshChannel(asyncssh.SSHClientSession[bytes]):
         self._end()
 
     # -- inside
+
+    def _unread(self) -> HostError:
+        return HostError(
+            self._host, "write", "the command ended before it read its input", command=self._command, tail=self.stderr
+        )
 
     def _take(self, n: int) -> bytes:
         taken = bytes(self._out[:n])

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from moving import BEFORE_COMMIT, STEPS, shard_spec
 
-from sidestep.fleet.errors import HostError
+from sidestep.fleet.errors import HostError, HostUnreachable
 from sidestep.fleet.machines import ShardState, StepName
 
 pytestmark = pytest.mark.openssh
@@ -184,18 +184,35 @@ async def test_state_that_differs_after_the_restore_is_not_verified(pair: Any) -
     assert await pair.at_source("get") == "3"
 
 
-async def test_the_source_serves_though_the_destination_is_lost_before_the_commit(pair: Any) -> None:
+@pytest.mark.parametrize("last", [StepName.CAPTURE, StepName.VERIFY])
+async def test_the_source_serves_though_the_destination_is_lost_before_the_commit(pair: Any, last: StepName) -> None:
+    """A copy that may run somewhere is worth an error; scratch files are not."""
     spec = shard_spec("hook", pair.port)
     await pair.start(spec)
     await pair.at_source("add 3")
     move = pair.move(spec)
-    for name in BEFORE_COMMIT[:4]:
+    for name in BEFORE_COMMIT[: BEFORE_COMMIT.index(last) + 1]:
         await pair.step(name, move)
     lost = pair.destination
     await lost.aclose()
-    with pytest.raises(HostError, match="b: "):
-        await pair.abort(StepName.CAPTURE, move)
+    if last is StepName.VERIFY:
+        with pytest.raises(HostUnreachable, match="b: "):
+            await pair.abort(last, move)
+    else:
+        await pair.abort(last, move)
     assert await pair.at_source("add") == "4"
+    await lost.connect()
+
+
+async def test_a_move_to_a_host_that_was_never_reached_is_taken_back(pair: Any) -> None:
+    spec = shard_spec("hook", pair.port)
+    await pair.start(spec)
+    move, lost = pair.move(spec), pair.destination
+    await lost.aclose()
+    with pytest.raises(HostUnreachable, match="b: "):
+        await pair.step(StepName.PREPARE, move)
+    await pair.abort(StepName.PREPARE, move)
+    assert await pair.at_source("add") == "1"
     await lost.connect()
 
 
