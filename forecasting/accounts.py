@@ -60,6 +60,10 @@ class Accounts:
         """1 - error / error of persistence, over all horizons, median over hosts; NaN before anything was scored."""
         return _median(_skills(self._error.sum(axis=2), self._number.sum(axis=1)))
 
+    def depth(self) -> float:
+        """How often the farthest horizon was scored lately, median over hosts."""
+        return float(np.median(self._number[:, -1])) if len(self._number) else 0.0
+
     def by_horizon(self) -> tuple[tuple[int, float, float], ...]:
         """(steps ahead, skill, share inside the 80 % band) for every horizon that was scored."""
         rows = []

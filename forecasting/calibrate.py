@@ -21,6 +21,8 @@ F32 = NDArray[np.float32]
 STEPS: Final = (1, 2, 3, 5, 8, 12, 18, 27, 40, 60, 90, 135, 200, 300, 450, 600)
 #: the chance that a value lies beyond the calibrated edge, on each side
 TAIL: Final = 0.1
+#: no single squared error counts for more than this
+WILD: Final = 25.0
 _EDGE: Final = NormalDist().inv_cdf(1 - TAIL)
 
 
@@ -78,7 +80,11 @@ class Pending:
 
 
 class Bands:
-    """(S, B) factors for the lower and the upper half of every band."""
+    """(S, B) how far the truth strays from the median, in units of the model's own spread.
+
+    ``power`` is the mean square of what was seen, shrunk while few independent errors were;
+    ``lower`` and ``upper`` (logarithms) then move each edge to where it holds.
+    """
 
     def __init__(self, series: int, horizons: NDArray[np.int64], low: float = 0.35, high: float = 4.0) -> None:
         self.horizons = horizons
@@ -86,16 +92,42 @@ class Bands:
         self.lower = np.zeros((series, len(horizons)))
         self.upper = np.zeros((series, len(horizons)))
         self.count = np.zeros((series, len(horizons)))
+        self.square = np.zeros((series, len(horizons)))
+
+    @property
+    def power(self) -> F64:
+        """(S, B) mean square of the errors in units of the model's spread.
+
+        Shrunk to that of the next shorter horizon (of which more independent errors were seen),
+        and never to less than 1: what was not seen is not narrow.
+        """
+        guess = 4.0 + self.horizons / 4
+        number = np.minimum(self.count, self._memory)
+        found = np.empty_like(self.square)
+        before: F64 = np.ones(len(self.square))
+        for b in range(len(self.horizons)):
+            before = (guess[b] * np.maximum(before, 1.0) + self.square[:, b]) / (guess[b] + number[:, b])
+            found[:, b] = before
+        return found
+
+    @property
+    def _memory(self) -> F64:
+        return np.asarray(np.maximum(100.0, 5.0 * self.horizons))
 
     def learn(self, residual: F64) -> None:
         """``residual`` (S, B): (truth - median) / spread of the forecasts that came due; NaN is none."""
         valid = np.isfinite(residual)
+        keep = np.where(valid & (self.count >= self._memory), 1 - 1 / self._memory, 1.0)
+        power = self.power
+        residual = residual / np.sqrt(power)
+        square = np.where(valid, np.minimum(np.square(residual), WILD) * power, 0.0)
         rate = np.maximum(0.3 / np.sqrt(self.horizons + self.count), 0.03 / np.sqrt(1 + self.horizons / 20))
         above = np.where(residual > _EDGE * np.exp(self.upper), 1 - TAIL, -TAIL)
         below = np.where(residual < -_EDGE * np.exp(self.lower), 1 - TAIL, -TAIL)
         # A ratio of medians to widths: one miss undoes what 1 / TAIL hits earned.
         self.upper = np.clip(self.upper + np.where(valid, rate * above, 0.0), *self._bounds)
         self.lower = np.clip(self.lower + np.where(valid, rate * below, 0.0), *self._bounds)
+        self.square = self.square * keep + square
         self.count += valid
 
     def quantiles(
@@ -103,13 +135,14 @@ class Bands:
     ) -> F64:
         """(S, T, Q) around ``median`` (S, T) with ``spread`` (S, T), in ascending order of level."""
         z = scores(levels, freedom)[:, None, :]
-        upper = np.exp(along(self.upper, self.horizons, steps)) * spread
-        lower = np.exp(along(self.lower, self.horizons, steps)) * spread
+        size: F64 = np.sqrt(self.power)
+        upper = along(np.exp(self.upper) * size, self.horizons, steps) * spread
+        lower = along(np.exp(self.lower) * size, self.horizons, steps) * spread
         return np.asarray(median[..., None] + z * np.where(z > 0, upper[..., None], lower[..., None]))
 
     def select(self, rows: NDArray[np.int64]) -> None:
         """Keep and reorder series; -1 is one of which nothing is known."""
-        for name in ("lower", "upper", "count"):
+        for name in ("lower", "upper", "count", "square"):
             kept = getattr(self, name)[np.maximum(rows, 0)]
             kept[rows < 0] = 0.0
             setattr(self, name, kept)

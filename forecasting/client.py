@@ -92,7 +92,7 @@ class Oracle:
     async def forecast(self, snapshot: Snapshot) -> Forecast:
         """The newest forecast, within the deadline. Calls must not overlap in time; later ones wait."""
         async with self._lock:
-            row = _row(snapshot)
+            row = row_of(snapshot)
             self._rows.append(row)
             worker = self._worker
             if worker is not None:
@@ -228,7 +228,7 @@ class Oracle:
         self._give_up(worker, "worker ended, restarting")
 
 
-def _row(snapshot: Snapshot) -> wire.Row:
+def row_of(snapshot: Snapshot) -> wire.Row:
     """What the worker needs of a snapshot."""
     return wire.Row(
         number=snapshot.number,

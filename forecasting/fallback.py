@@ -19,7 +19,7 @@ F64 = NDArray[np.float64]
 
 #: so many recent rows tell how far values stray
 RECENT: Final = 300
-#: with fewer differences than this the spread is widened towards a tenth of the value
+#: with fewer independent differences than this the spread leans on a shorter horizon, or a tenth of the value
 FEW: Final = 10.0
 
 
@@ -93,13 +93,10 @@ def _strays(history: F64, steps: int, pace: float) -> tuple[F64, F64]:
         known = np.isfinite(errors)
         count = known.sum(axis=0)
         # Neighbouring errors overlap: a history holds only so many independent ones.
-        weight = count / lag
+        trust = np.minimum(count / lag / FEW, 1.0)
         square = np.where(known, np.square(errors), 0.0).sum(axis=0) / np.maximum(count, 1)
-        before = (
-            np.maximum(before, (square * weight + before * FEW / 2) / (weight + FEW / 2))
-            if b
-            else ((square * weight + tenth * FEW / 2) / (weight + FEW / 2))
-        )
+        mixed = square * trust + before * (1 - trust)
+        before = mixed if b == 0 else np.maximum(before, mixed)
         found[:, b] = np.sqrt(before)
         number = count if b == 0 else number
     return along(found, horizons, np.arange(1, steps + 1)), np.minimum(number, 30.0).astype(np.float64)

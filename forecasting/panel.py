@@ -34,6 +34,7 @@ class Panel:
         self._closed = -1
         self._last = math.nan
         self._gap = step
+        self._fresh = True
 
     def align(self, names: tuple[str, ...]) -> NDArray[np.int64] | None:
         """Take these series from now on. Returns the old row of each (-1 for new), or None if nothing changed."""
@@ -80,7 +81,8 @@ class Panel:
             self._origin = time - self.step / 2
         passed = time - self._last
         if 0 < passed < JUMP * self.step:
-            self._gap += (passed - self._gap) * 0.2
+            self._gap = passed if self._fresh else self._gap + (passed - self._gap) * 0.2
+            self._fresh = False
         self._last = time
         at = math.floor((time - self._origin) / self.step)
         if not self._closed - 1 <= at <= self._closed + JUMP:

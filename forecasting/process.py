@@ -14,6 +14,8 @@ from sidestep.forecasting import wire
 
 #: importing sktime takes seconds on a quiet machine, and much longer on a busy disk
 START_DEADLINE: Final = 180.0
+#: the pipes of a dead process end at once
+DRAIN: Final = 2.0
 #: longest line of the worker's log that is passed on
 LINE: Final = 65536
 COMMAND: Final = (sys.executable, "-m", "sidestep.forecasting.worker")
@@ -105,5 +107,13 @@ class Worker:
                 self._process.kill()
             await self._process.wait()
         finally:
-            self._log.cancel()
-            await asyncio.gather(self._log, return_exceptions=True)
+            await self._drain()
+
+    async def _drain(self) -> None:
+        """Read both pipes to their end, which closes them."""
+        stdout = self._process.stdout
+        assert stdout is not None
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(DRAIN):
+                await stdout.read()
+                await self._log

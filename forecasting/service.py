@@ -18,8 +18,9 @@ from sidestep.forecasting.registry import make
 #: persistence is served below the first skill, and the model again above the second
 WORSE: Final = -0.15
 BETTER: Final = -0.02
-#: forecasts to be scored per host before skill decides anything
-ENOUGH: Final = 200
+#: how often the farthest horizon must have been scored before skill decides anything: a model that
+#: waits for its first season, or for a ramp to end, is not judged on half a story
+ENOUGH: Final = 120
 
 
 class Service:
@@ -102,7 +103,7 @@ class Service:
     def _judge(self) -> str:
         """ "" or why persistence is served instead of the model."""
         skill = self._accounts.skill()
-        if self.spec.model == "persistence" or self._accounts.scored < ENOUGH * max(1, len(self._hosts)):
+        if self.spec.model == "persistence" or self._accounts.depth() < ENOUGH:
             return ""
         self._demoted = skill < (BETTER if self._demoted else WORSE)
         return f"{self.spec.model} is worse than persistence (skill {skill:.2f})" if self._demoted else ""

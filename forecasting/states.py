@@ -1,6 +1,6 @@
-"""A bank of structural filters over many rows at once: level, damped slope and season.
+"""A bank of structural filters, one a series: level, damped slope and season.
 
-Every row (a series under one model) is a Kalman filter in units of its own noise: what
+Every row is a Kalman filter in units of its own noise: what
 recursive least squares with exponential forgetting becomes when forgetting is written as
 drift of the coefficients. Then the uncertainty of a row that misses values grows by itself,
 a row that joins late starts wide, and nothing winds up where nothing is learned.
@@ -9,6 +9,7 @@ a row that joins late starts wide, and nothing winds up where nothing is learned
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,24 +17,26 @@ from numpy.typing import NDArray
 F64 = NDArray[np.float64]
 
 #: innovations beyond this many standard deviations are cut, unless they keep coming
-SPIKE = 3.5
+SPIKE: Final = 3.5
 #: so many cut innovations of one sign in a row are a change of level, not a spike
-SHIFT = 3
+SHIFT: Final = 3
 #: no more memory of the noise level than so many values
-MEMORY = 60.0
+MEMORY: Final = 60.0
 #: weight of the first guess of the noise, in values
-GUESS = 2.0
+GUESS: Final = 2.0
+#: a slope is followed for at most so many times the number of values that it was seen in
+REACH: Final = 1.0
 #: relative floor of the noise, so that constant series stay finite
-FLOOR = 1e-6
+FLOOR: Final = 1e-6
 
 
 @dataclass(frozen=True)
 class Structure:
-    """What all rows of a bank share: the season in steps (0 is none), harmonics and damping."""
+    """What all rows of a bank share: damping of the slope, season in steps (0 is none), harmonics."""
 
-    season: float
-    harmonics: int
     damping: float
+    season: float = 0.0
+    harmonics: int = 0
 
     @property
     def size(self) -> int:
@@ -82,40 +85,33 @@ class Structure:
 
 
 class FilterBank:
-    """``rows`` filters; ``drift`` and ``prior`` (rows, p) are variances in units of the noise variance."""
+    """``rows`` filters; ``drift`` and ``prior`` (p,) are variances in units of the noise variance."""
 
-    def __init__(self, structure: Structure, drift: F64, prior: F64) -> None:
+    def __init__(self, rows: int, structure: Structure, drift: F64, prior: F64) -> None:
         self.structure = structure
         self.drift = drift
         self.prior = prior
         self._step = structure.transition()
         self._read = structure.reading()
-        rows, size = drift.shape
-        self.theta = np.zeros((rows, size))
-        self.spread = prior[:, :, None] * np.eye(size)
+        self.theta = np.zeros((rows, structure.size))
+        self.spread = np.tile(np.diag(prior), (rows, 1, 1))
         self.noise = np.zeros(rows)
         self.weight = np.zeros(rows)
         self.seen = np.zeros(rows)
         self.streak = np.zeros(rows)
 
-    def observe(self, values: F64, use: NDArray[np.bool_]) -> None:
-        """Let one step pass, then learn ``values`` (rows,) where they are finite.
-
-        ``use`` (rows, p) says which coefficients of a row are in play yet.
-        """
+    def observe(self, values: F64) -> None:
+        """Let one step pass, then learn ``values`` (rows,) where they are finite."""
         self.theta = self.theta @ self._step.T
-        self.spread = self._step @ self.spread @ self._step.T
-        index = np.arange(self.theta.shape[1])
-        self.spread[:, index, index] += self.drift
+        self.spread = self._step @ self.spread @ self._step.T + np.diag(self.drift)
         valid = np.isfinite(values)
         first = valid & (self.seen == 0)
         if first.any():
             self._begin(first, values)
         learn = valid & ~first
-        read = self._read * use
-        cross = np.einsum("rij,rj->ri", self.spread, read)
-        total = 1.0 + np.einsum("ri,ri->r", cross, read)
-        error = np.where(learn, values - np.einsum("ri,ri->r", self.theta, read), 0.0)
+        cross = self.spread @ self._read
+        total = 1.0 + cross @ self._read
+        error = np.where(learn, values - self.theta @ self._read, 0.0)
         cut = self._cut(error, total, learn)
         gain = cross / total[:, None]
         self.theta += gain * cut[:, None]
@@ -127,8 +123,7 @@ class FilterBank:
     def _begin(self, first: NDArray[np.bool_], values: F64) -> None:
         self.theta[first] = 0.0
         self.theta[first, 0] = values[first]
-        self.spread[first] = self.prior[first][:, :, None] * np.eye(self.theta.shape[1])
-        self.spread[first, 0, 0] = 1.0
+        self.spread[first] = np.diag(self.prior)
         self.noise[first] = np.square(0.1 * np.abs(values[first])) + 1e-18
         self.weight[first] = GUESS
 
@@ -150,22 +145,27 @@ class FilterBank:
         self.noise = np.where(learn, np.maximum(moved, floor), self.noise)
         self.weight = np.where(learn, weight, self.weight)
 
-    def mean(self, ahead: F64, use: NDArray[np.bool_]) -> F64:
-        """(rows, T) for ``ahead`` (T, p)."""
-        return np.asarray((self.theta * use) @ ahead.T)
+    def mean(self, steps: NDArray[np.int64]) -> F64:
+        """(rows, T) the value so many steps ahead; no slope is followed for longer than the row was seen."""
+        ahead = self.structure.ahead(steps)
+        sloped = self.theta[:, 1:2] * np.minimum(ahead[:, 1], REACH * self.seen[:, None])
+        ahead[:, 1] = 0.0
+        return np.asarray(self.theta @ ahead.T + sloped)
 
-    def variance(self, ahead: F64, buildup: F64, use: NDArray[np.bool_]) -> F64:
+    def variance(self, steps: NDArray[np.int64]) -> F64:
         """(rows, T) of the value itself, noise and drift until then included, in the value's unit squared."""
-        masked = self.spread * (use[:, :, None] & use[:, None, :])
-        inner = np.einsum("rij,ti,tj->rt", masked, ahead, ahead, optimize=True)
-        drifted = (self.drift * use) @ buildup.T
+        ahead = self.structure.ahead(steps)
+        size = self.structure.size
+        pairs = (ahead[:, :, None] * ahead[:, None, :]).reshape(len(steps), size * size)
+        inner = self.spread.reshape(-1, size * size) @ pairs.T
+        drifted = self.structure.buildup(steps) @ self.drift
         return np.asarray((inner + drifted + 1.0) * self.noise[:, None])
 
-    def select(self, rows: NDArray[np.int64], drift: F64, prior: F64) -> None:
-        """Keep and reorder ``rows``; -1 makes a row that has seen nothing."""
-        fresh = FilterBank(self.structure, drift, prior)
+    def select(self, rows: NDArray[np.int64]) -> None:
+        """Keep and reorder rows; -1 makes one that has seen nothing."""
+        fresh = FilterBank(len(rows), self.structure, self.drift, self.prior)
         old = rows >= 0
         for name in ("theta", "spread", "noise", "weight", "seen", "streak"):
-            getattr(fresh, name)[old] = getattr(self, name)[rows[old]]
-            setattr(self, name, getattr(fresh, name))
-        self.drift, self.prior = drift, prior
+            made = getattr(fresh, name)
+            made[old] = getattr(self, name)[rows[old]]
+            setattr(self, name, made)

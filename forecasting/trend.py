@@ -21,8 +21,6 @@ class TrendForecaster(PanelForecaster):
         Length of a season in steps; 0 is none.
     harmonics : int, default=2
         Sine waves that the season is made of.
-    damping : float, default=0.99
-        What is left of the slope after one step.
     horizon : int, default=60
         Steps up to which forecasts are scored to calibrate the bands.
     lower : float or None, default=None
@@ -40,21 +38,19 @@ class TrendForecaster(PanelForecaster):
         self,
         season: float = 0.0,
         harmonics: int = 2,
-        damping: float = 0.99,
         horizon: int = 60,
         lower: float | None = None,
     ) -> None:
         self.season = season
         self.harmonics = harmonics
-        self.damping = damping
         self.horizon = horizon
         self.lower = lower
         super().__init__()
 
     def _core(self, series: int) -> PanelCore:
-        return TrendCore(series, self.horizon, self.lower, self.season, self.harmonics, self.damping)
+        return TrendCore(series, self.horizon, self.lower, self.season, self.harmonics)
 
     @classmethod
     def get_test_params(cls, parameter_set: str = "default") -> list[dict[str, Any]]:
         """Settings for sktime's checks."""
-        return [{}, {"season": 12, "harmonics": 2, "damping": 0.95, "horizon": 12, "lower": 0.0}]
+        return [{}, {"season": 12, "harmonics": 2, "horizon": 12, "lower": 0.0}]

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
-from numpy.typing import NDArray
 
 from sidestep.forecasting.calibrate import Pending, along
 from sidestep.forecasting.cores import F64, PanelCore, Rows, Steps, kept
@@ -15,123 +14,126 @@ from sidestep.forecasting.states import FilterBank, Structure
 
 @dataclass(frozen=True)
 class Model:
-    """One model of the mixture: drift variances in units of the noise variance, and what it may use."""
+    """One model of the mixture.
+
+    ``level`` and ``slope`` are drift variances a step in units of the noise variance;
+    ``damping`` is what is left of the slope after a step; ``weight`` is its share at first.
+    """
 
     level: float
     slope: float
-    season: bool
+    damping: float
     weight: float
+    season: bool = False
 
 
-#: measured on synthetic panels, see docs/forecasting.md
+#: A slope that was seen for long is believed for long, one that was seen just now is not.
+#: The values were chosen on synthetic panels and checked on others (tests/forecasting).
 MODELS: Final = (
-    Model(level=1.0, slope=0.0, season=False, weight=0.2),
-    Model(level=0.02, slope=3e-5, season=False, weight=1.0),
-    Model(level=0.02, slope=3e-5, season=True, weight=1.0),
+    Model(level=1.0, slope=0.0, damping=1.0, weight=0.3),
+    Model(level=0.02, slope=6e-5, damping=0.998, weight=1.0),
+    Model(level=0.02, slope=2.5e-3, damping=0.99, weight=1.0),
+    Model(level=0.02, slope=6e-5, damping=0.998, weight=1.0, season=True),
 )
+#: the model whose noise is the unit of losses
+UNIT: Final = 1
 #: prior variances of slope and harmonics in units of the noise variance
-SLOPE_PRIOR: Final = 0.05
+SLOPE_PRIOR: Final = 0.005
 SEASON_PRIOR: Final = 4.0
 SEASON_DRIFT: Final = 1e-4
 #: seasons that must have been seen before the seasonal model speaks
 SEASONS: Final = 1.2
-#: how sharply the better model is preferred, and how long losses are remembered (steps)
-SHARPNESS: Final = 4.0
-LOSS_MEMORY: Final = 40.0
+#: how sharply the better model is preferred, and how long losses are remembered (steps):
+#: a turn must be seen soon, and what was right for long is not forgotten for one bad minute
+SHARPNESS: Final = 16.0
+LATELY: Final = 12.0
+ALWAYS: Final = 200.0
+RECENCY: Final = 0.5
+#: one miss counts for no more than so many deviations of the noise
+WORST: Final = 50.0
+
+
+def bank(model: Model, rows: int, season: float, harmonics: int) -> FilterBank:
+    """The filters of one model."""
+    structure = Structure(model.damping, season, harmonics) if model.season else Structure(model.damping)
+    drift = np.full(structure.size, SEASON_DRIFT)
+    drift[:2] = model.level, model.slope
+    prior = np.full(structure.size, SEASON_PRIOR)
+    prior[:2] = 1.0, SLOPE_PRIOR if model.slope > 0 else 0.0
+    return FilterBank(rows, structure, drift, prior)
 
 
 class TrendCore(PanelCore):
     """Level, damped slope and season; see ``TrendForecaster``."""
 
-    def __init__(
-        self, series: int, horizon: int, floor: float | None, season: float, harmonics: int, damping: float
-    ) -> None:
+    def __init__(self, series: int, horizon: int, floor: float | None, season: float, harmonics: int) -> None:
         super().__init__(series, horizon, floor)
-        self.structure = Structure(season, harmonics, damping)
-        self.models = MODELS if self.structure.waves else MODELS[:2]
-        self._bank = FilterBank(self.structure, *self._variances(series))
-        count = len(self.models)
-        self._claims = Pending(self.horizons, (count, series))
-        self._loss = np.ones((count, series))
+        self.season = season
+        waves = Structure(1.0, season, harmonics).waves
+        self.models = tuple(m for m in MODELS if waves or not m.season)
+        self._banks = [bank(model, series, season, harmonics) for model in self.models]
+        self._claims = Pending(self.horizons, (len(self.models), series))
+        self._loss = np.ones((len(self.models), series))
+        self._habit = np.ones((len(self.models), series))
         self._heard = np.zeros(series)
         self._age = np.zeros(series)
-        use = np.ones((count, self.structure.size), dtype=np.bool_)
-        for m, model in enumerate(self.models):
-            use[m, 1], use[m, 2:] = model.slope > 0, model.season
-        self._uses = use
-
-    def _variances(self, series: int) -> tuple[F64, F64]:
-        size = self.structure.size
-        drift = np.full((len(self.models), size), SEASON_DRIFT)
-        for m, model in enumerate(self.models):
-            drift[m, :2] = model.level, model.slope
-        prior = np.full((len(self.models), size), SEASON_PRIOR)
-        prior[:, 0], prior[:, 1] = 1.0, SLOPE_PRIOR
-        return np.repeat(drift, series, axis=0), np.repeat(prior, series, axis=0)
-
-    def _use(self) -> NDArray[np.bool_]:
-        return np.repeat(self._uses, self.series, axis=0)
 
     def _learn(self, values: F64) -> None:
-        self._bank.observe(np.tile(values, len(self.models)), self._use())
+        for each in self._banks:
+            each.observe(values)
         self._age = np.where(self._age > 0, self._age + 1, np.isfinite(values))
-        claims = self._means(self.horizons)
-        due = self._claims.swap(self.clock, claims)
-        self._judge(values, due)
+        self._judge(values, self._claims.swap(self.clock, self._means(self.horizons)))
 
     def _judge(self, values: F64, due: F64) -> None:
         """Remember each model's error over the horizons that came due, in units of the noise."""
-        noise = np.sqrt(self._noise()[-1 if len(self.models) < 3 else 1])
+        noise = np.sqrt(self._banks[UNIT].noise)
         with np.errstate(invalid="ignore", divide="ignore"):
             error = np.abs(values[None, :, None] - due) / noise[None, :, None]
         valid = np.isfinite(error).all(axis=0)
-        total = np.where(valid, np.minimum(error, 50.0), 0.0).sum(axis=2)
+        total = np.where(valid, np.minimum(error, WORST), 0.0).sum(axis=2)
         number = valid.sum(axis=1)
-        heard = number > 0
-        self._heard += heard
-        rate = np.where(heard, 1.0 / np.minimum(self._heard + 3, LOSS_MEMORY), 0.0)
-        self._loss += (total / np.maximum(number, 1) - self._loss) * rate
-
-    def _noise(self) -> F64:
-        return self._bank.noise.reshape(len(self.models), self.series)
+        self._heard += number > 0
+        news = total / np.maximum(number, 1)
+        age = self._heard + 3
+        self._loss += np.where(number > 0, (news - self._loss) / np.minimum(age, LATELY), 0.0)
+        self._habit += np.where(number > 0, (news - self._habit) / np.minimum(age, ALWAYS), 0.0)
 
     def _means(self, steps: Steps) -> F64:
         """(M, S, T)."""
-        found = self._bank.mean(self.structure.ahead(steps), self._use())
-        return np.asarray(found.reshape(len(self.models), self.series, len(steps)))
+        return np.stack([each.mean(steps) for each in self._banks])
 
     def weights(self) -> F64:
         """(M, S) the share of every model in the forecast."""
-        said = np.array([m.weight for m in self.models])[:, None] * np.ones(self.series)
+        share = np.array([m.weight for m in self.models])[:, None] * np.ones(self.series)
         for m, model in enumerate(self.models):
             if model.season:
-                said[m] *= self._age >= SEASONS * self.structure.season
-        best = np.maximum(self._loss.min(axis=0), 1e-9)
-        share = said * (np.maximum(self._loss, 1e-9) / best) ** -SHARPNESS
+                share[m] *= self._age >= SEASONS * self.season
+        loss = np.maximum(self._loss**RECENCY * self._habit ** (1 - RECENCY), 1e-9)
+        share *= (loss / loss.min(axis=0)) ** -SHARPNESS
         return np.asarray(share / share.sum(axis=0))
 
     def _say(self, steps: Steps) -> tuple[F64, F64]:
         weights = self.weights()[:, :, None]
         median = (self._means(steps) * weights).sum(axis=0)
-        some = self.horizons if len(steps) > len(self.horizons) and steps.max() <= self.horizon else steps
-        variance = self._bank.variance(self.structure.ahead(some), self.structure.buildup(some), self._use())
-        shaped = variance.reshape(len(self.models), self.series, len(some))
-        spread = np.sqrt((shaped * weights).sum(axis=0))
-        if some is not steps:
-            spread = along(spread, some, steps)
+        # The spread is smooth in the horizon: a few exact values and lines between them do.
+        dense = len(steps) > len(self.horizons) and int(steps.max()) <= self.horizon
+        exact = self.horizons if dense else steps
+        variance = np.stack([each.variance(exact) for each in self._banks])
+        spread = np.sqrt((variance * weights).sum(axis=0))
+        spread = along(spread, exact, steps) if dense else spread
         unknown = self._age == 0
         median[unknown] = np.nan
         spread[unknown] = np.nan
         return median, spread
 
     def _freedom(self) -> F64:
-        return np.minimum(self._bank.weight.reshape(len(self.models), self.series)[0] + 1.0, 30.0)
+        return np.minimum(self._banks[UNIT].weight + 1.0, 30.0)
 
     def _select(self, rows: Rows) -> None:
-        count = len(self.models)
-        wide = np.concatenate([np.where(rows >= 0, rows + m * self.series, -1) for m in range(count)])
-        self._bank.select(wide, *self._variances(len(rows)))
+        for each in self._banks:
+            each.select(rows)
         self._claims.select(rows)
         self._loss = kept(self._loss.T, rows, 1.0).T
+        self._habit = kept(self._habit.T, rows, 1.0).T
         self._heard = kept(self._heard, rows, 0.0)
         self._age = kept(self._age, rows, 0.0)
