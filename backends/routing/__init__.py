@@ -1,0 +1,1 @@
+"""The routing engine: requests go to shards by an immutable table, with or without the daemon."""
