@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 
 from sidestep.planning.covers import Cover, Goal, Relief, candidates, cheapest
-from sidestep.planning.search import Destinations
+from sidestep.planning.search import Destinations, hardest_first
 from sidestep.planning.trial import Move, Trial
 
 #: covers, hosts and evictions that are looked at for one hot host
@@ -31,7 +31,7 @@ def make_room(trial: Trial, where: Destinations, relief: Relief, max_moves: int)
 
 
 def _place(trial: Trial, where: Destinations, cover: Cover, host: int, max_moves: int) -> bool:
-    for shard in sorted(cover.shards, key=lambda s: -float(trial.load.shard_mean[s].max(axis=1)[0])):
+    for shard in hardest_first(trial.load, trial.rules, cover):
         if len(trial.moves) + 1 > max_moves:
             return False
         direct = where.of(trial, shard)

@@ -108,7 +108,7 @@ def evidence(context: Context, final: Trial, contention: Contention) -> Evidence
     before = load.quantiles[host].astype(np.float64)
 
     def curve(values: F64) -> tuple[float, ...]:
-        return tuple((values[dimension, points] / load.capacity[host, dimension]).round(4).tolist())
+        return tuple((values[dimension, points] / max(float(load.capacity[host, dimension]), 1e-9)).round(4).tolist())
 
     return Evidence(
         host=contention.host,

@@ -130,7 +130,7 @@ def _levels(policy: Policy) -> tuple[float, float]:
     most ``1 - q``; so ``q`` must be above ``1 - min_probability``.
     """
     enough = min(LEVELS[-1], max(LEVELS[0], 1.0 - policy.min_probability + 0.005))
-    strict = max(policy.quantile, enough)
+    strict = min(LEVELS[-1], max(policy.quantile, enough))
     return strict, min(strict, enough)
 
 

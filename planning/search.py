@@ -151,19 +151,13 @@ class Search:
             self._last = self.steps + COVER_STEPS
             if self.best is None:
                 self._last = min(self._last, share)
-            places = self._places(relief, self._hardest_first(cover))
+            places = self._places(relief, hardest_first(self.load, self.trial.rules, cover))
             for _ in places:
                 yield False, cover.bytes
                 if self._hopeless(index, cover, moves):
                     places.close()
                     break
         yield True, 0.0
-
-    def _hardest_first(self, cover: Cover) -> tuple[int, ...]:
-        rows = list(cover.shards)
-        limit = np.maximum(self.load.limit[self.trial.rules.host[rows]], 1e-9)
-        biggest = (self.load.shard_mean[rows].max(axis=2) / limit).max(axis=1)
-        return tuple(rows[i] for i in np.argsort(-biggest, kind="stable"))
 
     def _places(self, relief: Relief, shards: tuple[int, ...]) -> Generator[None, None, None]:
         if not shards:
@@ -179,3 +173,11 @@ class Search:
                 yield from self._places(relief, shards[1:])
             finally:
                 self.trial.pop()
+
+
+def hardest_first(load: Load, rules: Rules, cover: Cover) -> tuple[int, ...]:
+    """A cover's shards, the one that takes the biggest part of a host first."""
+    rows = list(cover.shards)
+    limit = np.maximum(load.limit[rules.host[rows]], 1e-9)
+    biggest = (load.shard_mean[rows].max(axis=2) / limit).max(axis=1)
+    return tuple(rows[i] for i in np.argsort(-biggest, kind="stable"))

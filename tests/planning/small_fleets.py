@@ -100,7 +100,7 @@ class Small:
         use = np.zeros((len(self.hosts), len(DIMENSIONS)))
         np.add.at(use, rows, shard_use)
         use[:, 0] += [h.own_cpu for h in self.hosts]
-        capacity = np.array([[h.cpu, h.memory, *[np.nan] * 4] for h in self.hosts])
+        capacity = np.array([[h.cpu, h.memory, *[np.nan] * 4] for h in self.hosts]).reshape(-1, 6)
         hosts = HostColumns(
             names=tuple(Label(h.name) for h in self.hosts),
             states=tuple(h.state for h in self.hosts),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import msgspec
 import numpy as np
 import pytest
@@ -360,18 +362,10 @@ def test_the_basis_notices_a_move_that_the_plan_did_not_know() -> None:
 
 
 def noisy(small: Small, seed: int) -> Small:
-    rng = np.random.default_rng(seed)
-    shards = [
-        msgspec_free_copy(
-            s, cpu=tuple(np.array(s.cpu if isinstance(s.cpu, tuple) else (s.cpu, s.cpu)) * rng.normal(1, 0.02))
-        )
-        for s in small.shards
-    ]
+    factors = np.random.default_rng(seed).normal(1, 0.02, len(small.shards))
+    ends = [np.broadcast_to(s.cpu, 2) * factor for s, factor in zip(small.shards, factors, strict=True)]
+    shards = [replace(s, cpu=(float(a), float(b))) for s, (a, b) in zip(small.shards, ends, strict=True)]
     return Small(small.hosts, shards, small.policy)
-
-
-def msgspec_free_copy(shard: ShardIn, **changes: object) -> ShardIn:
-    return ShardIn(**{**vars(shard), **changes})
 
 
 def test_a_plan_survives_noise_in_the_forecast() -> None:
@@ -402,3 +396,47 @@ def test_a_plan_that_became_much_dearer_than_another_is_replaced() -> None:
     made = plan(small)
     small.shards[0].state = 200e6
     assert moves(plan(small, previous=made)) == [("kv-2", "h1", "h2")]
+
+
+def test_an_empty_fleet_is_no_plan() -> None:
+    assert codes(refusal(Small([], []))) == ["NO_CONTENTION"]
+    assert codes(refusal(Small([HostIn("h1")], []))) == ["NO_CONTENTION"]
+
+
+def test_a_shard_without_a_forecast_stays_and_a_host_without_one_receives_nothing() -> None:
+    small = rising()
+    forecast = small.forecast()
+    forecast.shard_mean[0] = np.nan
+    forecast.hosts[1] = np.nan
+    made = propose(
+        small.snapshot(), forecast, small.policy, small.placement(), fleet=small.spec(), number=1, created=NOW
+    )
+    assert isinstance(made, Plan)
+    assert moves(made) == [("kv-2", "h1", "h3")]
+    assert msgspec.json.decode(msgspec.json.encode(made), type=Plan) == made
+
+
+@pytest.mark.parametrize("quantile", [0.05, 0.5, 0.75, 0.9, 1.0])
+@pytest.mark.parametrize("probability", [0.005, 0.2, 0.5, 0.99])
+def test_any_policy_that_can_be_declared_ends_in_an_answer(quantile: float, probability: float) -> None:
+    small = rising(policy=Policy(quantile=quantile, min_probability=probability))
+    for shard in small.shards:
+        shard.sd = 0.05
+    made = answer(small)
+    if isinstance(made, Plan):
+        assert all(o.probability_after < max(probability, 0.02) for o in made.outlook)
+
+
+def test_many_small_shards_are_covered_by_few_cheap_ones() -> None:
+    """Beyond exact search: thirty shards on the hot host, one of which is big and cheap to move."""
+    crowd = [ShardIn(f"kv-{i:02}", "h1", (0.05, 0.1), state=50e6) for i in range(30)]
+    small = Small([HostIn("h1"), HostIn("h2")], [*crowd, ShardIn("web-1", "h1", (0.3, 0.9), state=60e6)])
+    assert moves(plan(small)) == [("web-1", "h1", "h2")]
+
+
+def test_a_cover_larger_than_the_churn_budget_is_refused_by_name() -> None:
+    crowd = [ShardIn(f"kv-{i:02}", "h1", (0.05, 0.1), state=50e6) for i in range(30)]
+    small = Small([HostIn("h1"), HostIn("h2")], [*crowd, ShardIn("web-1", "h1", (0.3, 1.15), pinned=True)])
+    assert codes(refusal(small)) == ["CHURN"]
+    small.policy = Policy(max_moves=12, min_duration=2.0)
+    assert len(plan(small).actions) == 10
