@@ -1,7 +1,8 @@
 """One request to one shard over a pooled connection: one line there, one line back.
 
-An answer is ``OK <token> <text>`` or ``BUSY``; a shard that answers BUSY has not applied
-the request. What is known not to be applied may be sent again, anything else never.
+A request is ``<VERB> <id> ...``; its answer is ``OK <id> <token> <text>`` or ``BUSY <id>``, and
+a shard that answers BUSY has not applied it. What is known not to be applied may be sent
+again, anything else never.
 """
 
 from __future__ import annotations
@@ -45,13 +46,16 @@ class Exchange:
         if not answer.endswith(b"\n"):
             writer.close()
             raise AnswerLost(f"{address}:{port} closed the connection before it answered")
+        word, ours, *rest = [*answer.split(None, 3), b"", b""]
+        if ours != line.split(None, 2)[1]:
+            writer.close()
+            raise AnswerLost(f"{address}:{port} answered another request than ours")
         self._idle.setdefault(place, []).append((reader, writer))
-        if answer.startswith(b"BUSY"):
+        if word == b"BUSY":
             raise NotApplied(f"{address}:{port} takes no requests now")
-        parts = answer.split(None, 2)
-        if len(parts) < 2 or parts[0] != b"OK" or not parts[1].isdigit():
+        if word != b"OK" or not rest[0].isdigit():
             raise AnswerLost(f"{address}:{port} answered nothing that can be understood")
-        return int(parts[1]), parts[2].rstrip(b"\n") if len(parts) == 3 else b""
+        return int(rest[0]), rest[1].rstrip(b"\n")
 
     async def _open(self, place: tuple[str, int]) -> Connection:
         idle = self._idle.get(place, [])
