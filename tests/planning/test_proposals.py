@@ -440,3 +440,20 @@ def test_a_cover_larger_than_the_churn_budget_is_refused_by_name() -> None:
     assert codes(refusal(small)) == ["CHURN"]
     small.policy = Policy(max_moves=12, min_duration=2.0)
     assert len(plan(small).actions) == 10
+
+
+def test_fewer_bytes_come_before_fewer_moves() -> None:
+    """S2.7: two light shards rather than either of the heavy ones that would do alone."""
+    small = Small(
+        [HostIn("h1"), HostIn("h2")],
+        [
+            ShardIn("heavy-1", "h1", (0.5, 1.0), state=50e6),
+            ShardIn("heavy-2", "h1", (0.5, 1.0), state=60e6),
+            ShardIn("light-1", "h1", (0.3, 0.45), state=10e6),
+            ShardIn("light-2", "h1", (0.3, 0.45), state=10e6),
+            ShardIn("fixed", "h1", 1.0, pinned=True),
+        ],
+    )
+    assert {shard for shard, _, _ in moves(plan(small))} == {"light-1", "light-2"}
+    small.shards[0].state = 20e6
+    assert [shard for shard, _, _ in moves(plan(small))] == ["heavy-1"]
