@@ -1,1 +1,1 @@
-"""The routing engine: requests go to shards by an immutable table, with or without the daemon."""
+"""The router: sends requests by the routing table, and holds them while a shard moves (S1.22, S1.24)."""

@@ -1,106 +1,90 @@
-"""The daemon's side of the router's control socket."""
+"""The router as the daemon sees it: calls over its control socket."""
 
 from __future__ import annotations
 
 import asyncio
-from typing import Final
+from pathlib import Path
+from typing import Any, Final
 
-from sidestep.backends.routing.wire import (
-    Apply,
-    Audit,
-    Failed,
-    Generation,
-    Hold,
-    Ok,
-    Release,
-    Request,
-    Stats,
-    frame,
-    parse_reply,
-    read_frame,
-)
+from sidestep.backends.routing import wire
 from sidestep.fleet.errors import ProtocolError, SidestepError
 
-#: seconds that an answer may take beyond what the request itself waits for
-GRACE: Final = 10.0
-AUDIT: Final = 60.0
+#: seconds for which a router that does not answer is tried again, so that it may restart
+PATIENCE: Final = 2.0
+_PAUSE: Final = 0.05
+#: beyond what the call itself may take
+_SLACK: Final = 10.0
+_AUDIT_SECONDS: Final = 90.0
 
 
 class UnixRouter:
-    """A ``Router`` behind a unix socket. Every call raises SidestepError naming the socket."""
+    """Router of ``backends.base`` over a unix socket; a connection per call, so that a restart is not noticed."""
 
-    def __init__(self, path: str) -> None:
-        self._path = path
-        self._turn = asyncio.Lock()
-        self._streams: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None = None
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
 
     async def hold(self, shard: str, deadline: float) -> None:
-        """Stop sending to a shard, keep its requests waiting, return when none is in flight."""
-        await self._ask(Hold(shard, deadline), deadline + GRACE)
+        """Hold a shard's requests; returns when none is in flight. Raises SidestepError after ``deadline`` seconds."""
+        await self._call(wire.Hold(shard, deadline), deadline)
 
     async def release(self, shard: str) -> None:
-        """Send the waiting requests by the newest table, and serve on."""
-        await self._ask(Release(shard))
+        """Send the waiting requests by the newest table, and serve on. Raises SidestepError."""
+        await self._call(wire.Release(shard))
 
     async def apply(self, table: bytes, checksum: int) -> int:
-        """Take a newer table; returns the generation in force."""
-        return (await self._ask(Apply(table, checksum))).generation
+        """Take a newer table; returns the generation in force. Raises SidestepError if it is refused."""
+        return self._generation(await self._call(wire.Apply(table, checksum)))
 
     async def generation(self) -> int:
         """The generation in force; 0 before the first table."""
-        return (await self._ask(Generation())).generation
+        return self._generation(await self._call(wire.GetGeneration()))
 
-    async def stats(self) -> dict[str, float]:
-        """What the router counted so far."""
-        return (await self._ask(Stats())).counts
+    async def stats(self) -> dict[str, Any]:
+        """The router's counters."""
+        return self._facts(await self._call(wire.GetStats()))
 
-    async def audit(self) -> dict[str, int]:
-        """End the traffic, reconcile every request with the shards' own counts, and say the result."""
-        counts = (await self._ask(Audit(), AUDIT)).counts
-        return {name: int(value) for name, value in counts.items()}
+    async def audit(self) -> dict[str, Any]:
+        """Stop the requests, and account for every one: requests, acked, late, lost, duplicated, max_wait_ms, shards."""
+        return self._facts(await self._call(wire.Audit(), _AUDIT_SECONDS))
 
     async def aclose(self) -> None:
-        """Close the connection; the next call opens it again."""
-        if self._streams is not None:
-            self._streams[1].close()
-            self._streams = None
+        """Nothing is kept open."""
 
-    async def _ask(self, request: Request, deadline: float = GRACE) -> Ok:
-        async with self._turn:
+    async def _call(self, call: wire.Call, seconds: float = 0.0) -> wire.Answer:
+        """The answer; every call may be repeated, so one that was cut off is. Raises SidestepError."""
+        until = asyncio.get_running_loop().time() + PATIENCE
+        while True:
             try:
-                async with asyncio.timeout(deadline):
-                    return await self._try_twice(request)
-            except TimeoutError:
-                await self.aclose()
-                raise SidestepError(f"router {self._path}: no answer within {deadline:g} s") from None
+                answer = await asyncio.wait_for(self._once(call), seconds + _SLACK)
+                break
+            except TimeoutError as error:
+                raise self._error(f"no answer within {seconds + _SLACK:g} s") from error
             except (OSError, ProtocolError) as error:
-                await self.aclose()
-                raise SidestepError(f"router {self._path}: {error}", hint="is the fleet's router running?") from error
-            except asyncio.CancelledError:
-                await self.aclose()  # the answer to this request must not be taken for the next one's
-                raise
+                if asyncio.get_running_loop().time() > until:
+                    raise self._error(str(error)) from error
+                await asyncio.sleep(_PAUSE)
+        if isinstance(answer, wire.Refused):
+            raise SidestepError(f"{self.path}: {answer.message}", hint=answer.hint)
+        return answer
 
-    async def _try_twice(self, request: Request) -> Ok:
-        """Requests are idempotent: one lost with an old connection is asked again on a new one."""
-        fresh = self._streams is None
+    async def _once(self, call: wire.Call) -> wire.Answer:
+        reader, writer = await asyncio.open_unix_connection(self.path)
         try:
-            return await self._exchange(request)
-        except OSError:
-            await self.aclose()
-            if fresh:
-                raise
-            return await self._exchange(request)
+            writer.write(wire.pack(call))
+            await writer.drain()
+            return wire.parse_answer(await wire.read_frame(reader))
+        finally:
+            writer.close()
 
-    async def _exchange(self, request: Request) -> Ok:
-        if self._streams is None:
-            self._streams = await asyncio.open_unix_connection(self._path)
-        reader, writer = self._streams
-        writer.write(frame(request))
-        await writer.drain()
-        data = await read_frame(reader)
-        if data is None:
-            raise ConnectionResetError("it closed the connection")
-        reply = parse_reply(data)
-        if isinstance(reply, Failed):
-            raise SidestepError(f"router {self._path}: {reply.message}")
-        return reply
+    def _error(self, message: str) -> SidestepError:
+        return SidestepError(f"{self.path}: the router does not answer: {message}", hint="is the router running?")
+
+    def _generation(self, answer: wire.Answer) -> int:
+        if not isinstance(answer, wire.Done):
+            raise self._error(f"unexpected {type(answer).__name__}")
+        return answer.generation
+
+    def _facts(self, answer: wire.Answer) -> dict[str, Any]:
+        if not isinstance(answer, wire.Facts):
+            raise self._error(f"unexpected {type(answer).__name__}")
+        return answer.values

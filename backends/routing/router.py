@@ -1,8 +1,7 @@
-"""The router as a library: requests by an immutable table, waiting while their shard moves.
+"""The router as a library: the routing table, one gate per shard, and what is sent again.
 
-It needs nobody: with the daemon dead it serves by its last table, which it also keeps in a
-file. A request is sent again only when it certainly had no effect, so none is applied
-twice; the token in every answer shows whether the owner that served is the table's.
+It needs nobody to go on: with the daemon dead it serves by the table it has, which it
+keeps in a file for its own restart.
 """
 
 from __future__ import annotations
@@ -10,155 +9,210 @@ from __future__ import annotations
 import asyncio
 import os
 import zlib
-from collections import Counter
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from itertools import count
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import msgspec
+from msgspec import Struct
 
-from sidestep.backends.routing.exchange import Exchange, NotApplied
+from sidestep.backends.routing.gate import Gate
+from sidestep.backends.routing.upstream import NotSent, Unanswered, Upstream
 from sidestep.fleet.errors import SidestepError
 from sidestep.fleet.placement import Route, RoutingTable
 
-RETRY_PAUSE: Final = 0.02
+__all__ = ["Reply", "RouterCore", "Unanswered"]
+
+_FIRST_PAUSE: Final = 0.01
+_LONGEST_PAUSE: Final = 0.25
 
 
-@dataclass
-class _Gate:
-    """Where a shard's requests pass: how many are in flight, and whether the rest wait."""
+class Reply(Struct, frozen=True):
+    """A shard's answer: who gave it, under which token, and its further words."""
 
-    open: asyncio.Event = field(default_factory=asyncio.Event)
-    idle: asyncio.Event = field(default_factory=asyncio.Event)
-    flying: int = 0
+    shard: str
+    token: int
+    #: seconds that the request was held back or repeated before it was sent for good
+    held: float
+    words: tuple[str, ...]
 
-    def __post_init__(self) -> None:
-        self.open.set()
-        self.idle.set()
 
-    def enter(self) -> None:
-        self.flying += 1
-        self.idle.clear()
-
-    def leave(self) -> None:
-        self.flying -= 1
-        if self.flying == 0:
-            self.idle.set()
+class _Saved(Struct, frozen=True):
+    table: bytes
+    checksum: int
 
 
 class RouterCore:
-    """Routes requests; ``store`` keeps the table over a restart of the router."""
+    """Sends requests by the table. Not thread-safe: everything happens in one event loop."""
 
-    def __init__(self, store: Path | None = None, *, answer_deadline: float = 30.0) -> None:
-        self._store, self._answer_deadline = store, answer_deadline
-        self._exchange = Exchange()
-        self._gates: dict[str, _Gate] = {}
-        self.counts: Counter[str] = Counter()
-        #: set once there is a table
+    def __init__(self, table: RoutingTable | None = None, *, file: Path | None = None) -> None:
+        self.table = RoutingTable(0, ())
+        #: set once there is a table to route by
         self.ready = asyncio.Event()
-        self.table: RoutingTable | None = None
-        if store is not None and store.exists():
-            self._take(_decode(store.read_bytes()))
+        self.counters = {"sent": 0, "retried": 0, "busy": 0, "double_owner": 0, "unanswered": 0, "tables": 0}
+        self._file = file
+        self._gates: dict[str, Gate] = {}
+        self._upstreams: dict[tuple[str, int], Upstream] = {}
+        self._idents = (f"{os.getpid():x}-{n:x}" for n in count(1))
+        self._closing: set[asyncio.Task[None]] = set()
+        if table is not None:
+            self._install(table)
+        elif file is not None and file.exists():
+            self._install(self._read(file))
 
-    @property
-    def generation(self) -> int:
-        """The generation in force; 0 without a table."""
-        return self.table.generation if self.table else 0
+    async def request(self, app: str, key: str, *, verb: str = "INC") -> Reply:
+        """Send ``verb`` for a key to its owner; held while its shard is held.
 
-    async def request(self, app: str, key: str, line: Callable[[], bytes]) -> tuple[Route, bytes]:
-        """Send ``line()`` to the owner of ``key``; the route that served and the answer's text.
-
-        Waits as long as the shard is held or cannot be reached. Raises AnswerLost when a request
-        was sent and not answered, KeyError for an app without routes.
+        Sent again only when it was provably not applied. Raises Unanswered when nobody can
+        know, KeyError for an unknown app, SidestepError when the shard refuses the request.
         """
-        await self.ready.wait()
+        loop = asyncio.get_running_loop()
+        asked, pause = loop.time(), _FIRST_PAUSE
         while True:
-            route = self._find(app, key)
-            gate = self._gate(route.shard)
-            if not gate.open.is_set():
-                self.counts["waited"] += 1
-                await gate.open.wait()
-                continue
-            gate.enter()
+            gate = self._gates[self.table.find(app, key).shard]
+            await gate.enter()
             try:
-                token, text = await self._exchange.send(route.address, route.port, line(), self._answer_deadline)
-            except NotApplied:
-                self.counts["repeated"] += 1
-                await asyncio.sleep(RETRY_PAUSE)
-                continue
+                route = self.table.find(app, key)
+                if self._gates[route.shard] is not gate:
+                    continue  # the key went to another shard while we waited
+                held = loop.time() - asked
+                words = await self._send(route, verb, key)
+            except NotSent:
+                words = []
             finally:
                 gate.leave()
-            if token != route.token:
-                self.counts["wrong_owner"] += 1
-            return route, text
+            if words:
+                return self._reply(route, held, words)
+            self.counters["retried"] += 1
+            await asyncio.sleep(pause)
+            pause = min(pause * 2, _LONGEST_PAUSE)
 
     async def hold(self, shard: str, deadline: float) -> None:
-        """Keep the shard's requests waiting; returns when none is in flight.
+        """Hold the shard's requests; returns when none is in flight. Held twice is held once.
 
-        Raises SidestepError, and lets them go again, when some still are after ``deadline``
-        seconds. Holding what is held changes nothing.
+        Raises SidestepError, with the shard open again, if they take longer than ``deadline`` seconds.
         """
         gate = self._gate(shard)
-        gate.open.clear()
-        try:
-            async with asyncio.timeout(deadline):
-                await gate.idle.wait()
-        except TimeoutError:
-            gate.open.set()
+        if not await gate.hold(deadline):
             raise SidestepError(
-                f"{gate.flying} requests to {shard} were still in flight after {deadline:g} s",
-                hint="is the shard stuck? its requests go on as before",
-            ) from None
+                f"shard {shard}: {gate.in_flight} requests still unanswered after {deadline:g} s; not held",
+                hint="is the shard overloaded or stopped? Try again when it answers",
+            )
 
     def release(self, shard: str) -> None:
-        """Let the shard's requests go; releasing what is not held changes nothing."""
-        self._gate(shard).open.set()
+        """Send what was held, in order, by the newest table."""
+        self._gate(shard).release()
 
-    def apply(self, data: bytes, checksum: int) -> int:
-        """Take a newer table; returns the generation in force, which an older table leaves as it is.
+    def apply(self, table: bytes, checksum: int) -> int:
+        """Take a table if it is newer; returns the generation in force.
 
-        Raises SidestepError for bytes that are damaged or no table, and for a table that is
-        not total, has overlaps, or differs from one of the same generation.
+        An older one changes nothing. Raises SidestepError for a damaged one, one with gaps or
+        overlaps, and for one that contradicts the table of its own generation.
         """
-        if zlib.crc32(data) != checksum:
-            raise SidestepError("the routing table was damaged on its way: its checksum is wrong", hint="send it again")
-        table = _decode(data)
-        if table.generation < self.generation:
-            return self.generation
-        if table.generation == self.generation and table != self.table:
-            raise SidestepError(f"two different routing tables claim generation {table.generation}")
-        if table != self.table:
-            self._keep(data)
-            self._take(table)
-        return self.generation
+        new = _decode(table, checksum)
+        if new.generation == self.table.generation and new != self.table:
+            raise SidestepError(
+                f"generation {new.generation} of the routing table is in force with other contents",
+                hint="two daemons, or an old journal? Only one may own the fleet",
+            )
+        if new.generation > self.table.generation:
+            self._persist(_Saved(table, checksum))
+            self._install(new)
+            self.counters["tables"] += 1
+        return self.table.generation
 
-    def _find(self, app: str, key: str) -> Route:
-        assert self.table is not None
-        return self.table.find(app, key)
+    def stats(self) -> dict[str, Any]:
+        """Counters, and for every shard what waits, what is in flight and whether it is held."""
+        shards = {
+            name: {"in_flight": gate.in_flight, "waiting": gate.waiting, "held": gate.held}
+            for name, gate in self._gates.items()
+        }
+        return {"generation": self.table.generation, **self.counters, "shards": shards}
 
-    def _gate(self, shard: str) -> _Gate:
-        return self._gates.setdefault(shard, _Gate())
+    async def aclose(self) -> None:
+        """Close every connection."""
+        await asyncio.gather(*(u.aclose() for u in self._upstreams.values()), *self._closing)
 
-    def _take(self, table: RoutingTable) -> None:
+    async def _send(self, route: Route, verb: str, key: str) -> list[str]:
+        """The answer's words; [] for BUSY. Raises NotSent or Unanswered."""
+        endpoint = (route.address, route.port)
+        upstream = self._upstreams.get(endpoint)
+        if upstream is None:
+            upstream = self._upstreams[endpoint] = Upstream(*endpoint)
+        self.counters["sent"] += 1
+        try:
+            words = await upstream.ask(verb, next(self._idents), key)
+        except Unanswered:
+            self.counters["unanswered"] += 1
+            raise
+        if words[0] == "BUSY":
+            self.counters["busy"] += 1
+            return []
+        return words
+
+    def _reply(self, route: Route, held: float, words: list[str]) -> Reply:
+        if words[0] != "OK" or len(words) < 3 or not words[2].isdecimal():
+            raise SidestepError(f"shard {route.shard} refuses a request: {' '.join(words)}")
+        token = int(words[2])
+        if token != route.token:
+            self.counters["double_owner"] += 1
+        return Reply(route.shard, token, held, tuple(words[3:]))
+
+    def _install(self, table: RoutingTable) -> None:
         self.table = table
-        self.ready.set()
+        named = {str(route.shard) for route in table.routes}
+        for shard in named - self._gates.keys():
+            self._gates[shard] = Gate()
+        for shard in self._gates.keys() - named:
+            self._gates.pop(shard).release()  # its waiting requests look for their new owners
+        used = {(route.address, route.port) for route in table.routes}
+        for endpoint in [e for e, u in self._upstreams.items() if e not in used and u.idle]:
+            closing = asyncio.create_task(self._upstreams.pop(endpoint).aclose())
+            self._closing.add(closing)
+            closing.add_done_callback(self._closing.discard)
+        if table.routes:
+            self.ready.set()
 
-    def _keep(self, data: bytes) -> None:
-        if self._store is None:
+    def _gate(self, shard: str) -> Gate:
+        try:
+            return self._gates[shard]
+        except KeyError:
+            raise SidestepError(
+                f"the router knows no shard {shard}", hint="has a routing table been applied, and is it in it?"
+            ) from None
+
+    def _persist(self, saved: _Saved) -> None:
+        if self._file is None:
             return
-        part = self._store.with_suffix(".part")
-        with part.open("wb") as file:
-            file.write(data)
+        new = self._file.with_name(f"{self._file.name}.new")
+        descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(msgspec.msgpack.encode(saved))
             file.flush()
             os.fsync(file.fileno())
-        part.replace(self._store)
+        new.replace(self._file)
+
+    @staticmethod
+    def _read(file: Path) -> RoutingTable:
+        try:
+            saved = msgspec.msgpack.decode(file.read_bytes(), type=_Saved)
+            return _decode(saved.table, saved.checksum)
+        except (msgspec.DecodeError, SidestepError) as error:
+            raise SidestepError(
+                f"{file}: the saved routing table is damaged: {error}", hint="remove it; the daemon will send the table"
+            ) from error
 
 
-def _decode(data: bytes) -> RoutingTable:
+def _decode(table: bytes, checksum: int) -> RoutingTable:
+    found = zlib.crc32(table)
+    if found != checksum:
+        raise SidestepError(
+            f"the routing table was damaged on its way: CRC-32 is {found:08x}, announced was {checksum:08x}",
+            hint="send it again",
+        )
     try:
-        table = msgspec.msgpack.decode(data, type=RoutingTable)
-        table.check()
+        new = msgspec.msgpack.decode(table, type=RoutingTable)
+        new.check()
     except (msgspec.DecodeError, ValueError) as error:
-        raise SidestepError(f"not a usable routing table: {error}") from error
-    return table
+        raise SidestepError(f"not a routing table: {error}", hint="are daemon and router of one version?") from error
+    return new

@@ -1,106 +1,113 @@
-"""Frames between the daemon and the router: four bytes of length, then msgpack.
+"""What is said on the router's control socket: one call and one answer per connection.
 
-Requests are idempotent, so a client that lost the connection simply asks again.
+A frame is four bytes of big-endian length and that many bytes of msgpack.
 """
 
 from __future__ import annotations
 
 import asyncio
-from typing import Final
+from typing import Any, Final, TypeVar
 
 import msgspec
 from msgspec import Struct
 
 from sidestep.fleet.errors import ProtocolError
 
-MAX_FRAME: Final = 16 << 20
+#: a table of 100,000 routes is 10 MB
+MAX_FRAME: Final = 32 * 1024 * 1024
+_HEADER: Final = 4
 
 
 class Hold(Struct, frozen=True, tag="hold"):
-    """Keep a shard's requests waiting; answered when none is in flight, within ``deadline`` seconds."""
+    """Hold the shard's requests back; answered when none is in flight, or refused after ``deadline`` seconds."""
 
     shard: str
     deadline: float
 
 
 class Release(Struct, frozen=True, tag="release"):
-    """Let a shard's requests go, by the newest table."""
+    """Send what was held back."""
 
     shard: str
 
 
 class Apply(Struct, frozen=True, tag="apply"):
-    """Take this table (msgpack of RoutingTable) if it is newer; ``checksum`` is the CRC-32 of the bytes."""
+    """Take a newer table: msgpack of RoutingTable, and its CRC-32."""
 
     table: bytes
     checksum: int
 
 
-class Generation(Struct, frozen=True, tag="generation"):
-    """Say which generation is in force."""
+class GetGeneration(Struct, frozen=True, tag="generation"):
+    """Ask for the generation in force; 0 before the first table."""
 
 
-class Stats(Struct, frozen=True, tag="stats"):
-    """Say what was counted so far."""
+class GetStats(Struct, frozen=True, tag="stats"):
+    """Ask for the router's counters."""
 
 
 class Audit(Struct, frozen=True, tag="audit"):
-    """Stop making requests, reconcile every one with the shards, and say the result."""
+    """Ask whoever makes the requests for the account of every one of them."""
 
 
-Request = Hold | Release | Apply | Generation | Stats | Audit
+Call = Hold | Release | Apply | GetGeneration | GetStats | Audit
 
 
-class Ok(Struct, frozen=True, tag="ok"):
-    """Done; ``generation`` is the one in force, ``counts`` what was asked for."""
+class Done(Struct, frozen=True, tag="done"):
+    """It was done; ``generation`` is in force."""
 
     generation: int
-    counts: dict[str, float] = {}
 
 
-class Failed(Struct, frozen=True, tag="failed"):
-    """Refused, and why."""
+class Facts(Struct, frozen=True, tag="facts"):
+    """Counters by name."""
+
+    values: dict[str, Any]
+
+
+class Refused(Struct, frozen=True, tag="refused"):
+    """It was not done, and why."""
 
     message: str
+    hint: str = ""
 
 
-Reply = Ok | Failed
+Answer = Done | Facts | Refused
+T = TypeVar("T")
 
-_requests: msgspec.msgpack.Decoder[Request] = msgspec.msgpack.Decoder(Request)
-_replies: msgspec.msgpack.Decoder[Reply] = msgspec.msgpack.Decoder(Reply)
+_call = msgspec.msgpack.Decoder(Call)
+_answer = msgspec.msgpack.Decoder(Answer)
 
 
-def frame(message: Request | Reply) -> bytes:
-    """The whole frame of a message."""
+def pack(message: Call | Answer) -> bytes:
+    """The whole frame, length first."""
     data = msgspec.msgpack.encode(message)
-    return len(data).to_bytes(4, "big") + data
+    return len(data).to_bytes(_HEADER, "big") + data
 
 
-async def read_frame(reader: asyncio.StreamReader) -> bytes | None:
-    """The next frame's bytes; None at a clean end. Raises ProtocolError for a cut or absurd one."""
+def parse_call(data: bytes) -> Call:
+    """A call from a frame's bytes. Raises ProtocolError."""
+    return _parse(_call, data)
+
+
+def parse_answer(data: bytes) -> Answer:
+    """An answer from a frame's bytes. Raises ProtocolError."""
+    return _parse(_answer, data)
+
+
+def _parse(decoder: msgspec.msgpack.Decoder[T], data: bytes) -> T:
     try:
-        header = await reader.readexactly(4)
-        length = int.from_bytes(header, "big")
+        return decoder.decode(data)
+    except (msgspec.DecodeError, msgspec.ValidationError) as error:
+        raise ProtocolError(f"not a message of the router: {error}", hint="are both of one version?") from error
+
+
+async def read_frame(reader: asyncio.StreamReader) -> bytes:
+    """The bytes of the next frame. Raises ProtocolError if it is cut short, empty or too long."""
+    try:
+        length = int.from_bytes(await reader.readexactly(_HEADER), "big")
         if not 0 < length <= MAX_FRAME:
-            raise ProtocolError(f"router: a frame of {length} bytes was announced; at most {MAX_FRAME} are allowed")
+            raise ProtocolError(f"frame of {length} bytes announced; 1 to {MAX_FRAME} are allowed")
         return await reader.readexactly(length)
     except asyncio.IncompleteReadError as error:
-        if not error.partial and error.expected == 4:
-            return None
-        raise ProtocolError("router: the peer closed in the middle of a frame") from error
-
-
-def parse_request(data: bytes) -> Request:
-    """A request from a frame's bytes. Raises ProtocolError."""
-    try:
-        return _requests.decode(data)
-    except (msgspec.DecodeError, msgspec.ValidationError) as error:
-        raise ProtocolError(f"router: not a request: {error}") from error
-
-
-def parse_reply(data: bytes) -> Reply:
-    """A reply from a frame's bytes. Raises ProtocolError."""
-    try:
-        return _replies.decode(data)
-    except (msgspec.DecodeError, msgspec.ValidationError) as error:
-        raise ProtocolError(f"router: not a reply: {error}") from error
+        raise ProtocolError(f"the peer closed in mid-frame, after {len(error.partial)} bytes") from error
