@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,16 @@ from typing import Any
 import msgspec
 
 from sidestep.autopilot.client import Client
-from sidestep.autopilot.protocol import Approve, Body, GetLog, GetPlan, PlanView, ProposeMove
+from sidestep.autopilot.protocol import (
+    Approve,
+    Body,
+    GetLog,
+    GetPlan,
+    GetSnapshot,
+    PlanView,
+    ProposeMove,
+    SnapshotFrame,
+)
 from sidestep.fleet.machines import PLAN, PlanState, final
 
 
@@ -83,6 +92,17 @@ class Ground:
             assert not final(PLAN, view.status.state), view.status
             assert time.monotonic() < until, view.status
             time.sleep(0.05)
+
+    def until(self, wanted: Callable[[SnapshotFrame], bool], deadline: float = 60.0) -> SnapshotFrame:
+        """The first snapshot that is as wanted; fails at the deadline with the last one's words."""
+        until = time.monotonic() + deadline
+        while True:
+            frame = self.call(GetSnapshot())
+            if wanted(frame):
+                assert isinstance(frame, SnapshotFrame)
+                return frame
+            assert time.monotonic() < until, frame.hosts
+            time.sleep(0.1)
 
     def log(self) -> list[str]:
         return [event.text for event in self.call(GetLog(limit=500)).events]
