@@ -17,8 +17,9 @@ from sidestep.fleet.errors import UsageError
 from sidestep.fleet.inventory import FleetSpec, HostSpec
 from sidestep.fleet.machines import HostState, ShardState
 from sidestep.fleet.placement import Placement
+from sidestep.fleet.plans import Basis, Plan
 from sidestep.fleet.resources import CPU, DIMENSIONS, MEMORY
-from sidestep.fleet.snapshot import HostColumns, ShardColumns, Snapshot
+from sidestep.fleet.snapshot import HostColumns, ShardColumns, Snapshot, basis_for
 
 #: connections that are being made at a time
 CONNECTING: Final = 32
@@ -48,7 +49,7 @@ class World:
         clock: Clock,
         report: Report,
     ) -> None:
-        self.fleet, self._clock = fleet, clock
+        self.fleet, self._clock, self._transport = fleet, clock, transport
         gate = asyncio.Semaphore(CONNECTING)
         self._watches = {
             str(host.name): HostWatch(
@@ -88,18 +89,31 @@ class World:
             raise UsageError(f"no host {host} in fleet {self.fleet.name}", hint=f"hosts: {known}") from None
 
     def retry_refused(self) -> int:
-        """Try again every host that refused us; returns how many there are."""
+        """Try again, over new transports, every host that refused us; returns how many there are."""
         refused = [watch for watch in self._watches.values() if watch.refused]
         for watch in refused:
-            watch.retry()
+            watch.retry(self._transport(watch.spec))
         return len(refused)
+
+    def states(self) -> dict[str, HostState]:
+        """Every host's present state."""
+        return {name: watch.judge() for name, watch in self._watches.items()}
+
+    def heard(self) -> bool:
+        """Whether every host has given a sample or a reason why not."""
+        return all(w.sample is not None or w.refused or w.failed for w in self._watches.values())
+
+    def basis(self, plan: Plan, placement: Placement) -> Basis:
+        """The facts that a plan was decided on, as they are at this moment."""
+        self.states()
+        hosts = frozenset(fact.host for fact in plan.basis.hosts)
+        return basis_for(hosts, _host_columns(tuple(self._watches.values())), placement)
 
     def snapshot(self, placement: Placement, facts: ShardFacts) -> Snapshot:
         """The next numbered picture: newest samples, placement and what is known of shards."""
         self._number += 1
         watches = tuple(self._watches.values())
-        for watch in watches:
-            watch.judge()
+        self.states()
         times = [w.sampled_at for w in watches if w.sample is not None]
         return Snapshot(
             number=self._number,

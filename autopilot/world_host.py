@@ -86,13 +86,19 @@ class HostWatch:
             self.judge()
             await self._clock.sleep(self._backoff())
 
-    def retry(self) -> None:
+    def retry(self, transport: Transport) -> None:
         """Try a host again that refused us; an operator says that the cause is gone."""
+        self.transport = transport
         self._again.set()
 
     def age(self) -> float:
         """Seconds since the newest sample; NaN before the first."""
         return self._clock.monotonic() - self._seen if self.sample is not None else float("nan")
+
+    @property
+    def failed(self) -> bool:
+        """Whether there is trouble since the newest sample."""
+        return self._failures > 0
 
     @property
     def fresh(self) -> bool:

@@ -1,0 +1,56 @@
+"""``python -m sidestep.autopilot``: the daemon of one fleet, in the foreground."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import get_args
+
+from sidestep.autopilot import paths
+from sidestep.autopilot.config_file import load_fleet
+from sidestep.autopilot.daemon import Daemon
+from sidestep.fleet.errors import SidestepError
+from sidestep.fleet.inventory import Level
+
+
+def arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
+    """The command line."""
+    parser = argparse.ArgumentParser(prog="sidestep autopilot", description="The daemon of one fleet.")
+    parser.add_argument("--fleet", type=Path, help="the fleet file; by default the one in the configuration folder")
+    parser.add_argument("--socket", type=Path, help="the socket to serve, in a folder that is closed to others")
+    parser.add_argument("--state", type=Path, help="the folder of journal and lock")
+    parser.add_argument("--level", choices=get_args(Level), help="automation level; by default the fleet file's")
+    return parser.parse_args(argv)
+
+
+async def serve(options: argparse.Namespace) -> None:
+    """Run the daemon until it is told to end. Raises SidestepError if it cannot start."""
+    fleet = load_fleet(options.fleet or paths.config_path())
+    daemon = Daemon(
+        fleet,
+        socket=(options.socket or paths.socket_path(fleet.name)).absolute(),
+        state=(options.state or paths.state_dir(fleet.name)).absolute(),
+        level=options.level,
+    )
+    await daemon.run(lambda socket: print(f"ready {socket}", flush=True))
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """The exit code: 0 after an orderly end, 2 for bad input, 1 for everything else that is told."""
+    options = arguments(argv)
+    try:
+        asyncio.run(serve(options))
+    except SidestepError as error:
+        print(error, file=sys.stderr)
+        return error.exit_code
+    except OSError as error:
+        print(f"the daemon cannot run: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,248 @@
+"""The daemon of one fleet: makes the parts, starts them in the order that safety asks for, ends them.
+
+Locks first, so that no two daemons ever act. Then what a dead daemon left is finished or
+taken back, before anything new. Then shards are found or started, and only then the loop
+plans and the socket answers. The end leaves every shard running.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+from collections.abc import Callable, Coroutine
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Final
+
+from sidestep.autopilot.daemon_log import AUTOPILOT, Log
+from sidestep.autopilot.daemon_reconcile import Reconciler
+from sidestep.autopilot.daemon_service import DaemonService
+from sidestep.autopilot.daemon_shards import Settlement
+from sidestep.autopilot.executor import Executor
+from sidestep.autopilot.faults import NO_FAULTS, faults_from
+from sidestep.autopilot.journal import Journal
+from sidestep.autopilot.loop import ControlLoop, Parts
+from sidestep.autopilot.loop_approval import Approvals
+from sidestep.autopilot.loop_proposals import Proposals
+from sidestep.autopilot.loop_runs import Runs
+from sidestep.autopilot.server import Server
+from sidestep.autopilot.server_lock import InstanceLock, private_folder
+from sidestep.autopilot.world import World
+from sidestep.autopilot.world_clock import Clock
+from sidestep.backends.base import Backend
+from sidestep.backends.routing.client import UnixRouter
+from sidestep.backends.sampler import sample
+from sidestep.backends.ssh.asyncssh_transport import AsyncsshTransport
+from sidestep.backends.ssh.hostkeys import HostKeys
+from sidestep.fleet.errors import SidestepError
+from sidestep.fleet.inventory import FleetSpec, HostSpec, Level
+from sidestep.fleet.labels import Label
+from sidestep.fleet.machines import PlanState
+from sidestep.fleet.plans import Basis, Plan
+from sidestep.forecasting.client import Oracle
+from sidestep.plugins import BACKENDS, load
+
+#: seconds that a peer has to read the answer to its shutdown request
+_LAST_WORD: Final = 0.1
+#: seconds beyond the connection's timeout that a host's first sample may take
+_FIRST_SAMPLE: Final = 5.0
+_POLL: Final = 0.05
+
+
+class Daemon:
+    """One daemon; ``run`` is its life."""
+
+    def __init__(self, fleet: FleetSpec, *, socket: Path, state: Path, level: Level | None = None) -> None:
+        self.fleet, self.socket, self.state = fleet, socket, state
+        self._level: Level = level or fleet.level
+        self._clock = Clock()
+        self._end = asyncio.Event()
+        self._keys = self._load_keys()
+
+    async def run(self, ready: Callable[[Path], None]) -> None:
+        """Serve until told to end; ``ready`` is called once the socket answers.
+
+        Raises DaemonRunning, JournalError and other SidestepErrors that keep it from starting.
+        """
+        private_folder(self.state)
+        async with AsyncExitStack() as stack:
+            lock = InstanceLock(self.state / "daemon.lock")
+            lock.acquire()
+            stack.callback(lock.release)
+            journal = Journal(self.state / "journal.db")
+            stack.callback(journal.close)
+            await self._run(stack, journal, Log(journal), ready)
+
+    def end(self) -> None:
+        """Finish the running step, journal, and end."""
+        self._end.set()
+
+    async def _run(self, stack: AsyncExitStack, journal: Journal, log: Log, ready: Callable[[Path], None]) -> None:
+        parts = self._parts(stack, journal, log)
+        loop = ControlLoop(parts, level=self._level)
+        service = DaemonService(
+            fleet=self.fleet,
+            journal=journal,
+            loop=loop,
+            approvals=parts.approvals,
+            log=log,
+            clock=self._clock,
+            stop=self._end_soon,
+        )
+        server = Server(self.socket, service, report=log.told("daemon"))
+        loop.publish = server.announce
+        server.claim()
+        stack.push_async_callback(server.aclose)
+        log.say("daemon", f"daemon {os.getpid()} of fleet {self.fleet.name} begins, level {self._level}")
+        self._listen(parts.world, log)
+        background = await stack.enter_async_context(Background(log))
+        background.start(parts.world.run(), "world")
+        await self._until_heard(parts.world)
+        await self._put_right(journal, parts)
+        await parts.oracle.start()
+        stack.push_async_callback(parts.oracle.aclose)
+        background.start(loop.run(), "loop")
+        background.start(parts.reconciler.run(), "reconciler")
+        await server.start()
+        log.say("daemon", f"serving {self.socket}")
+        ready(self.socket)
+        await self._end.wait()
+        log.say("daemon", "ending; shards keep running")
+        await parts.executor.stop()
+        await parts.runs.finish()
+        log.mirror()
+
+    def _parts(self, stack: AsyncExitStack, journal: Journal, log: Log) -> DaemonParts:
+        fleet, clock = self.fleet, self._clock
+        backends = load_backends(fleet)
+        router = UnixRouter(fleet.router) if fleet.router else None
+        if router is not None:
+            stack.push_async_callback(router.aclose)
+        world = World(fleet, self._transport, sampler=sample, clock=clock, report=log.told("host"))
+
+        def present(plan: Plan) -> Basis:
+            return world.basis(plan, journal.placement())
+
+        executor = Executor(
+            fleet=fleet,
+            journal=journal,
+            backend_for=lambda shard: backends[shard.backend],
+            transport_for=world.transport,
+            router=router,
+            present=present,
+            clock=clock.wall,
+            changed=lambda _: log.mirror(),
+            faults=faults_from(os.environ) or NO_FAULTS,
+        )
+
+        def moving() -> frozenset[str]:
+            return executor.moving
+
+        runs = Runs(journal, executor, clock, log)
+        settlement = Settlement(fleet, journal, backends, world.transport, log)
+        return DaemonParts(
+            fleet=fleet,
+            world=world,
+            oracle=Oracle(fleet.oracle, fleet.policy, report=log.told("forecast")),
+            journal=journal,
+            proposals=Proposals(fleet, journal, clock),
+            approvals=Approvals(journal, runs, clock, present),
+            runs=runs,
+            log=log,
+            clock=clock,
+            moving=moving,
+            executor=executor,
+            settlement=settlement,
+            reconciler=Reconciler(fleet, world, journal, settlement, router, moving=moving, clock=clock, log=log),
+        )
+
+    async def _until_heard(self, world: World) -> None:
+        """Wait until every host has answered or failed once, but not for ever."""
+        deadline = self._clock.monotonic() + self.fleet.connect_timeout + _FIRST_SAMPLE
+        while self._clock.monotonic() < deadline and not world.heard():
+            await self._clock.sleep(_POLL)
+
+    async def _put_right(self, journal: Journal, parts: DaemonParts) -> None:
+        """First what a dead daemon left, then every shard, then the router."""
+        await parts.executor.recover()
+        for plan, status in journal.plans_in(PlanState.APPROVED):
+            note = f"the daemon ended before plan {plan.number} began"
+            journal.set_state(status.digest, PlanState.CANCELLED, actor=Label(AUTOPILOT), note=note)
+        await parts.settlement.settle(tuple(host.name for host in self.fleet.hosts), busy=parts.moving())
+        await parts.reconciler.push_routes()
+
+    def _transport(self, host: HostSpec) -> AsyncsshTransport:
+        identity = str(self._beside(self.fleet.identity)) if self.fleet.identity else ""
+        return AsyncsshTransport(host, self._keys, identity=identity, connect_timeout=self.fleet.connect_timeout)
+
+    def _load_keys(self) -> HostKeys:
+        return HostKeys.load(self._beside(self.fleet.known_hosts or "~/.ssh/known_hosts"))
+
+    def _beside(self, path: str) -> Path:
+        """A path of the fleet file, which may be relative to that file's folder."""
+        return Path(self.fleet.source).absolute().parent / Path(path).expanduser()
+
+    def _listen(self, world: World, log: Log) -> None:
+        """SIGTERM and SIGINT end the daemon; SIGHUP tries refused hosts again, with new known hosts."""
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self.end)
+
+        def again() -> None:
+            try:
+                self._keys = self._load_keys()
+            except SidestepError as error:
+                log.say("error", str(error))
+                return
+            log.say("daemon", f"trying {world.retry_refused()} refused hosts again")
+
+        loop.add_signal_handler(signal.SIGHUP, again)
+
+    def _end_soon(self) -> None:
+        asyncio.get_running_loop().call_later(_LAST_WORD, self.end)
+
+
+@dataclass(frozen=True, kw_only=True)
+class DaemonParts(Parts):
+    """The loop's parts, and those that only the daemon itself works with."""
+
+    oracle: Oracle
+    executor: Executor
+    settlement: Settlement
+    reconciler: Reconciler
+
+
+class Background:
+    """Tasks that live as long as the daemon; one that ends is said, since none should."""
+
+    def __init__(self, log: Log) -> None:
+        self._log = log
+        self._tasks: list[asyncio.Task[None]] = []
+
+    def start(self, work: Coroutine[Any, Any, None], name: str) -> None:
+        """Run ``work`` until the daemon ends."""
+        task = asyncio.get_running_loop().create_task(work, name=name)
+        task.add_done_callback(self._ended)
+        self._tasks.append(task)
+
+    async def __aenter__(self) -> Background:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for task in reversed(self._tasks):
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        if not task.cancelled():
+            self._log.say("error", f"{task.get_name()} ended: {task.exception()!r}")
+
+
+def load_backends(fleet: FleetSpec) -> dict[str, Backend]:
+    """The backends that the fleet's shards name, made for this fleet. Raises PluginError."""
+    return {name: load(BACKENDS, name)(fleet.name) for name in sorted({s.backend for s in fleet.shards})}

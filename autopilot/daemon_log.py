@@ -1,0 +1,56 @@
+"""Says what happens: one line to standard error, and one row in the journal."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable
+from typing import Final, TextIO
+
+from sidestep.autopilot.journal import Journal
+from sidestep.fleet.errors import SidestepError
+from sidestep.fleet.events import Kind
+from sidestep.fleet.labels import scrub
+
+#: whose doing it is when no person did it
+AUTOPILOT: Final = "autopilot"
+
+
+class Log:
+    """The daemon's only way to say something. The journal keeps it; ``mirror`` shows what it kept.
+
+    Whatever another part writes into the journal is shown too, in the journal's order.
+    """
+
+    def __init__(self, journal: Journal, *, stream: TextIO | None = None) -> None:
+        self._journal = journal
+        self._stream = stream or sys.stderr
+        self._shown: int | None = None
+
+    def say(self, kind: Kind, text: str, *, actor: str = AUTOPILOT, plan: int = 0) -> None:
+        """Record one thing that happened; ``plan`` is the number of the plan it belongs to."""
+        try:
+            event = self._journal.record(kind, text, actor=actor, plan=plan)
+        except SidestepError as error:
+            self._write(kind, time.time(), f"{scrub(text, 2000)} (not in the journal: {error})")
+            return
+        if self._shown is None:
+            self._shown = event.seq - 1
+        self.mirror()
+
+    def mirror(self) -> None:
+        """Show what was written into the journal since the last time."""
+        if self._shown is None:
+            return
+        for event in self._journal.events(self._shown):
+            self._write(event.kind, event.time, event.text)
+            self._shown = event.seq
+
+    def told(self, kind: Kind) -> Callable[[str], None]:
+        """``say`` for one kind, for parts that only know text."""
+        return lambda text: self.say(kind, text)
+
+    def _write(self, kind: str, at: float, text: str) -> None:
+        stamp = time.strftime("%H:%M:%S", time.localtime(at))
+        self._stream.write(f"{stamp} {kind:<8} {text}\n")
+        self._stream.flush()

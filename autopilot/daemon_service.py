@@ -1,0 +1,180 @@
+"""What the daemon does for its peers: the requests of the protocol, one method each."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final, get_args
+
+from sidestep import __version__
+from sidestep.autopilot.daemon_demand import demand_vectors
+from sidestep.autopilot.daemon_log import Log
+from sidestep.autopilot.frames import Picture, frame_of
+from sidestep.autopilot.journal import Journal
+from sidestep.autopilot.loop import ControlLoop
+from sidestep.autopilot.loop_approval import Approvals
+from sidestep.autopilot.protocol import (
+    VERSION,
+    Answer,
+    Approve,
+    DemandList,
+    Done,
+    EventList,
+    GetDemand,
+    GetLog,
+    GetPlan,
+    ListPlans,
+    PlanList,
+    PlanView,
+    ProposeMove,
+    Reject,
+    SetLevel,
+    SnapshotFrame,
+    Welcome,
+)
+from sidestep.autopilot.server import UnknownReference
+from sidestep.autopilot.world_clock import Clock
+from sidestep.fleet.errors import SidestepError, UsageError
+from sidestep.fleet.inventory import FleetSpec, Level
+from sidestep.fleet.labels import Label, scrub
+from sidestep.fleet.plans import Plan, PlanStatus
+from sidestep.planning import plan_move
+
+#: rows that one request may ask for
+MOST_PLANS: Final = 500
+MOST_EVENTS: Final = 5000
+LONGEST_REASON: Final = 500
+
+
+@dataclass(frozen=True, kw_only=True)
+class DaemonService:
+    """Implements ``server.Service`` over the daemon's parts; ``stop`` ends the daemon."""
+
+    fleet: FleetSpec
+    journal: Journal
+    loop: ControlLoop
+    approvals: Approvals
+    log: Log
+    clock: Clock
+    stop: Callable[[], None]
+
+    def welcome(self, actor: Label) -> Welcome:
+        """Who answers."""
+        return Welcome(
+            version=VERSION,
+            daemon=__version__,
+            fleet=self.fleet.name,
+            level=self.loop.level,
+            banner=self.fleet.banner,
+            notice=self.fleet.notice,
+            pid=os.getpid(),
+            actor=actor,
+        )
+
+    def frame(self) -> SnapshotFrame | None:
+        """The newest picture; None before the first tick."""
+        return frame_of(self.loop.picture) if self.loop.picture else None
+
+    async def list_plans(self, request: ListPlans) -> PlanList:
+        """The newest plans."""
+        found = self.journal.plans(_bounded("limit", request.limit, MOST_PLANS))
+        picture = self.loop.picture
+        return PlanList(tuple(_view(p, s) for p, s in found), picture.no_plan if picture else None)
+
+    async def get_plan(self, request: GetPlan) -> PlanView:
+        """One plan. Raises UnknownReference."""
+        return _view(*self._find(request.ref))
+
+    async def approve(self, request: Approve, actor: Label) -> Answer:
+        """Check, approve, and start the plan; answers before it has run."""
+        self._find(request.digest)
+        plan = self.approvals.approve(request.digest, actor=actor, reason=_reason(request.reason))
+        self.log.mirror()
+        return Done(scrub(f"plan {plan.number} is approved by {actor} and runs"))
+
+    async def reject(self, request: Reject, actor: Label) -> Answer:
+        """Refuse a proposed plan."""
+        self._find(request.digest)
+        plan, _ = self.approvals.reject(request.digest, actor=actor, reason=_reason(request.reason))
+        self.log.mirror()
+        return Done(scrub(f"plan {plan.number} is rejected by {actor}"))
+
+    async def propose_move(self, request: ProposeMove, actor: Label) -> PlanView:
+        """An operator's own plan, in the same journal and under the same rules as the planner's."""
+        picture = self._picture()
+        self._known("shard", request.shard, tuple(s.name for s in self.fleet.shards))
+        self._known("host", request.destination, tuple(h.name for h in self.fleet.hosts))
+        plan = plan_move(
+            picture.snapshot,
+            picture.forecast,
+            self.fleet.policy,
+            self.journal.placement(),
+            fleet=self.fleet,
+            shard=request.shard,
+            destination=request.destination,
+            number=self.journal.next_number(),
+            created=self.clock.wall(),
+            author=actor,
+            reason=_reason(request.reason),
+        )
+        status = self.journal.add(plan)
+        self.log.mirror()
+        return _view(plan, status)
+
+    async def set_level(self, request: SetLevel, actor: Label) -> Answer:
+        """Set the automation level, until the daemon ends."""
+        levels: tuple[Level, ...] = get_args(Level)
+        for level in levels:
+            if level == request.level:
+                before, self.loop.level = self.loop.level, level
+                why = f": {_reason(request.reason)}" if request.reason else ""
+                self.log.say("daemon", f"level {before} -> {level}{why}", actor=actor)
+                return Done(scrub(f"level {level}"))
+        raise UsageError(f"no level {scrub(request.level)}", hint=f"levels: {', '.join(levels)}")
+
+    async def get_demand(self, request: GetDemand) -> DemandList:
+        """Demand vectors of all apps or one."""
+        vectors = demand_vectors(self._picture(), request.app, request.at)
+        return DemandList(tuple(vector.encode() for vector in vectors))
+
+    async def get_log(self, request: GetLog) -> EventList:
+        """Journal rows."""
+        return EventList(self.journal.events(max(0, request.since), _bounded("limit", request.limit, MOST_EVENTS)))
+
+    async def shutdown(self, actor: Label) -> Answer:
+        """End the daemon, after this answer; shards keep running."""
+        self.log.say("daemon", "told to end", actor=actor)
+        self.stop()
+        return Done(Label("the daemon ends; shards keep running"))
+
+    def _picture(self) -> Picture:
+        if self.loop.picture is None:
+            raise SidestepError("there is no picture of the fleet yet", hint="try again in a second")
+        return self.loop.picture
+
+    def _find(self, ref: str) -> tuple[Plan, PlanStatus]:
+        try:
+            return self.journal.find(ref)
+        except UsageError as error:
+            raise UnknownReference(str(error.args[0]), hint=error.hint) from error
+
+    @staticmethod
+    def _known(kind: str, name: str, known: tuple[str, ...]) -> None:
+        if name not in known:
+            shown = ", ".join(known[:20]) + (" ..." if len(known) > 20 else "")
+            raise UnknownReference(f"no {kind} {scrub(name)}", hint=f"{kind}s: {shown}")
+
+
+def _view(plan: Plan, status: PlanStatus) -> PlanView:
+    return PlanView(status.digest, plan, status)
+
+
+def _reason(text: str) -> str:
+    return scrub(text, LONGEST_REASON)
+
+
+def _bounded(name: str, value: int, most: int) -> int:
+    if not 0 < value <= most:
+        raise UsageError(f"{name} {value}: must be 1 to {most}")
+    return value

@@ -1,0 +1,136 @@
+"""What runs where, when the daemon begins and when a host comes back.
+
+The journal says who owns a shard. A process that holds the owner's token is kept; one with
+an older token is stopped and fenced; a declared shard that runs nowhere is started. Every
+step can be repeated, and a host that does not answer is settled when it does.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping
+
+from sidestep.autopilot.daemon_log import AUTOPILOT, Log
+from sidestep.autopilot.journal import Journal
+from sidestep.backends.base import Backend, ShardObservation
+from sidestep.backends.ssh.base import Transport
+from sidestep.fleet.errors import HostError, SidestepError
+from sidestep.fleet.inventory import FleetSpec, ShardSpec
+from sidestep.fleet.labels import Label
+from sidestep.fleet.machines import ShardState
+from sidestep.fleet.placement import Owner
+
+Found = Mapping[str, ShardObservation]
+
+
+class Settlement:
+    """Brings hosts and journal to one opinion; ``settled`` names the hosts that are done."""
+
+    def __init__(
+        self,
+        fleet: FleetSpec,
+        journal: Journal,
+        backends: Mapping[str, Backend],
+        transport: Callable[[str], Transport],
+        log: Log,
+    ) -> None:
+        self._fleet, self._journal, self._backends = fleet, journal, backends
+        self._transport, self._log = transport, log
+        self._shards = {str(s.name): s for s in fleet.shards}
+        self.settled: set[str] = set()
+        #: shards whose processes have newer tokens than the journal
+        self.disputed: set[str] = set()
+        #: newest process of every shard, as far as hosts have answered
+        self._newest: dict[str, ShardObservation] = {}
+
+    async def settle(self, hosts: tuple[str, ...], *, busy: frozenset[str] = frozenset()) -> None:
+        """Look at these hosts and put right what is theirs; shards in ``busy`` are left alone."""
+        answers = await asyncio.gather(*(self._discover(host) for host in hosts))
+        found = {host: answer for host, answer in zip(hosts, answers, strict=True) if answer is not None}
+        for observation in (o for answer in found.values() for o in answer):
+            self._note(observation)
+        self._adopt(busy)
+        work = [self._put_right(host, answer, busy) for host, answer in found.items()]
+        done = await asyncio.gather(*work)
+        self.settled |= {host for host, fine in zip(found, done, strict=True) if fine}
+
+    async def _discover(self, host: str) -> tuple[ShardObservation, ...] | None:
+        try:
+            transport = self._transport(host)
+            await transport.connect()
+            found: list[ShardObservation] = []
+            for backend in self._backends.values():
+                if "discover" in backend.capabilities:
+                    found += await backend.discover(transport)
+            return tuple(found)
+        except HostError as error:
+            self._log.say("host", str(error))
+            return None
+
+    def _note(self, seen: ShardObservation) -> None:
+        if seen.shard not in self._shards:
+            self._log.say("host", f"{seen.host}: {seen.shard} runs there and is not in the fleet file; left alone")
+            return
+        newest = self._newest.get(seen.shard)
+        if seen.state is ShardState.RUNNING and (newest is None or seen.token >= newest.token):
+            self._newest[seen.shard] = seen
+
+    def _adopt(self, busy: frozenset[str]) -> None:
+        """Give every shard without an owner one: the newest process that was found, else as declared."""
+        placement = self._journal.placement()
+        new: dict[Label, Owner] = {}
+        for spec in self._fleet.shards:
+            owner, newest = placement.owners.get(spec.name), self._newest.get(spec.name)
+            if owner is None:
+                found = newest is not None and newest.token > 0
+                new[spec.name] = (
+                    Owner(newest.host, newest.token)
+                    if found and newest is not None
+                    else Owner(spec.host, placement.generation + 1)
+                )
+            elif newest is not None and newest.token > owner.token and spec.name not in busy:
+                self._dispute(spec, owner, newest)
+        if new:
+            self._journal.adopt(new, Label(AUTOPILOT))
+
+    def _dispute(self, spec: ShardSpec, owner: Owner, newest: ShardObservation) -> None:
+        """The world is ahead of the journal: an older journal was put in place. Nobody is stopped for that."""
+        if spec.name not in self.disputed:
+            self.disputed.add(spec.name)
+            self._log.say(
+                "error",
+                f"{spec.name} runs on {newest.host} with token {newest.token}, but the journal has {owner.host} with "
+                f"token {owner.token}: is this an old journal? The shard is left alone",
+            )
+
+    async def _put_right(self, host: str, found: tuple[ShardObservation, ...], busy: frozenset[str]) -> bool:
+        """Stop what is not the owner's, start what is missing; False if something has to be tried again."""
+        placement = self._journal.placement()
+        fine = True
+        by_shard = {str(o.shard): o for o in sorted(found, key=lambda o: o.token)}
+        for spec in self._fleet.shards:
+            if spec.name in busy or spec.name in self.disputed:
+                continue
+            seen, owner = by_shard.get(spec.name), placement.owners[spec.name]
+            try:
+                if owner.host == host:
+                    await self._keep_or_start(spec, seen, owner)
+                elif seen is not None and seen.token < owner.token and seen.state is not ShardState.FAILED:
+                    await self._backends[spec.backend].stop(self._transport(host), spec, owner.token)
+                    self._log.say(
+                        "host", f"{host}: stopped {spec.name}: token {seen.token} is older than {owner.token}"
+                    )
+            except SidestepError as error:
+                fine = False
+                self._log.say("error", f"{spec.name} on {host}: {error}")
+        return fine
+
+    async def _keep_or_start(self, spec: ShardSpec, seen: ShardObservation | None, owner: Owner) -> None:
+        backend, transport = self._backends[spec.backend], self._transport(owner.host)
+        if seen is None or seen.token != owner.token or seen.state is not ShardState.RUNNING:
+            if seen is not None and seen.token < owner.token:
+                await backend.stop(transport, spec, owner.token)
+            seen = await backend.start(transport, spec, owner.token, self._fleet.host(owner.host).address)
+            self._log.say("host", f"{owner.host}: started {spec.name} with token {owner.token}, port {seen.port}")
+        if seen.port:
+            self._journal.set_endpoint(spec.name, seen.address, seen.port)

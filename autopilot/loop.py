@@ -1,0 +1,191 @@
+"""The control loop: look, forecast, plan, and act as far as the automation level allows.
+
+A tick never blocks observation, which goes on in the world's own tasks; whatever fails in
+a tick is said once and the next tick comes at its time.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final, Protocol
+
+from sidestep.autopilot.daemon_log import AUTOPILOT, Log
+from sidestep.autopilot.frames import Picture
+from sidestep.autopilot.journal import Journal
+from sidestep.autopilot.loop_alerts import Alerts
+from sidestep.autopilot.loop_approval import Approvals
+from sidestep.autopilot.loop_proposals import Proposals
+from sidestep.autopilot.loop_runs import Runs
+from sidestep.autopilot.protocol import PlanView
+from sidestep.autopilot.world import ShardFacts, World
+from sidestep.autopilot.world_clock import Clock
+from sidestep.autopilot.world_past import Past
+from sidestep.fleet.contention import predict_contention
+from sidestep.fleet.errors import SidestepError, StalePlan
+from sidestep.fleet.forecast import Forecast
+from sidestep.fleet.forecast_types import Contention
+from sidestep.fleet.inventory import FleetSpec, Level
+from sidestep.fleet.labels import Label, scrub
+from sidestep.fleet.plans import NoPlan
+from sidestep.fleet.snapshot import Snapshot
+
+#: plans that every picture carries
+SHOWN_PLANS: Final = 20
+#: failed plans in a row after which level full falls back to advise
+BRAKE: Final = 2
+
+
+class OracleLike(Protocol):
+    """The part of the oracle that the loop needs."""
+
+    async def forecast(self, snapshot: Snapshot) -> Forecast:
+        """The newest forecast."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class Parts:
+    """What the loop works with; the daemon makes them, tests replace some."""
+
+    fleet: FleetSpec
+    world: World
+    oracle: OracleLike
+    journal: Journal
+    proposals: Proposals
+    approvals: Approvals
+    runs: Runs
+    log: Log
+    clock: Clock
+    #: shards that a running plan moves
+    moving: Callable[[], frozenset[str]]
+
+
+class ControlLoop:
+    """One tick after the other, each with one numbered picture."""
+
+    def __init__(self, parts: Parts, *, level: Level) -> None:
+        self._parts = parts
+        #: called after every tick
+        self.publish: Callable[[], None] = lambda: None
+        self.level: Level = level
+        self.picture: Picture | None = None
+        #: ticks that were left out because an earlier one took too long
+        self.missed = 0
+        self.lag = 0.0
+        self._past = Past(len(parts.fleet.hosts))
+        self._alerts = Alerts(parts.fleet.policy, parts.log.told("forecast"))
+        self._oracle_says = ""
+        self._trouble = ""
+
+    async def run(self) -> None:
+        """Tick every ``fleet.interval`` seconds until cancelled."""
+        clock, interval = self._parts.clock, self._parts.fleet.interval
+        due = clock.monotonic()
+        while True:
+            self.lag = max(0.0, clock.monotonic() - due)
+            try:
+                await self.tick()
+                self._trouble = ""
+            except Exception as error:  # noqa: BLE001 - the supervisor of ticks: the next one may succeed
+                self._complain(f"tick failed: {type(error).__name__}: {error}")
+            due += interval
+            late = clock.monotonic() - due
+            if late > 0:
+                skipped = math.ceil(late / interval)
+                self.missed += skipped
+                due += skipped * interval
+            await clock.sleep(max(0.0, due - clock.monotonic()))
+
+    async def tick(self) -> Picture:
+        """Look once, and do what follows from it."""
+        parts = self._parts
+        placement = parts.journal.placement()
+        facts = ShardFacts(state_bytes=parts.runs.state_bytes, moving=parts.moving())
+        snapshot = parts.world.snapshot(placement, facts)
+        self._past.add(snapshot)
+        parts.runs.observe(snapshot)
+        forecast = await self._ask(snapshot)
+        contention = predict_contention(snapshot, forecast, parts.fleet.policy) if forecast else ()
+        self._alerts.tell(contention, parts.clock.monotonic())
+        no_plan = None
+        try:
+            parts.proposals.tidy(snapshot, placement, needed=bool(contention))
+            if forecast is not None and self.level != "off" and not parts.runs.running:
+                no_plan = await self._advise(snapshot, forecast)
+        except Exception as error:  # noqa: BLE001 - the supervisor of planning: the picture is still shown
+            self._complain(f"planning failed: {type(error).__name__}: {error}")
+        self.picture = self._pictured(snapshot, forecast, contention, no_plan)
+        parts.log.mirror()
+        self.publish()
+        return self.picture
+
+    async def _ask(self, snapshot: Snapshot) -> Forecast | None:
+        try:
+            forecast = await self._parts.oracle.forecast(snapshot)
+        except Exception as error:  # noqa: BLE001 - the supervisor of the oracle: without it we still observe
+            self._oracle_says = f"no forecast: {type(error).__name__}: {error}"
+            self._complain(self._oracle_says)
+            return None
+        self._oracle_says = f"fallback: {forecast.model}: {forecast.fallback}" if forecast.fallback else ""
+        return forecast
+
+    async def _advise(self, snapshot: Snapshot, forecast: Forecast) -> NoPlan | None:
+        parts = self._parts
+        no_plan = await parts.proposals.consider(
+            snapshot,
+            forecast,
+            parts.journal.placement(),
+            busy=parts.moving(),
+            settling=parts.runs.settling(),
+        )
+        if self.level == "full" and forecast.confidence == "ok":
+            self._apply()
+        return no_plan
+
+    def _apply(self) -> None:
+        """Level full: the policy approves, unless its last plans failed."""
+        parts = self._parts
+        if parts.runs.failures >= BRAKE:
+            self.level = "advise"
+            parts.runs.failures = 0
+            parts.log.say("daemon", f"level full -> advise: the last {BRAKE} plans did not succeed")
+            return
+        current = parts.proposals.current()
+        if current is None:
+            return
+        reason = f"policy {parts.fleet.policy.name}, level full"
+        try:
+            parts.approvals.approve(current.digest(), actor=Label(AUTOPILOT), reason=reason)
+        except StalePlan as error:
+            parts.log.say("plan", str(error.args[0]), plan=current.number)
+        except SidestepError as error:
+            self._complain(f"plan {current.number} was not approved: {error}")
+
+    def _complain(self, text: str) -> None:
+        """Say trouble once until it changes."""
+        if text != self._trouble:
+            self._trouble = text
+            self._parts.log.say("error", text)
+
+    def _pictured(
+        self,
+        snapshot: Snapshot,
+        forecast: Forecast | None,
+        contention: tuple[Contention, ...],
+        no_plan: NoPlan | None,
+    ) -> Picture:
+        return Picture(
+            snapshot=snapshot,
+            forecast=forecast,
+            contention=contention,
+            no_plan=no_plan,
+            policy=self._parts.fleet.policy,
+            level=self.level,
+            lag=self.lag,
+            oracle=scrub(self._oracle_says),
+            past=self._past.columns(),
+            past_step=self._parts.fleet.interval,
+            plans=tuple(PlanView(s.digest, p, s) for p, s in self._parts.journal.plans(SHOWN_PLANS)),
+        )

@@ -1,0 +1,113 @@
+"""The life of proposals: made, kept while they are good, replaced, and taken back.
+
+A proposal is sticky: while the planner comes to the same moves, the first plan with them
+stays, so that people can read and approve it. Operators' own plans are never replaced.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Final
+
+from sidestep.autopilot.daemon_log import AUTOPILOT
+from sidestep.autopilot.journal import Journal
+from sidestep.autopilot.world_clock import Clock
+from sidestep.fleet.forecast import Forecast
+from sidestep.fleet.inventory import FleetSpec
+from sidestep.fleet.labels import Label
+from sidestep.fleet.machines import PlanState
+from sidestep.fleet.placement import Placement
+from sidestep.fleet.plans import NoPlan, Plan
+from sidestep.fleet.snapshot import Snapshot
+from sidestep.planning import basis_now, propose
+
+#: plans among which recent rejections are looked for
+RECENT: Final = 20
+#: seconds without predicted contention after which a proposal is taken back
+QUIET: Final = 5.0
+#: the author of what the planner proposes; an operator's own plan has the operator's name
+PLANNER: Final = Label("planner")
+
+Propose = Callable[..., Plan | NoPlan]
+
+
+def moves_of(plan: Plan) -> frozenset[tuple[str, str, str, int]]:
+    """What the plan does, apart from why."""
+    return frozenset((a.shard, a.source, a.destination, a.token) for a in plan.actions)
+
+
+class Proposals:
+    """Keeps at most one proposal of the planner's, the best one that is known."""
+
+    def __init__(self, fleet: FleetSpec, journal: Journal, clock: Clock, *, planner: Propose = propose) -> None:
+        self._fleet, self._journal, self._clock = fleet, journal, clock
+        self._planner = planner
+        self._needed_at = clock.monotonic()
+
+    def current(self) -> Plan | None:
+        """The planner's newest proposal that still waits for approval."""
+        return next((plan for plan in reversed(self._waiting()) if plan.author == PLANNER), None)
+
+    def tidy(self, snapshot: Snapshot, placement: Placement, *, needed: bool) -> None:
+        """Take back what is too old, no longer fits the world, or (the planner's) no longer needed."""
+        if needed:
+            self._needed_at = self._clock.monotonic()
+        quiet = self._clock.monotonic() - self._needed_at
+        for plan in self._waiting():
+            differences = plan.basis.differences(basis_now(plan, snapshot, placement))
+            if self._clock.wall() >= plan.expires:
+                self._end(plan, PlanState.EXPIRED, "nobody approved it in time")
+            elif differences:
+                self._end(plan, PlanState.STALE, "; ".join(differences))
+            elif plan.author == PLANNER and quiet > QUIET:
+                self._end(plan, PlanState.SUPERSEDED, "contention is no longer predicted")
+
+    async def consider(
+        self,
+        snapshot: Snapshot,
+        forecast: Forecast,
+        placement: Placement,
+        *,
+        busy: frozenset[str],
+        settling: frozenset[str],
+    ) -> NoPlan | None:
+        """Ask the planner; returns its reasons if it has no plan."""
+        current = self.current()
+        answer = await asyncio.to_thread(
+            self._planner,
+            snapshot,
+            forecast,
+            self._fleet.policy,
+            placement,
+            fleet=self._fleet,
+            number=self._journal.next_number(),
+            created=self._clock.wall(),
+            busy=busy,
+            settling=settling,
+            previous=current,
+            author=PLANNER,
+        )
+        if isinstance(answer, NoPlan):
+            return answer
+        if not self._known(answer, current):
+            self._journal.add(answer)
+        return None
+
+    def _waiting(self) -> list[Plan]:
+        """Plans that wait for approval, oldest first."""
+        return [plan for plan, _ in self._journal.plans_in(PlanState.PROPOSED)]
+
+    def _known(self, plan: Plan, current: Plan | None) -> bool:
+        """Whether the same moves are proposed already, or were rejected a short while ago."""
+        moves = moves_of(plan)
+        if current is not None and moves_of(current) == moves:
+            return True
+        since = self._clock.wall() - self._fleet.policy.expire
+        return any(
+            status.state is PlanState.REJECTED and status.updated >= since and moves_of(old) == moves
+            for old, status in self._journal.plans(RECENT)
+        )
+
+    def _end(self, plan: Plan, state: PlanState, note: str) -> None:
+        self._journal.set_state(plan.digest(), state, actor=Label(AUTOPILOT), note=note)
