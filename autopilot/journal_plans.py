@@ -63,7 +63,7 @@ class PlanLedger(EventLog):
     def plan(self, digest: str) -> tuple[Plan, PlanStatus]:
         """The plan of that whole digest. Raises KeyError."""
         row = self._plan_row(digest)
-        return _check_body(row["number"], digest, bytes(row["body"])), self._status(digest, row)
+        return _check_body(row["number"], digest, row["body"]), self._status(digest, row)
 
     def status(self, digest: str) -> PlanStatus:
         """What has become of that plan. Raises KeyError."""

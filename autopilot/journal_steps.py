@@ -45,7 +45,8 @@ class StepLedger(PlanLedger):
             )
             if new is ActionState.ABORTING:
                 db.execute("UPDATE placement SET generation = max(generation, ?)", (row["token"],))
-            said = f"action {action} ({row['shard']}) {new}" + (f": {note}" if note else "")
+            why = note or (row["note"] if new in _LOUD else "")
+            said = f"action {action} ({row['shard']}) {new}" + (f": {why}" if why else "")
             self._touch(digest, said, error=new in _LOUD)
         return self._status(digest)
 

@@ -1,0 +1,394 @@
+"""A small world of hosts, processes and a router that checks its own invariants after every change.
+
+The invariants of a move: a shard is served by at most one process, and only by its owner's;
+every write that was acknowledged is in the state of whatever serves next.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import msgspec
+
+from sidestep.autopilot.executor import Executor
+from sidestep.autopilot.executor_retry import Pacing
+from sidestep.autopilot.faults import NO_FAULTS, Faults, InjectedFault
+from sidestep.autopilot.journal import Journal
+from sidestep.autopilot.steps import routing_table
+from sidestep.backends.base import Move, ShardObservation, StepResult
+from sidestep.fleet.errors import HostError, HostUnreachable
+from sidestep.fleet.inventory import FleetSpec, HostSpec, Policy, ShardSpec
+from sidestep.fleet.labels import Label
+from sidestep.fleet.machines import PlanState, ShardState, StepName
+from sidestep.fleet.placement import Owner, RoutingTable
+from sidestep.fleet.plans import Action, Basis, HostFact, PlacementFact, Plan, PlanStatus, Reason
+
+HOSTS = ("h1", "h2", "h3")
+SHARDS = ("s1", "s2", "s3")
+NOW = 1000.0
+OPERATOR = Label("operator")
+POLICY = Policy(step_deadline=0.05, observe=0.0)
+
+
+class Crash(BaseException):
+    """The process is gone: nothing after this line runs."""
+
+
+@dataclass
+class Process:
+    token: int
+    state: str
+    writes: list[int] = field(default_factory=list)
+
+
+class World:
+    """Hosts, their processes, their scratch files, and one client per shard that never stops writing."""
+
+    def __init__(self) -> None:
+        self.processes: dict[tuple[str, str], Process] = {
+            (host, shard): Process(1, "serving") for shard, host in zip(SHARDS, ("h1", "h1", "h2"), strict=True)
+        }
+        self.scratch: dict[tuple[str, str], tuple[int, ...]] = {}
+        self.fences: dict[tuple[str, str], int] = {}
+        self.down: set[str] = set()
+        self.acknowledged: dict[str, list[int]] = {shard: [] for shard in SHARDS}
+        self.owner_of: Callable[[str], str] = lambda shard: ""
+        self.router: FakeRouter | None = None
+        self.watch: Callable[[], None] = lambda: None
+        self._next = 0
+
+    def reach(self, host: str, step: str) -> None:
+        if host in self.down:
+            raise HostUnreachable(host, step, "no route to host")
+
+    def changed(self) -> None:
+        """Called after every change: a client of each shard writes, then all invariants must hold."""
+        for shard in SHARDS:
+            self._next += 1
+            if self.router is not None:
+                self.router.write(shard, self._next)
+        self.check()
+        self.watch()
+
+    def check(self) -> None:
+        for shard in SHARDS:
+            serving = [(h, p) for (h, s), p in self.processes.items() if s == shard and p.state == "serving"]
+            assert len(serving) <= 1, f"{shard} is served by {[h for h, _ in serving]}"
+            for host, process in serving:
+                assert host == self.owner_of(shard), f"{shard} is served by {host}, owned by {self.owner_of(shard)}"
+                lost = set(self.acknowledged[shard]) - set(process.writes)
+                assert not lost, f"{shard} lost writes {lost}"
+
+    def serving_host(self, shard: str) -> str:
+        found = [h for (h, s), p in self.processes.items() if s == shard and p.state == "serving"]
+        assert len(found) == 1, f"{shard} is served by {found}"
+        return found[0]
+
+
+class FakeTransport:
+    def __init__(self, world: World, host: str) -> None:
+        self.world, self.host = world, host
+
+    async def connect(self) -> None:
+        self.world.reach(self.host, "connect")
+
+
+class FakeRouter:
+    """Sends by its table; what is held waits, and is sent once it is let go."""
+
+    def __init__(self, world: World) -> None:
+        self.world = world
+        self.table: RoutingTable | None = None
+        self.held: dict[str, list[int]] = {}
+        self.broken = False
+
+    def write(self, shard: str, value: int) -> None:
+        if shard in self.held:
+            self.held[shard].append(value)
+            return
+        assert self.table is not None
+        route = next(r for r in self.table.routes if r.shard == shard)
+        process = self.world.processes.get((route.address, shard))
+        if process is not None and process.state == "serving" and process.token == route.token:
+            process.writes.append(value)
+            self.world.acknowledged[shard].append(value)
+
+    def _works(self) -> None:
+        if self.broken:
+            raise HostError("router", "control", "connection refused")
+
+    async def hold(self, shard: str, deadline: float) -> None:
+        self._works()
+        self.held.setdefault(shard, [])
+
+    async def release(self, shard: str) -> None:
+        self._works()
+        for value in self.held.pop(shard, []):
+            self.write(shard, value)
+
+    async def apply(self, table: bytes, checksum: int) -> int:
+        self._works()
+        new = msgspec.msgpack.decode(table, type=RoutingTable)
+        assert new.checksum() == checksum
+        new.check()
+        if self.table is None or new.generation > self.table.generation:
+            self.table = new
+        return self.table.generation
+
+    async def generation(self) -> int:
+        return self.table.generation if self.table else 0
+
+    async def aclose(self) -> None:
+        return
+
+
+class FakeBackend:
+    """Keeps the backend contract over a ``World``: idempotent steps, each of which can be taken back."""
+
+    name = "process"
+    capabilities = frozenset({"discover", "migrate"})
+
+    def __init__(self, world: World) -> None:
+        self.world = world
+        self.done: list[str] = []
+        self.fail: dict[str, HostError] = {}
+
+    async def discover(self, transport: FakeTransport) -> tuple[ShardObservation, ...]:
+        self.world.reach(transport.host, "discover")
+        state = {"serving": ShardState.RUNNING}
+        return tuple(
+            ShardObservation(
+                shard=Label(shard), host=Label(host), state=state.get(p.state, ShardState.FROZEN),
+                token=p.token, pid=1, started=1,
+            )
+            for (host, shard), p in self.world.processes.items()
+            if host == transport.host
+        )  # fmt: skip
+
+    async def step(
+        self, name: StepName, move: Move, source: FakeTransport, destination: FakeTransport, notes: dict[str, str]
+    ) -> StepResult:
+        await asyncio.sleep(0)
+        self.done.append(str(name))
+        if str(name) in self.fail:
+            raise self.fail[str(name)]
+        result: StepResult = getattr(self, f"_{name}")(move, notes)
+        self.world.changed()
+        return result
+
+    async def abort(
+        self, name: StepName, move: Move, source: FakeTransport, destination: FakeTransport, notes: dict[str, str]
+    ) -> None:
+        await asyncio.sleep(0)
+        self.done.append(f"abort {name}")
+        world, here, there = self.world, (move.source, move.shard.name), (move.destination, move.shard.name)
+        assert world.owner_of(move.shard.name) == move.source, "taken back after the commit"
+        if f"abort {name}" in self.fail:
+            raise self.fail[f"abort {name}"]
+        if name in {StepName.FREEZE, StepName.CAPTURE}:
+            world.reach(move.source, f"abort {name}")
+            if name is StepName.FREEZE and world.processes[here].token == move.old_token:
+                world.processes[here].state = "serving"
+            if name is StepName.CAPTURE:
+                world.scratch.pop((move.source, move.key), None)
+        elif name in {StepName.PREPARE, StepName.TRANSFER, StepName.RESTORE}:
+            world.reach(move.destination, f"abort {name}")
+            if name is StepName.RESTORE and there in world.processes:
+                assert world.processes[there].token == move.new_token
+                del world.processes[there]
+            if name is not StepName.RESTORE:
+                world.scratch.pop((move.destination, move.key), None)
+        world.changed()
+
+    def _prepare(self, move: Move, notes: dict[str, str]) -> StepResult:
+        self.world.reach(move.destination, "prepare")
+        assert self.world.fences.get((move.destination, move.shard.name), 0) < move.new_token
+        return StepResult(notes={"address": move.destination_address, "port": "7000"})
+
+    def _precopy(self, move: Move, notes: dict[str, str]) -> StepResult:
+        self.world.reach(move.source, "precopy")
+        return StepResult()
+
+    def _freeze(self, move: Move, notes: dict[str, str]) -> StepResult:
+        self.world.reach(move.source, "freeze")
+        process = self.world.processes[move.source, move.shard.name]
+        assert process.token == move.old_token
+        process.state = "frozen"
+        return StepResult()
+
+    def _capture(self, move: Move, notes: dict[str, str]) -> StepResult:
+        self.world.reach(move.source, "capture")
+        writes = tuple(self.world.processes[move.source, move.shard.name].writes)
+        self.world.scratch[move.source, move.key] = writes
+        return StepResult(notes={"digest": str(hash(writes))}, bytes=8 * len(writes))
+
+    def _transfer(self, move: Move, notes: dict[str, str]) -> StepResult:
+        self.world.reach(move.source, "transfer")
+        self.world.reach(move.destination, "transfer")
+        self.world.scratch[move.destination, move.key] = self.world.scratch[move.source, move.key]
+        return StepResult()
+
+    def _restore(self, move: Move, notes: dict[str, str]) -> StepResult:
+        self.world.reach(move.destination, "restore")
+        writes = list(self.world.scratch[move.destination, move.key])
+        self.world.processes[move.destination, move.shard.name] = Process(move.new_token, "loaded", writes)
+        return StepResult()
+
+    def _verify(self, move: Move, notes: dict[str, str]) -> StepResult:
+        self.world.reach(move.destination, "verify")
+        found = self.world.processes[move.destination, move.shard.name].writes
+        assert notes["digest"] == str(hash(tuple(found)))
+        return StepResult()
+
+    def _resume(self, move: Move, notes: dict[str, str]) -> StepResult:
+        self.world.reach(move.destination, "resume")
+        process = self.world.processes[move.destination, move.shard.name]
+        assert process.token == move.new_token
+        process.state = "serving"
+        return StepResult()
+
+    def _observe(self, move: Move, notes: dict[str, str]) -> StepResult:
+        self.world.reach(move.destination, "observe")
+        assert self.world.processes[move.destination, move.shard.name].state == "serving"
+        return StepResult()
+
+    def _release(self, move: Move, notes: dict[str, str]) -> StepResult:
+        self.world.reach(move.source, "release")
+        self.world.processes.pop((move.source, move.shard.name), None)
+        self.world.fences[move.source, move.shard.name] = move.new_token
+        for host in (move.source, move.destination):
+            self.world.scratch.pop((host, move.key), None)
+        return StepResult()
+
+
+class FaultsAt:
+    """``error``, ``stall`` or ``crash`` at the named points, once each."""
+
+    def __init__(self, *pairs: tuple[str, str]) -> None:
+        self.left = dict(pairs)
+
+    async def at(self, point: str) -> None:
+        kind = self.left.pop(point, "")
+        if kind == "crash":
+            raise Crash(point)
+        if kind == "stall":
+            await asyncio.Event().wait()
+        if kind == "error":
+            raise InjectedFault(point)
+
+
+class FakePacing:
+    """A clock that only pauses move; ``during`` happens in the first pause."""
+
+    def __init__(self, during: Callable[[], None] | None = None) -> None:
+        self.now, self.pauses, self.during = 0.0, 0, during
+
+    async def sleep(self, seconds: float) -> None:
+        self.now += seconds
+        self.pauses += 1
+        if self.during is not None:
+            self.during()
+            self.during = None
+
+    def pacing(self) -> Pacing:
+        return Pacing(sleep=self.sleep, monotonic=lambda: self.now)
+
+
+def a_fleet() -> FleetSpec:
+    thirds = ((0, 20000), (20000, 40000), (40000, 65536))
+    return FleetSpec(
+        name=Label("f"),
+        source="fleet.toml",
+        hosts=tuple(HostSpec(name=Label(h), address=h, cpu=2.0, memory=1 << 30) for h in HOSTS),
+        shards=tuple(
+            ShardSpec(name=Label(s), app=Label("kv"), host=Label(h), start="run", port=7000, keys=keys)
+            for s, h, keys in zip(SHARDS, ("h1", "h1", "h2"), thirds, strict=True)
+        ),
+        policy=POLICY,
+    )
+
+
+def an_action(id: int = 1, shard: str = "s1", source: str = "h1", destination: str = "h3", **more: object) -> Action:
+    return Action(
+        id=id, shard=Label(shard), source=Label(source), destination=Label(destination),
+        priority=2, reason=Reason("contention", Label("h1 runs hot")), **{"token": 1, **more},
+    )  # fmt: skip
+
+
+class Bench:
+    """One world, one journal file, and as many executors after one another as a test needs."""
+
+    def __init__(self, folder: Path) -> None:
+        self.path = folder / "journal.db"
+        self.now = NOW
+        self.fleet = a_fleet()
+        self.states = dict.fromkeys(HOSTS, "READY")
+        self.cpus = dict.fromkeys(HOSTS, 2.0)
+        self.world = World()
+        self.backend = FakeBackend(self.world)
+        self.router = FakeRouter(self.world)
+        self.seen: list[PlanStatus] = []
+        self.pace = FakePacing()
+        self.journal = Journal(self.path, clock=lambda: self.now)
+        self.journal.adopt(
+            {Label(s): Owner(Label(h), 1) for s, h in zip(SHARDS, ("h1", "h1", "h2"), strict=True)}, OPERATOR
+        )
+        for shard in self.fleet.shards:
+            self.journal.set_endpoint(shard.name, shard.host, 7000)
+        self.world.owner_of = lambda shard: self.journal.placement().owners[Label(shard)].host
+
+    async def ready(self) -> Bench:
+        """The router as a daemon would have left it."""
+        table = routing_table(self.fleet, self.journal.placement(), self.journal.endpoints())
+        await self.router.apply(msgspec.msgpack.encode(table), table.checksum())
+        self.world.router = self.router
+        self.world.changed()
+        return self
+
+    def basis(self, plan: Plan | None = None) -> Basis:
+        placement = self.journal.placement()
+        return Basis(
+            tuple(PlacementFact(s, o.host, o.token) for s, o in sorted(placement.owners.items())),
+            tuple(HostFact(Label(h), self.states[h], self.cpus[h], 1 << 30) for h in HOSTS),
+        )
+
+    def plan(self, *actions: Action, author: str = "planner", expires: float = NOW + 300.0) -> Plan:
+        return Plan(
+            number=self.journal.next_number(), fleet=Label("f"), created=NOW, expires=expires, author=Label(author),
+            snapshot=7, forecast="fc-7", policy=POLICY, basis=self.basis(), actions=actions or (an_action(),),
+            summary=Label("move s1 away from h1"),
+        )  # fmt: skip
+
+    def approved(self, *actions: Action, **more: object) -> str:
+        status = self.journal.add(self.plan(*actions, **more))  # type: ignore[arg-type]
+        self.journal.set_state(status.digest, PlanState.APPROVED, actor=OPERATOR, reason="peak at noon")
+        return status.digest
+
+    def executor(self, faults: Faults = NO_FAULTS) -> Executor:
+        return Executor(
+            fleet=self.fleet, journal=self.journal, backend_for=lambda shard: self.backend,
+            transport_for=self._transport, router=self.router, present=self.basis, clock=lambda: self.now,
+            changed=self.seen.append, faults=faults, pacing=self.pace.pacing(),
+        )  # fmt: skip
+
+    def _transport(self, host: str) -> FakeTransport:
+        self.fleet.host(host)
+        return FakeTransport(self.world, host)
+
+    def reborn(self) -> None:
+        """The daemon died and was started again: only the file and the world are left."""
+        self.journal.close()
+        self.journal = Journal(self.path, clock=lambda: self.now)
+
+    def at_rest(self, shard: str, host: str) -> None:
+        """The shard is served by that host, which owns it, by one process, and nobody waits."""
+        self.world.changed()
+        assert self.world.serving_host(shard) == host == self.world.owner_of(shard)
+        assert not self.router.held
+        process = self.world.processes[host, shard]
+        assert process.writes == self.world.acknowledged[shard], "the client's newest write did not arrive"
+        assert [h for h, s in self.world.processes if s == shard] == [host], "a copy was left behind"
+        assert not self.world.scratch, "scratch files were left behind"
