@@ -44,7 +44,10 @@ class UnixRouter:
         return self._facts(await self._call(wire.GetStats()))
 
     async def audit(self) -> dict[str, Any]:
-        """Stop the requests, and account for every one: requests, acked, late, lost, duplicated, max_wait_ms, shards."""
+        """Stop the requests, and account for every one of them.
+
+        ``requests``, ``acked``, ``late``, ``lost``, ``duplicated``, ``max_wait_ms``, and ``shards`` one by one.
+        """
         return self._facts(await self._call(wire.Audit(), _AUDIT_SECONDS))
 
     async def aclose(self) -> None:

@@ -98,7 +98,7 @@ class ControlServer:
                     return wire.Facts(self._stats())
                 case wire.Audit():
                     if self._audit is None:
-                        raise SidestepError("this router keeps no ledger of requests")
+                        return wire.Refused("this router keeps no ledger of requests")
                     return wire.Facts(await self._audit())
         except SidestepError as error:
             return _refusal(error)

@@ -6,7 +6,7 @@ A frame is four bytes of big-endian length and that many bytes of msgpack.
 from __future__ import annotations
 
 import asyncio
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 
 import msgspec
 from msgspec import Struct
@@ -73,7 +73,6 @@ class Refused(Struct, frozen=True, tag="refused"):
 
 
 Answer = Done | Facts | Refused
-T = TypeVar("T")
 
 _call = msgspec.msgpack.Decoder(Call)
 _answer = msgspec.msgpack.Decoder(Answer)
@@ -87,15 +86,17 @@ def pack(message: Call | Answer) -> bytes:
 
 def parse_call(data: bytes) -> Call:
     """A call from a frame's bytes. Raises ProtocolError."""
-    return _parse(_call, data)
+    call: Call = _parse(_call, data)
+    return call
 
 
 def parse_answer(data: bytes) -> Answer:
     """An answer from a frame's bytes. Raises ProtocolError."""
-    return _parse(_answer, data)
+    answer: Answer = _parse(_answer, data)
+    return answer
 
 
-def _parse(decoder: msgspec.msgpack.Decoder[T], data: bytes) -> T:
+def _parse(decoder: msgspec.msgpack.Decoder[Any], data: bytes) -> Any:
     try:
         return decoder.decode(data)
     except (msgspec.DecodeError, msgspec.ValidationError) as error:
