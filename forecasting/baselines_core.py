@@ -9,7 +9,7 @@ import numpy as np
 from sidestep.forecasting.cores import F64, PanelCore, Rows, Steps, kept
 
 #: no more memory of the size of changes than so many values
-MEMORY: Final = 100.0
+MEMORY: Final = 120.0
 #: at most so many bins hold the last season, each the mean of its steps
 BINS: Final = 288
 FLOOR: Final = 1e-6
@@ -33,7 +33,8 @@ class PersistenceCore(PanelCore):
         guess = np.square(0.1 * np.abs(np.nan_to_num(values)))
         self._change = np.where(valid & ~known, guess, self._change)
         self._count = np.where(valid, np.minimum(self._count + 1.0, MEMORY), self._count)
-        moved = self._change + (square - self._change) / (self._count + 1.0)
+        # Newer values weigh more, so that the first guess is soon forgotten.
+        moved = self._change + (square - self._change) * 2.0 / (self._count + 2.0)
         self._change = np.where(known, moved, self._change)
         self._last = np.where(valid, values, self._last)
         self._stale = np.where(valid, 0.0, self._stale + 1.0)

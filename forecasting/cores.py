@@ -8,6 +8,7 @@ history was cut into calls.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +18,9 @@ from sidestep.forecasting.calibrate import Bands, Pending, along, ladder
 F64 = NDArray[np.float64]
 Steps = NDArray[np.int64]
 Rows = NDArray[np.int64]
+
+#: values that a spread must rest on before the bands learn from it
+KNOWN: Final = 12.0
 
 
 class PanelCore(ABC):
@@ -61,6 +65,8 @@ class PanelCore(ABC):
 
     def _score(self, row: F64) -> None:
         median, spread = self._say(self.horizons)
+        # A spread that is still a guess teaches nothing about the bands.
+        spread = np.where(self._freedom()[:, None] >= KNOWN, spread, np.nan)
         due = self._median.swap(self.clock, median)
         with np.errstate(invalid="ignore", divide="ignore"):
             self.bands.learn((row[:, None] - due) / self._spread.swap(self.clock, spread))

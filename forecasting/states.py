@@ -21,7 +21,7 @@ SPIKE: Final = 3.5
 #: so many cut innovations of one sign in a row are a change of level, not a spike
 SHIFT: Final = 3
 #: no more memory of the noise level than so many values
-MEMORY: Final = 60.0
+MEMORY: Final = 120.0
 #: weight of the first guess of the noise, in values
 GUESS: Final = 2.0
 #: a slope is followed for at most so many times the number of values that it was seen in
@@ -140,7 +140,8 @@ class FilterBank:
         limit = np.square(2 * SPIKE) * self.noise
         square = np.minimum(np.square(cut) / total, np.where(self.seen >= 5, limit, np.inf))
         weight = np.minimum(self.weight + 1.0, MEMORY)
-        moved = self.noise + (square - self.noise) / weight
+        # Newer values weigh more, so that the first guess is soon forgotten.
+        moved = self.noise + (square - self.noise) * 2.0 / (weight + 1.0)
         floor = np.square(FLOOR * np.abs(np.nan_to_num(values))) + 1e-18
         self.noise = np.where(learn, np.maximum(moved, floor), self.noise)
         self.weight = np.where(learn, weight, self.weight)
