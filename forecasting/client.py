@@ -25,7 +25,7 @@ from sidestep.fleet.labels import Label, scrub
 from sidestep.fleet.resources import PLANNED
 from sidestep.fleet.snapshot import Snapshot
 from sidestep.forecasting import wire
-from sidestep.forecasting.fallback import persistence
+from sidestep.forecasting.fallback import persistence, valid_rows
 from sidestep.forecasting.horizon import steps_ahead
 from sidestep.forecasting.process import Worker, WorkerLost
 
@@ -134,7 +134,7 @@ class Oracle:
 
     def _last_resort(self, snapshot: Snapshot) -> Forecast:
         hosts, shards = persistence(tuple(self._rows), self._steps, self._spec.step, LEVELS)
-        enough = len(self._rows) >= self._spec.min_steps
+        enough = valid_rows(self._rows) >= self._spec.min_steps
         return self._forecast(
             snapshot,
             hosts.astype(np.float32),

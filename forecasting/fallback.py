@@ -5,13 +5,13 @@ Needs numpy only, so that the daemon can always forecast, whatever became of the
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from sidestep.fleet.resources import PLANNED
+from sidestep.fleet.resources import CPU, PLANNED
 from sidestep.forecasting import wire
 from sidestep.forecasting.calibrate import along, ladder, scores
 
@@ -34,6 +34,12 @@ def persistence(rows: Sequence[wire.Row], steps: int, step: float, levels: tuple
     shape = (-1, PLANNED, steps, len(levels))
     count = len(newest.hosts) * PLANNED
     return found[:count].reshape(shape), found[count:].reshape(shape)
+
+
+def valid_rows(rows: Iterable[wire.Row]) -> int:
+    """In how many of ``rows`` the cpu of at least half of the hosts is known."""
+    cpu = (np.frombuffer(row.host_use, dtype="<f4")[CPU::PLANNED] for row in rows)
+    return sum(len(known) > 0 and np.isfinite(known).mean() >= 0.5 for known in cpu)
 
 
 def _values(row: wire.Row) -> F64:

@@ -141,6 +141,14 @@ async def test_a_disabled_oracle_starts_nothing_and_says_so(make_snapshot: Snaps
     await oracle.aclose()
 
 
+async def test_without_valid_values_the_fallback_is_not_confident(make_snapshot: SnapshotMaker) -> None:
+    oracle = Oracle(OracleSpec(enabled=False, min_steps=3), POLICY)
+    for number in range(1, 6):
+        found = await oracle.forecast(make_snapshot(number, np.full(3, np.nan)))
+    assert found.confidence == "insufficient"
+    assert np.isnan(found.hosts[:, 0]).all()
+
+
 async def test_a_configuration_that_the_worker_refuses_is_reported(make_snapshot: SnapshotMaker) -> None:
     refused = asyncio.Event()
     oracle = Oracle(
