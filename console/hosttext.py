@@ -101,8 +101,8 @@ def forecast_sentence(view: FleetView, host: int, dimension: int) -> Line:
         ahead = contention.starts_at - view.time
         return (head, Span(f", from {clock(contention.starts_at)} ({until(ahead)})"))
     reach = show_seconds(view.frame.future_steps * view.frame.future_step)
-    low = " (too few samples to act on)" if view.frame.confidence == "insufficient" else ""
-    return (head, Span(f" within {reach}, peak {percent(view.peak(host, dimension))}"), Span(low, "warn"))
+    low = "too few samples to act on; " if view.frame.confidence == "insufficient" else ""
+    return (Span(low, "warn"), head, Span(f" within {reach}, peak {percent(view.peak(host, dimension))}"))
 
 
 def account_sentence(view: FleetView) -> Line:

@@ -43,8 +43,11 @@ def _alive(socket: Path) -> Path:
 
 def open_console(opened: Session, *, theme: str, ascii_only: bool, read_only: bool) -> int:
     """Run the application over a session until it is left; returns the exit code."""
-    if not sys.stdout.isatty():
-        raise UsageError("the console needs a terminal", hint="see sidestep --help for commands that print")
+    if not all(stream.isatty() for stream in (sys.stdin, sys.stdout, sys.stderr)):
+        raise UsageError(
+            "the console needs a terminal on standard input, output and error",
+            hint="see sidestep --help for commands that print",
+        )
     themes.load(theme)
     from sidestep.console.app import ConsoleApp, attend  # noqa: PLC0415 - 100 ms, only for the application
     from sidestep.console.feed import Feed  # noqa: PLC0415 - likewise
