@@ -10,20 +10,22 @@ from __future__ import annotations
 import difflib
 import math
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 import tomli
 
-from sidestep.fleet.config_checks import check_fleet
-from sidestep.fleet.config_fields import FIELDS, Field
+from sidestep.fleet.config_checks import Readable, check_fleet
+from sidestep.fleet.config_fields import FIELDS, NAME, NAME_HINT
 from sidestep.fleet.errors import ConfigError
 from sidestep.fleet.inventory import FleetSpec, HostSpec, OracleSpec, Policy, ShardSpec
 from sidestep.fleet.labels import scrub
-from sidestep.fleet.toml_lines import Path, key_lines, line_of
+from sidestep.fleet.toml_lines import Path, key_lines, line_of, places
 
-NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
+__all__ = ["ConfigErrors", "dump_fleet", "parse_fleet"]
+
 _SECTIONS: Final = ("fleet", "ssh", "policy", "oracle", "defaults", "hosts", "shards")
+_DEFAULTS: Final = ("host", "shard")
 
 
 class ConfigErrors(ConfigError):
@@ -64,56 +66,75 @@ def parse_fleet(text: str, source: str) -> FleetSpec:
     except tomli.TOMLDecodeError as error:
         raise _syntax(error, text, source) from None
     problems = Problems(source, key_lines(text))
-    for name, value in tree.items():
-        if name not in _SECTIONS:
-            problems.add((name,), None, "unknown section", _closest(name, _SECTIONS))
-        elif not isinstance(value, dict):
-            problems.add((name,), value, "is a table, not a value", f"write [{name}] and put the keys under it")
-    tables = {name: value for name, value in tree.items() if isinstance(value, dict)}
-    defaults = tables.get("defaults", {})
-    for name in defaults:
-        if name not in ("host", "shard"):
-            problems.add(("defaults", name), None, "unknown defaults", "use [defaults.host] or [defaults.shard]")
-    fleet = {**_fields("fleet", ("fleet",), tables.get("fleet", {}), problems),
-             **_fields("ssh", ("ssh",), tables.get("ssh", {}), problems)}  # fmt: skip
-    user = fleet.pop("user", "")
-    hosts = _named("host", "hosts", tables.get("hosts", {}), defaults.get("host", {}), problems)
-    shards = _named("shard", "shards", tables.get("shards", {}), defaults.get("shard", {}), problems)
-    policy = _fields("policy", ("policy",), tables.get("policy", {}), problems)
-    oracle = _fields("oracle", ("oracle",), tables.get("oracle", {}), problems)
-    for required, where in (("name", ("fleet",)),):
-        if required not in fleet:
-            problems.add((*where, required), None, "is missing", 'write name = "..." under [fleet]')
-    if not hosts and not any(p.key.startswith("hosts") for p in problems.found):
+    tables = _tables((), tree, _SECTIONS, problems)
+    defaults = _tables(("defaults",), tables.get("defaults", {}), _DEFAULTS, problems)
+    fleet, ssh, policy, oracle = (
+        _fields(kind, (kind,), tables.get(kind, {}), problems) for kind in ("fleet", "ssh", "policy", "oracle")
+    )
+    if "name" not in tables.get("fleet", {}):
+        problems.add(("fleet", "name"), None, "is missing", 'write name = "..." under [fleet]')
+    if not tree.get("hosts"):
         problems.add(("hosts",), None, "no host is declared", "add at least one [hosts.NAME] with address, cpu, memory")
+    user = ssh.pop("user", "")
+    declared_hosts, declared_shards = tables.get("hosts", {}), tables.get("shards", {})
+    hosts = _named("host", "hosts", declared_hosts, defaults.get("host", {}), problems)
+    shards = _named("shard", "shards", declared_shards, defaults.get("shard", {}), problems)
+    readable = Readable(
+        hosts=tuple(HostSpec(**{"user": user, **host}) for host in hosts),
+        shards=tuple(ShardSpec(**shard) for shard in shards),
+        routed=bool(fleet.get("router")),
+        host_names=frozenset(declared_hosts),
+        shard_names=frozenset(declared_shards),
+        unsure_apps=_unsure(declared_shards, {shard["name"] for shard in shards}, defaults.get("shard", {})),
+    )
+    check_fleet(readable, problems.add)
     problems.finish()
-    spec = FleetSpec(
+    return FleetSpec(
         **fleet,
+        **ssh,
         source=source,
-        hosts=tuple(HostSpec(**{"user": user, **h}) for h in hosts),
-        shards=tuple(ShardSpec(**s) for s in shards),
+        hosts=readable.hosts,
+        shards=readable.shards,
         policy=Policy(**policy),
         oracle=OracleSpec(**oracle),
     )
-    check_fleet(spec, problems.add)
-    problems.finish()
-    return spec
 
 
 def _syntax(error: tomli.TOMLDecodeError, text: str, source: str) -> ConfigError:
-    line = int(getattr(error, "lineno", 0) or 0)
-    message = str(getattr(error, "msg", "") or error)
-    shown = text.splitlines()[line - 1].strip() if 0 < line <= text.count("\n") + 1 and text.splitlines() else None
-    if "twice" in message or "overwrite" in message.lower() or "duplicate" in message.lower():
+    line = error.lineno
+    path = max(((number, path) for number, path in places(text) if number <= line), default=(0, ()))[1]
+    first = key_lines(text).get(path, line)
+    if first < line and ("twice" in error.msg or "overwrite" in error.msg):
         return ConfigError(
-            source, line, "", shown, f"is declared twice ({message})", hint="keep one and delete the other"
-        )
-    return ConfigError(source, line, "", shown, f"not TOML: {message}", hint="see https://toml.io for the syntax")
+            source, line, ".".join(path), None, f"is declared twice; the first is on line {first}",
+            hint="delete one of the two, or give it another name",
+        )  # fmt: skip
+    lines = text.split("\n")
+    shown = lines[line - 1].strip() if line <= len(lines) else ""
+    return ConfigError(
+        source, line, "", None, f"not TOML: {error.msg}: {shown!r}", hint="see https://toml.io for the syntax"
+    )
 
 
-def _closest(name: str, known: tuple[str, ...] | list[str]) -> str:
+def _closest(name: str, known: Iterable[str]) -> str:
     near = difflib.get_close_matches(name, known, 1)
     return f"did you mean {near[0]}?" if near else f"known are: {', '.join(known)}"
+
+
+def _tables(
+    path: Path, table: Mapping[str, Any], known: tuple[str, ...], problems: Problems
+) -> dict[str, Mapping[str, Any]]:
+    """The known tables of a table; what is unknown or no table is noted and left out."""
+    found: dict[str, Mapping[str, Any]] = {}
+    for name, value in table.items():
+        here = (*path, name)
+        if name not in known:
+            problems.add(here, None, "unknown section", _closest(name, known))
+        elif not isinstance(value, dict):
+            problems.add(here, value, "is a table, not a value", f"write [{'.'.join(here)}] and put the keys under it")
+        else:
+            found[name] = value
+    return found
 
 
 def _fields(kind: str, path: Path, table: Mapping[str, Any], problems: Problems) -> dict[str, Any]:
@@ -122,36 +143,47 @@ def _fields(kind: str, path: Path, table: Mapping[str, Any], problems: Problems)
     for name, value in table.items():
         field = fields.get(name)
         if field is None:
-            problems.add((*path, name), value, "unknown key", _closest(name, list(fields)))
+            problems.add((*path, name), value, "unknown key", _closest(name, fields))
             continue
         try:
             values[name] = field.read(value)
-        except (ValueError, TypeError, OverflowError) as error:
+        except (ValueError, TypeError) as error:
             problems.add((*path, name), value, str(error), field.hint)
+        except OverflowError:
+            problems.add((*path, name), None, "is far too large", field.hint)
     return values
 
 
 def _named(
     kind: str, section: str, tables: Mapping[str, Any], defaults: Mapping[str, Any], problems: Problems
 ) -> list[dict[str, Any]]:
-    """The checked tables ``[section.NAME]``, each over the defaults, with required keys present."""
-    base = _fields(kind, ("defaults", kind), defaults, problems) if isinstance(defaults, dict) else {}
+    """The tables ``[section.NAME]`` without fault, each over the defaults; the others are noted and left out."""
+    base = _fields(kind, ("defaults", kind), defaults, problems)
+    required = [name for name, field in FIELDS[kind].items() if field.required]
     rows = []
     for name, table in tables.items():
         path: Path = (section, name)
         if not NAME.fullmatch(name):
-            problems.add(path, None, "is not a usable name", "1 to 63 of letters, digits, '.', '_', '-'; no '.' first")
+            problems.add(path, None, "is not a usable name", NAME_HINT)
             continue
         if not isinstance(table, dict):
             problems.add(path, table, "is a table, not a value", f"write [{section}.{name}]")
             continue
+        before = len(problems.found)
         row = {**base, **_fields(kind, path, table, problems), "name": scrub(name)}
-        missing = [f for f, field in FIELDS[kind].items() if field.required and f not in row and f not in table]
-        for lack in missing:
-            problems.add((*path, lack), None, "is missing", f"write {lack} = ... under [{section}.{name}]")
-        if all(f in row for f, field in FIELDS[kind].items() if field.required):
+        for lack in required:
+            if lack not in table and lack not in defaults:
+                problems.add((*path, lack), None, "is missing", f"write {lack} = ... under [{section}.{name}]")
+        if len(problems.found) == before and all(key in row for key in required):
             rows.append(row)
     return rows
+
+
+def _unsure(declared: Mapping[str, Any], read: set[str], defaults: Mapping[str, Any]) -> frozenset[str | None]:
+    """The apps of the shards that could not be read; None stands for an app that is not known either."""
+    broken = (table for name, table in declared.items() if name not in read)
+    apps = (table.get("app", defaults.get("app")) if isinstance(table, dict) else None for table in broken)
+    return frozenset(app if isinstance(app, str) else None for app in apps)
 
 
 def dump_fleet(spec: FleetSpec) -> str:
@@ -178,19 +210,20 @@ def _table(name: str, values: Mapping[str, Any]) -> str:
 
 
 def _toml(value: object) -> str:
-    writers: dict[type, Callable[[Any], str]] = {
-        bool: lambda v: "true" if v else "false",
-        int: str,
-        float: lambda v: repr(v) if math.isfinite(v) else str(v),
-        str: _text,
-        tuple: lambda v: "[" + ", ".join(_toml(item) for item in v) + "]",
-    }
-    return writers[type(value)](value)
+    match value:
+        case bool():
+            return "true" if value else "false"
+        case int():
+            return str(int(value))
+        case float():
+            return repr(float(value)) if math.isfinite(value) else str(float(value))
+        case str():
+            return _text(value)
+        case tuple():
+            return "[" + ", ".join(_toml(item) for item in value) + "]"
+    raise TypeError(f"{type(value).__name__} has no place in a fleet file")
 
 
 def _text(value: str) -> str:
     escaped = "".join(f"\\{c}" if c in '"\\' else c if c.isprintable() else f"\\U{ord(c):08x}" for c in value)
     return f'"{escaped}"'
-
-
-__all__ = ["ConfigErrors", "Field", "dump_fleet", "parse_fleet"]

@@ -4,22 +4,42 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from sidestep.fleet.inventory import FleetSpec
+from msgspec import Struct
+
+from sidestep.fleet.inventory import HostSpec, ShardSpec
 from sidestep.fleet.placement import KEYS
 
 Add = Callable[[tuple[str, ...], object, str, str], None]
 
 
-def check_fleet(spec: FleetSpec, add: Add) -> None:
+class Readable(Struct, frozen=True, kw_only=True):
+    """What of a fleet file could be read, and the names of the rest.
+
+    Whatever is broken has been noted once; it is not judged again, and nobody is blamed
+    for pointing at it.
+    """
+
+    hosts: tuple[HostSpec, ...]
+    shards: tuple[ShardSpec, ...]
+    #: whether requests go through a router, which needs to know the shards' ports
+    routed: bool
+    #: every declared name, readable or not
+    host_names: frozenset[str]
+    shard_names: frozenset[str]
+    #: apps with a shard that could not be read; None if even the app is not known
+    unsure_apps: frozenset[str | None]
+
+
+def check_fleet(fleet: Readable, add: Add) -> None:
     """Note every contradiction between the values of a fleet through ``add``."""
-    _check_hosts(spec, add)
-    _check_shards(spec, add)
-    _check_keys(spec, add)
+    _check_hosts(fleet, add)
+    _check_shards(fleet, add)
+    _check_keys(fleet, add)
 
 
-def _check_hosts(spec: FleetSpec, add: Add) -> None:
+def _check_hosts(fleet: Readable, add: Add) -> None:
     seen: dict[tuple[str, int], str] = {}
-    for host in spec.hosts:
+    for host in fleet.hosts:
         path = ("hosts", host.name)
         first = seen.setdefault((host.address, host.port), host.name)
         if first != host.name:
@@ -33,13 +53,12 @@ def _check_hosts(spec: FleetSpec, add: Add) -> None:
             )  # fmt: skip
 
 
-def _check_shards(spec: FleetSpec, add: Add) -> None:
-    hosts = {host.name for host in spec.hosts}
-    known = {shard.name for shard in spec.shards} | {shard.app for shard in spec.shards}
+def _check_shards(fleet: Readable, add: Add) -> None:
+    known = fleet.shard_names | {shard.app for shard in fleet.shards} | fleet.unsure_apps
     ports: dict[tuple[str, int], str] = {}
-    for shard in spec.shards:
+    for shard in fleet.shards:
         path = ("shards", shard.name)
-        if shard.host not in hosts:
+        if shard.host not in fleet.host_names:
             add(
                 (*path, "host"), shard.host, "is no host of this fleet", f"declare [hosts.{shard.host}] or name another"
             )
@@ -48,19 +67,21 @@ def _check_shards(spec: FleetSpec, add: Add) -> None:
                 if not getattr(shard, hook):
                     add((*path, hook), None, "is missing", 'driver "hook" needs save and load commands')
         for name in shard.avoid:
-            if name not in known:
+            if name not in known and None not in known:
                 add((*path, "avoid"), name, "is neither a shard nor an app of this fleet", "correct the name")
         if shard.port:
             first = ports.setdefault((shard.host, shard.port), shard.name)
             if first != shard.name:
                 add((*path, "port"), shard.port, f"is already taken on {shard.host} by {first}", "choose another port")
-        if spec.router and shard.keys is not None and not shard.port:
+        if fleet.routed and shard.keys is not None and not shard.port:
             add((*path, "port"), None, "is missing", "a shard that the router sends requests to needs a port")
 
 
-def _check_keys(spec: FleetSpec, add: Add) -> None:
-    for app in sorted({shard.app for shard in spec.shards if shard.keys is not None}):
-        ranges = sorted((s.keys, s.name) for s in spec.shards if s.app == app and s.keys is not None)
+def _check_keys(fleet: Readable, add: Add) -> None:
+    if None in fleet.unsure_apps:
+        return
+    for app in sorted({shard.app for shard in fleet.shards if shard.keys is not None} - fleet.unsure_apps):
+        ranges = sorted((s.keys, s.name) for s in fleet.shards if s.app == app and s.keys is not None)
         end = 0
         for (low, high), name in ranges:
             if low != end:

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
 
 from sidestep.fleet.labels import scrub
 from sidestep.fleet.resources import parse_seconds, parse_size
+
+#: names end up in paths, commands and keys: no blank, no slash, no leading dot or dash
+NAME: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,62}")
+NAME_HINT: Final = "1 to 63 of letters, digits, '.', '_', '-'; begin with a letter, a digit or '_'"
 
 
 @dataclass(frozen=True)
@@ -62,7 +67,8 @@ def _measured(parse: Callable[[str | float], float], low: float, high: float) ->
     def read(value: object) -> float:
         if isinstance(value, bool) or not isinstance(value, int | float | str):
             raise TypeError(f"must be a number or a text with a unit, not {_name_of(value)}")
-        return between(low, high)(parse(value))
+        number = parse(value) if isinstance(value, str) else _number(value)
+        return between(low, high)(number)
 
     return read
 
@@ -100,6 +106,25 @@ def filled(value: object) -> str:
     if not text(value).strip():
         raise ValueError("must not be empty")
     return str(value)
+
+
+def name(value: object) -> str:
+    """A name that may stand in a path, such as that of the fleet's socket."""
+    if not NAME.fullmatch(text(value)):
+        raise ValueError("is not a usable name")
+    return label(value)
+
+
+def word(value: object) -> str:
+    """A text without blanks that is no option: an address, a user, the name of a backend."""
+    if not text(value) or not label(value).isascii() or " " in str(value) or str(value).startswith("-"):
+        raise ValueError("must be one word of printable ASCII that begins without a dash")
+    return str(value)
+
+
+def user(value: object) -> str:
+    """A user's name, or nothing for the one that the SSH configuration gives."""
+    return word(value) if value else text(value)
 
 
 def choice(*allowed: str) -> Callable[[Any], str]:
@@ -147,7 +172,7 @@ _COMMAND: Final = "write the command as one text; the host's shell runs it"
 
 FIELDS: Final[dict[str, dict[str, Field]]] = {
     "fleet": {
-        "name": Field(label, 'write name = "prod" under [fleet]'),
+        "name": Field(name, NAME_HINT),
         "level": Field(choice("off", "advise", "full"), 'write level = "advise"'),
         "interval": Field(seconds(0.1, 3600), _SECONDS),
         "router": Field(text, "write the path of the router's socket"),
@@ -158,7 +183,7 @@ FIELDS: Final[dict[str, dict[str, Field]]] = {
         "known_hosts": Field(text, "write the path of a known_hosts file"),
         "identity": Field(text, "write the path of a private key"),
         "connect_timeout": Field(seconds(0.1, 600), _SECONDS),
-        "user": Field(text, _TEXT),
+        "user": Field(user, 'write user = "ops", or leave it out'),
     },
     "policy": {
         "name": Field(label, _TEXT),
@@ -186,9 +211,9 @@ FIELDS: Final[dict[str, dict[str, Field]]] = {
         "deadline": Field(seconds(0.1, 600), _SECONDS),
     },
     "host": {
-        "address": Field(filled, 'write address = "10.0.0.7" or a name', required=True),
+        "address": Field(word, 'write address = "10.0.0.7" or a name', required=True),
         "port": Field(whole(1, 65535), "write a port between 1 and 65535"),
-        "user": Field(text, _TEXT),
+        "user": Field(user, 'write user = "ops", or leave it out'),
         "cpu": Field(between(0, 4096, above=True), _CORES, required=True),
         "memory": Field(size(1 << 20), _SIZE, required=True),
         "reserve_cpu": Field(between(0, 4096), _CORES),
@@ -198,9 +223,9 @@ FIELDS: Final[dict[str, dict[str, Field]]] = {
         "cordoned": Field(flag, _SWITCH),
     },
     "shard": {
-        "app": Field(label, 'write app = "counter"', required=True),
+        "app": Field(name, NAME_HINT, required=True),
         "host": Field(label, 'write host = "h1"', required=True),
-        "backend": Field(filled, 'write backend = "process"'),
+        "backend": Field(word, 'write backend = "process"'),
         "driver": Field(choice("restart", "hook"), 'write driver = "restart" or "hook"'),
         "start": Field(filled, _COMMAND, required=True),
         "save": Field(text, _COMMAND),

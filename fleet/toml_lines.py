@@ -1,12 +1,14 @@
 """Which line of a TOML text says what, for errors that name the line.
 
 The parser gives values without places, so a small scanner notes where each table and key
-stands. It need not understand values: it only skips strings and brackets that span lines.
+stands. It need not understand values: comments and strings that span lines are blanked
+first, and brackets that span lines are counted.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from typing import Final
 
 Path = tuple[str, ...]
@@ -16,29 +18,36 @@ _KEY: Final = re.compile(rf"\s*({_PART}(?:\s*\.\s*{_PART})*)\s*=")
 _TABLE: Final = re.compile(rf"\s*\[{{1,2}}\s*({_PART}(?:\s*\.\s*{_PART})*)\s*\]{{1,2}}")
 _SPLIT: Final = re.compile(_PART)
 _STRING: Final = re.compile(r'"(?:[^"\\]|\\.)*"|\'[^\']*\'')
+_TOKEN: Final = re.compile(
+    r'''"""(?:\\.|[^\\])*?"""+|'''  # a text over several lines
+    r"""'''.*?'''+|"""  # and its literal form
+    r""""(?:\\.|[^"\\\n])*"|'[^'\n]*'|"""
+    r"""\#[^\n]*""",
+    re.DOTALL,
+)
 
 
-def key_lines(text: str) -> dict[Path, int]:
-    """The line (from 1) of every table and key, by its full path; the first one counts."""
-    lines: dict[Path, int] = {}
+def places(text: str) -> Iterator[tuple[int, Path]]:
+    """The line (from 1) and the full path of every table and key, in the order of the text."""
     table: Path = ()
-    fence, depth = "", 0
-    for number, line in enumerate(text.splitlines(), 1):
-        if fence:
-            fence = "" if fence in line else fence
-            continue
+    depth = 0
+    for number, line in enumerate(_TOKEN.sub(_blank, text).split("\n"), 1):
         if depth == 0:
             if header := _TABLE.match(line):
                 table = _parts(header[1])
-                lines.setdefault(table, number)
-            elif key := _KEY.match(line):
-                lines.setdefault(table + _parts(key[1]), number)
-        for mark in ('"""', "'''"):
-            if line.count(mark) % 2:
-                fence = mark
-        bare = _STRING.sub("", line).split("#", 1)[0]
-        if "=" in bare or depth:
-            depth = max(0, depth + bare.count("[") + bare.count("{") - bare.count("]") - bare.count("}"))
+                yield number, table
+                continue
+            if key := _KEY.match(line):
+                yield number, table + _parts(key[1])
+        bare = _STRING.sub("", line)
+        depth = max(0, depth + bare.count("[") + bare.count("{") - bare.count("]") - bare.count("}"))
+
+
+def key_lines(text: str) -> dict[Path, int]:
+    """The line of every table and key, by its full path; the first one counts."""
+    lines: dict[Path, int] = {}
+    for number, path in places(text):
+        lines.setdefault(path, number)
     return lines
 
 
@@ -49,6 +58,15 @@ def line_of(lines: dict[Path, int], path: Path) -> int:
             return lines[path]
         path = path[:-1]
     return 0
+
+
+def _blank(token: re.Match[str]) -> str:
+    """Nothing for a comment, an empty text of as many lines for a long text; other texts may be keys."""
+    if token[0].startswith("#"):
+        return ""
+    if token[0].startswith(('"""', "'''")):
+        return '""' + "\n" * token[0].count("\n")
+    return token[0]
 
 
 def _parts(dotted: str) -> Path:

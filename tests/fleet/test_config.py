@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from sidestep.fleet.config import ConfigErrors, dump_fleet, parse_fleet
 from sidestep.fleet.errors import ConfigError
-from sidestep.fleet.inventory import FleetSpec, HostSpec, Policy, ShardSpec
+from sidestep.fleet.inventory import FleetSpec, HostSpec, OracleSpec, Policy, ShardSpec
 from sidestep.fleet.labels import Label
 from sidestep.fleet.placement import KEYS
 
@@ -42,6 +42,7 @@ host = "h1"
 start = "serve"
 keys = [0, 65536]
 """
+SECOND = '\n[shards.kv-02]\napp = "kv"\nhost = "h2"\nstart = "serve"\nkeys = [100, 65536]\n'
 
 
 def wrong(old: str, new: str) -> ConfigError:
@@ -74,8 +75,8 @@ def test_a_good_file_is_read_with_units_and_defaults() -> None:
         ('memory = "512M"', 'memory = "512 potatoes"', 14, "not a size", "512M"),
         ('memory = "512M"', "memory = true", 14, "not a boolean", "512M"),
         ("cpu = 4\n", "", 11, "hosts.h1.cpu: is missing", "[hosts.h1]"),
-        ("[hosts.h2]", "[hosts.h1]", 16, "declared twice", "delete"),
-        ('"127.0.0.2"', '"127.0.0.1"\n#', None, "", ""),
+        ("[hosts.h2]", "[hosts.h1]", 16, "hosts.h1: is declared twice; the first is on line 11", "delete"),
+        ("cpu = 4", "cpu = 4\ncpu = 5", 14, "hosts.h1.cpu: is declared twice; the first is on line 13", "delete"),
         ('host = "h1"', 'host = "h9"', 24, "is no host of this fleet", "[hosts.h9]"),
         ("keys = [0, 65536]", "keys = [0, 100]", 26, "keys 100..65535 of app kv belong to nobody", "65536"),
         ("keys = [0, 65536]", "keys = [9, 9]", 26, "first key below its end", "[0, 32768]"),
@@ -83,7 +84,14 @@ def test_a_good_file_is_read_with_units_and_defaults() -> None:
         ("keys = [0, 65536]", 'driver = "teleport"', 26, "must be one of restart, hook", "restart"),
         ("keys = [0, 65536]", 'avoid = ["nobody"]', 26, "neither a shard nor an app", "name"),
         ("keys = [0, 65536]", "priority = 9", 26, "between 1 and 5", "1 (highest)"),
-        ('name = "demo"', 'name = "de\\u001bmo"', 2, "must be printable", ""),
+        ('name = "demo"', 'name = "de\\u001bmo"', 2, "is not a usable name", "letters"),
+        ('name = "demo"', 'name = "../../demo"', 2, "is not a usable name", "letters"),
+        ("[fleet]\n", '[fleet]\nbanner = "a\\u202eb"\n', 2, "must be printable", ""),
+        ('"127.0.0.1"', '"-oProxyCommand=x"', 12, "one word", "10.0.0.7"),
+        ('app = "kv"', 'app = ""', 23, "shards.kv-01.app = '': is not a usable name", "letters"),
+        ('memory = "512M"', "memory = nan", 14, "must be finite", "512M"),
+        ("cpu = 4", f"cpu = 1{'0' * 400}", 13, "far too large", "cores"),
+        ("[hosts.h1]", "[hosts]\nh3 = 4\n[hosts.h1]", 12, "hosts.h3 = 4: is a table, not a value", "[hosts.h3]"),
         ("[shards.kv-01]", '[shards."../../etc"]', 22, "is not a usable name", "letters"),
         ("port = 22\n", "port = 99999\n", 20, "between 1 and 65535", "port"),
         ("[fleet]", "[fleet", 1, "not TOML", "syntax"),
@@ -91,12 +99,7 @@ def test_a_good_file_is_read_with_units_and_defaults() -> None:
         ('horizon = "15m"', "quantile = 2", 6, "policy.quantile = 2", "0.8"),
     ],
 )
-def test_each_mistake_names_file_line_value_and_remedy(
-    old: str, new: str, line: int | None, said: str, remedy: str
-) -> None:
-    if line is None:
-        parse_fleet(GOOD.replace(old, new), "fleet.toml")
-        return
+def test_each_mistake_names_file_line_value_and_remedy(old: str, new: str, line: int, said: str, remedy: str) -> None:
     error = wrong(old, new)
     assert error.file == "fleet.toml"
     assert error.line == line, str(error)
@@ -120,10 +123,64 @@ def test_all_mistakes_of_a_file_are_named_at_once_in_its_order() -> None:
         assert said in str(caught.value)
 
 
+def test_contradictions_are_named_beside_wrong_values_and_blame_nobody_twice() -> None:
+    text = GOOD.replace("cpu = 0.5", "cpu = -1") + SECOND.replace('"h2"', '"h9"').replace("[100", "[0")
+    text += '[shards.db]\napp = "db"\nhost = "h2"\nstart = "serve"\nkeys = [0, 10]\navoid = ["kv-02", "kv"]\n'
+    with pytest.raises(ConfigErrors) as caught:
+        parse_fleet(text, "fleet.toml")
+    assert [p.key for p in caught.value.problems] == ["hosts.h2.cpu", "shards.kv-02.host", "shards.kv-02.keys",
+                                                      "shards.db.keys"]  # fmt: skip
+
+
+def test_ranges_of_an_app_are_not_judged_while_one_of_its_shards_cannot_be_read() -> None:
+    with pytest.raises(ConfigError) as caught:
+        parse_fleet(GOOD.replace("[0, 65536]", "[0, 100]") + SECOND.replace("keys", "kyes"), "fleet.toml")
+    assert caught.value.key == "shards.kv-02.kyes"
+
+
+def test_a_name_that_is_wrong_is_not_missing_as_well() -> None:
+    assert not isinstance(wrong('name = "demo"', "name = 7"), ConfigErrors)
+
+
+def test_a_default_that_is_wrong_is_named_once() -> None:
+    error = wrong("port = 2222", 'port = "x"\nmemory = "y"')
+    assert isinstance(error, ConfigErrors)
+    assert [p.key for p in error.problems] == ["defaults.host.port", "defaults.host.memory"]
+
+
+@pytest.mark.parametrize(
+    "before",
+    [
+        'notice = \'"""\'',
+        'notice = "x" # """ it\'s [',
+        'notice = """\\\n  [hosts.h9]\\\n  cpu = 1"""',
+        'notice = "a#[{"',
+        "router = '''\n[\n'''",
+    ],
+)
+def test_no_comment_and_no_text_misleads_about_the_line(before: str) -> None:
+    text = GOOD.replace('interval = "2s"', before).replace("cpu = 0.5", "cpu = -1")
+    with pytest.raises(ConfigError) as caught:
+        parse_fleet(text, "fleet.toml")
+    assert text.split("\n")[caught.value.line - 1] == "cpu = -1"
+
+
+def test_a_list_over_several_lines_stands_on_its_first() -> None:
+    text = GOOD + 'avoid = [ # [\n  """\nno\n""",\n  "kv",\n]\npriority = 9\n'
+    with pytest.raises(ConfigErrors) as caught:
+        parse_fleet(text, "fleet.toml")
+    assert [p.line for p in caught.value.problems] == [27, 33]
+
+
+def test_keys_in_an_inline_table_have_its_line() -> None:
+    with pytest.raises(ConfigError) as caught:
+        parse_fleet('fleet.name = "x"\n\n[hosts]\nh1 = {address = "a", cpu = 0, memory = "1G"}\n', "f")
+    assert (caught.value.line, caught.value.key) == (4, "hosts.h1.cpu")
+
+
 def test_overlapping_key_ranges_are_refused() -> None:
-    extra = '\n[shards.kv-02]\napp = "kv"\nhost = "h2"\nstart = "serve"\nkeys = [100, 65536]\n'
     with pytest.raises(ConfigError, match=r"kv-02\.keys.*overlaps"):
-        parse_fleet(GOOD + extra, "fleet.toml")
+        parse_fleet(GOOD + SECOND, "fleet.toml")
 
 
 @given(st.text(max_size=400))
@@ -161,15 +218,40 @@ def test_a_fleet_that_is_written_reads_back_equal(
         name=Label("x"),
         source="f.toml",
         hosts=tuple(
-            HostSpec(name=Label(h), address=f"10.0.0.{i}", cpu=cpu, memory=1 << 30, cost=0.25, cordoned=i == 1)
+            HostSpec(
+                name=Label(h),
+                address=f"10.0.0.{i}",
+                cpu=cpu,
+                memory=1 << 30,
+                cost=0.25,
+                cordoned=i == 1,
+                zone=Label("a b"),
+            )
             for i, h in enumerate(hosts)
         ),
         shards=tuple(
             ShardSpec(
-                name=Label(s), app=Label("kv"), host=Label(hosts[0]), start=f"x{command}", ready=command, port=9 + i
+                name=Label(s),
+                app=Label("kv"),
+                host=Label(hosts[0]),
+                start=f"x{command}",
+                ready=command,
+                port=9 + i,
+                keys=None if i else (0, KEYS),
+                driver="hook",
+                save="s",
+                load=command + "l",
+                avoid=(Label(shards[0]),),
+                priority=1 + i,
+                pinned=i == 2,
             )
             for i, s in enumerate(shards)
         ),
-        policy=Policy(quantile=quantile),
+        policy=Policy(quantile=quantile, max_moves=3),
+        oracle=OracleSpec(enabled=False, season=0.0),
+        level="full",
+        router="/run/r.sock",
+        known_hosts='/home/"x"/known_hosts',
+        notice=Label("größe"),
     )
     assert parse_fleet(dump_fleet(spec), "f.toml") == spec
