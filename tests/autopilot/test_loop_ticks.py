@@ -1,0 +1,365 @@
+"""The control loop over real journal, planner and world: proposals live and die, levels act, trouble is survived."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from world_doubles import FakeTime, scripted_world, settle, shard_sample, small_fleet
+
+from sidestep.autopilot.daemon_log import Log
+from sidestep.autopilot.frames import frame_of
+from sidestep.autopilot.journal import Journal
+from sidestep.autopilot.loop import BRAKE, ControlLoop, Parts
+from sidestep.autopilot.loop_approval import Approvals
+from sidestep.autopilot.loop_proposals import Proposals
+from sidestep.autopilot.loop_runs import Runs
+from sidestep.fleet.errors import SidestepError
+from sidestep.fleet.forecast import LEVELS, Forecast
+from sidestep.fleet.inventory import Level, Policy
+from sidestep.fleet.labels import Label
+from sidestep.fleet.machines import ActionState, PlanState
+from sidestep.fleet.placement import Owner
+from sidestep.fleet.plans import Basis, Plan, PlanStatus
+from sidestep.fleet.snapshot import Snapshot
+
+STEPS = 60
+POLICY = Policy(min_duration=3.0, horizon=60.0, settle=20.0, expire=300.0)
+
+
+class FakeOracle:
+    """Says that the first host's demand will be ``peak`` cores, half of it by each of two shards."""
+
+    def __init__(self) -> None:
+        self.peak = 0.5
+        self.error: Exception | None = None
+        self.confidence = "ok"
+        self.fallback = ""
+
+    async def forecast(self, snapshot: Snapshot) -> Forecast:
+        if self.error is not None:
+            raise self.error
+        hosts = np.full((3, 2, STEPS, len(LEVELS)), 0.3, dtype=np.float32)
+        hosts[:, 1] = 1e8
+        hosts[0, 0, 20:] = np.float32(self.peak)
+        spread = np.linspace(0.97, 1.03, len(LEVELS), dtype=np.float32)
+        shards = np.full((3, 2, STEPS, len(LEVELS)), 0.05, dtype=np.float32)
+        shards[:, 1] = 1e7
+        shards[:2, 0, 20:] = np.float32(self.peak / 2)
+        return Forecast(
+            id=f"f{snapshot.number}",
+            snapshot=snapshot.number,
+            time=snapshot.time,
+            step=1.0,
+            model=Label("fake"),
+            confidence=self.confidence,
+            fallback=Label(self.fallback),
+            hosts=hosts * spread,
+            shards=shards * spread,
+            shard_mean=shards[..., 4],
+            shard_sd=shards[..., 4] * np.float32(0.02),
+        )
+
+
+class FakeExecutor:
+    """Ends every plan in the state that the test wants, when the test says so."""
+
+    def __init__(self, journal: Journal) -> None:
+        self.journal = journal
+        self.ran: list[str] = []
+        self.go = asyncio.Event()
+        self.go.set()
+        self.fail = False
+
+    async def run(self, digest: str) -> PlanStatus:
+        self.ran.append(digest)
+        actor = Label("executor")
+        status = self.journal.set_state(digest, PlanState.RUNNING, actor=actor)
+        await self.go.wait()
+        for action in status.actions:
+            self.journal.begin_action(digest, action.id)
+            if self.fail:
+                self.journal.set_action(digest, action.id, ActionState.ABORTING)
+                self.journal.set_action(digest, action.id, ActionState.ABORTED)
+            else:
+                self.journal.set_action(digest, action.id, ActionState.DONE)
+        return self.journal.set_state(digest, PlanState.FAILED if self.fail else PlanState.SUCCEEDED, actor=actor)
+
+
+class Scene:
+    def __init__(self, folder: Path, level: Level = "advise") -> None:
+        self.time = FakeTime()
+        self.clock = self.time.clock()
+        self.journal = Journal(folder / "journal.db", clock=self.clock.wall)
+        self.said = io.StringIO()
+        self.log = Log(self.journal, stream=self.said)
+        fleet = small_fleet(policy=POLICY)
+        self.world, self.hosts = scripted_world(fleet, self.time, self.log.told("host"))
+        self.journal.adopt({s.name: Owner(s.host, 1) for s in fleet.shards}, Label("test"))
+        self.oracle = FakeOracle()
+        self.executor = FakeExecutor(self.journal)
+        self.runs = Runs(self.journal, self.executor, self.clock, self.log)
+        self.approvals = Approvals(self.journal, self.runs, self.clock, self.present)
+        parts = Parts(
+            fleet=fleet,
+            world=self.world,
+            oracle=self.oracle,
+            journal=self.journal,
+            proposals=Proposals(fleet, self.journal, self.clock),
+            approvals=self.approvals,
+            runs=self.runs,
+            log=self.log,
+            clock=self.clock,
+            moving=frozenset,
+        )
+        self.loop = ControlLoop(parts, level=level)
+
+    def present(self, plan: Plan) -> Basis:
+        return self.world.basis(plan, self.journal.placement())
+
+    async def tick(self, count: int = 1, cpu: float = 0.9) -> None:
+        """Seconds of the loop, with a sample of every host in each."""
+        for _ in range(count):
+            self.sample(cpu)
+            await self.time.advance(1.0)
+            await self.loop.tick()
+            await settle()
+
+    def sample(self, cpu: float) -> None:
+        shards = [shard_sample(s, cpu=cpu / 3) for s in ("s1", "s2", "s3")]
+        for name, host in self.hosts.items():
+            host.give(cpu if name == "h1" else 0.3, *(shards if name == "h1" else ()))
+
+    def states(self) -> list[PlanState]:
+        """Of all plans, oldest first."""
+        return [status.state for _, status in reversed(self.journal.plans())]
+
+    def newest(self) -> tuple[Plan, PlanStatus]:
+        return self.journal.plans(1)[0]
+
+
+@pytest.fixture
+async def scene(tmp_path: Path) -> AsyncIterator[Scene]:
+    scene = Scene(tmp_path)
+    watching = asyncio.create_task(scene.world.run())
+    await scene.tick()
+    yield scene
+    watching.cancel()
+    await asyncio.gather(watching, return_exceptions=True)
+    scene.journal.close()
+
+
+async def test_no_contention_is_answered_with_reasons(scene: Scene) -> None:
+    assert scene.states() == []
+    assert scene.loop.picture is not None and scene.loop.picture.no_plan is not None
+    assert scene.loop.picture.no_plan.reasons[0].code == "NO_CONTENTION"
+
+
+async def test_predicted_contention_is_said_once_and_proposed_once(scene: Scene) -> None:
+    """S1.1, S3.14: the plan is there before the load is."""
+    scene.oracle.peak = 2.9
+    await scene.tick(10)
+    assert scene.states() == [PlanState.PROPOSED]
+    said = scene.said.getvalue()
+    assert said.count("h1 cpu will be over 80% in 21s, p=") == 1
+    assert said.count("plan 1 proposed") == 1
+    assert scene.executor.ran == []
+
+
+async def test_a_proposal_is_taken_back_once_contention_is_gone_for_good(scene: Scene) -> None:
+    scene.oracle.peak = 2.9
+    await scene.tick()
+    scene.oracle.peak = 0.5
+    await scene.tick(3)
+    assert scene.states() == [PlanState.PROPOSED], "a short gap of the forecast takes nothing back"
+    await scene.tick(4)
+    assert scene.states() == [PlanState.SUPERSEDED]
+    assert "no longer predicted" in scene.newest()[1].note
+    await scene.tick(8)
+    assert scene.said.getvalue().count("h1 cpu: contention is no longer predicted") == 1
+
+
+async def test_a_proposal_expires(scene: Scene) -> None:
+    scene.oracle.peak = 2.9
+    await scene.tick()
+    await scene.time.advance(POLICY.expire)
+    await scene.tick()
+    assert scene.states()[0] is PlanState.EXPIRED
+
+
+async def test_a_proposal_that_the_world_outran_becomes_stale_with_the_differences(scene: Scene) -> None:
+    scene.oracle.peak = 2.9
+    await scene.tick()
+    plan, _ = scene.newest()
+    destination = plan.actions[0].destination
+    for _ in range(5):  # the destination says nothing, the others do
+        for name in ("h1", "h2", "h3"):
+            if name != destination:
+                scene.hosts[name].give(0.9)
+        await scene.time.advance(1.0)
+    await scene.loop.tick()
+    status = scene.journal.plan(plan.digest())[1]
+    assert status.state is PlanState.STALE and f"host {destination}: state was READY, now SUSPECT" in status.note
+
+
+async def test_a_rejected_plan_is_not_proposed_again_and_again(scene: Scene) -> None:
+    scene.oracle.peak = 2.9
+    await scene.tick()
+    scene.approvals.reject(scene.newest()[0].digest(), actor=Label("ops"), reason="not tonight")
+    await scene.tick(20)
+    assert scene.states() == [PlanState.REJECTED]
+
+
+async def test_level_off_observes_and_proposes_nothing(scene: Scene) -> None:
+    scene.loop.level = "off"
+    scene.oracle.peak = 2.9
+    await scene.tick(3)
+    assert scene.states() == [] and scene.loop.picture is not None and scene.loop.picture.contention
+
+
+async def test_level_full_approves_with_the_policy_as_the_reason_and_runs_it(scene: Scene) -> None:
+    scene.loop.level = "full"
+    scene.oracle.peak = 2.9
+    await scene.tick()
+    plan, status = scene.newest()
+    assert scene.executor.ran == [plan.digest()]
+    assert (status.state, status.approved_by) == (PlanState.SUCCEEDED, "autopilot")
+    assert "policy proactive" in status.reason and "level full" in status.reason
+
+
+async def test_level_full_does_not_act_on_a_forecast_without_confidence(scene: Scene) -> None:
+    """S3.5: no autopilot before enough windows were seen."""
+    scene.loop.level = "full"
+    scene.oracle.peak, scene.oracle.confidence = 2.9, "insufficient"
+    await scene.tick(3)
+    assert scene.executor.ran == []
+    assert scene.loop.picture is not None and scene.loop.picture.no_plan is not None
+    assert scene.loop.picture.no_plan.reasons[0].code == "INSUFFICIENT"
+
+
+async def test_nothing_is_proposed_while_a_plan_runs_and_what_it_touched_settles(scene: Scene) -> None:
+    scene.executor.go.clear()
+    scene.oracle.peak = 2.9
+    await scene.tick()
+    plan, _ = scene.newest()
+    scene.approvals.approve(plan.digest(), actor=Label("ops"), reason="")
+    await scene.tick(3)
+    assert scene.states() == [PlanState.RUNNING] and scene.runs.running
+    scene.executor.go.set()
+    await settle()
+    assert not scene.runs.running
+    touched = {n for a in plan.actions for n in (a.shard, a.source, a.destination)}
+    assert scene.runs.settling() == touched
+    await scene.tick(3)
+    assert len(scene.states()) == 1, "hosts that settle are not planned for"
+    await scene.time.advance(POLICY.settle)
+    assert scene.runs.settling() == frozenset()
+
+
+async def test_plans_that_fail_take_level_full_back_to_advise(scene: Scene) -> None:
+    """The brake: self-healing that fails stops itself and asks for people."""
+    scene.loop.level = "full"
+    scene.executor.fail = True
+    scene.oracle.peak = 2.9
+    for _ in range(BRAKE + 2):
+        await scene.tick()
+        await scene.time.advance(POLICY.settle + 1)
+    assert len(scene.executor.ran) == BRAKE
+    assert scene.loop.level == "advise"
+    assert "did not succeed" in scene.said.getvalue()
+
+
+async def test_the_outcome_is_measured_to_the_end_of_the_horizon(scene: Scene) -> None:
+    """S4.22: predicted without, predicted with, and what came."""
+    scene.loop.level = "full"
+    scene.oracle.peak = 2.9
+    await scene.tick()
+    plan, _ = scene.newest()
+    scene.loop.level = "off"
+    await scene.tick(30, cpu=1.2)
+    assert scene.journal.plan(plan.digest())[1].outcome == ()
+    await scene.tick(35, cpu=0.6)
+    outcome = {(m.host, m.dimension): m for m in scene.journal.plan(plan.digest())[1].outcome}
+    assert outcome["h1", "cpu"].measured == pytest.approx(1.2 / 3.0, abs=0.01)
+    assert outcome["h1", "cpu"].predicted_without > 0.8 > outcome["h1", "cpu"].predicted_with
+    assert "h1 cpu: 40% measured" in scene.said.getvalue()
+
+
+async def test_an_approval_of_an_outrun_plan_makes_it_stale_and_runs_nothing(scene: Scene) -> None:
+    scene.oracle.peak = 2.9
+    await scene.tick()
+    plan, _ = scene.newest()
+    await scene.time.advance(6)  # every host is silent now
+    with pytest.raises(SidestepError, match="STALE"):
+        scene.approvals.approve(plan.digest(), actor=Label("ops"), reason="")
+    assert scene.states() == [PlanState.STALE] and scene.executor.ran == []
+
+
+async def test_an_oracle_that_fails_leaves_the_picture_and_is_said_once(scene: Scene) -> None:
+    """S1.26: the oracle never blocks observation."""
+    scene.oracle.error = RuntimeError("no worker")
+    await scene.tick(5)
+    picture = scene.loop.picture
+    assert picture is not None and picture.forecast is None and "no worker" in picture.oracle
+    assert picture.snapshot.hosts.use[0, 0] == 0.9
+    frame = frame_of(picture)
+    assert frame.future_steps == 0 and np.isnan(np.frombuffer(frame.risk, "<f4")).all()
+    assert scene.said.getvalue().count("no worker") == 1
+    scene.oracle.error = None
+    await scene.tick()
+    assert scene.loop.picture is not None and scene.loop.picture.forecast is not None
+
+
+async def test_a_fallback_forecast_is_named_on_the_picture(scene: Scene) -> None:
+    scene.oracle.fallback = "worker starting"
+    await scene.tick()
+    assert scene.loop.picture is not None and scene.loop.picture.oracle == "fallback: fake: worker starting"
+
+
+async def test_a_planner_that_fails_leaves_the_picture(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def broken(*_: object, **__: object) -> None:
+        raise RuntimeError("a bug")
+
+    monkeypatch.setattr(Proposals, "consider", broken)
+    before = scene.loop.picture
+    await scene.tick()
+    assert scene.loop.picture is not before
+    assert "planning failed: RuntimeError: a bug" in scene.said.getvalue()
+
+
+async def test_late_ticks_are_left_out_and_counted(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    """S4.21: a tick that takes too long does not make the next ones pile up."""
+    ticks: list[float] = []
+
+    async def tick() -> None:
+        ticks.append(scene.time.now)
+        if len(ticks) == 2:
+            scene.time.now += 3.5
+
+    monkeypatch.setattr(scene.loop, "tick", tick)
+    start = scene.time.now
+    running = asyncio.create_task(scene.loop.run())
+    await settle()
+    await scene.time.advance(8.5)
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
+    assert [round(t - start, 1) for t in ticks[:4]] == [0.0, 1.0, 5.0, 6.0]
+    assert scene.loop.missed == 3
+
+
+async def test_a_frame_has_every_column_in_its_documented_shape(scene: Scene) -> None:
+    assert scene.loop.picture is not None
+    frame = frame_of(scene.loop.picture)
+    hosts, shards, dimensions, planned = 3, 3, 6, 2
+    assert len(frame.allocatable) == len(frame.use) == 4 * hosts * dimensions and len(frame.age) == 4 * hosts
+    assert len(frame.shard_host) == len(frame.shard_bytes) == len(frame.shard_priority) == 4 * shards
+    assert len(frame.shard_use) == 4 * shards * dimensions
+    assert len(frame.past) == 4 * hosts * planned * frame.past_steps
+    assert len(frame.future) == 4 * hosts * planned * frame.future_steps * 5 and frame.future_steps == STEPS
+    future = np.frombuffer(frame.future, "<f4").reshape(hosts, planned, STEPS, 5)
+    assert future[0, 0, -1] == pytest.approx(0.5 / 3 * np.array([0.97, 0.98333, 0.99667, 1.01, 1.02333]), rel=0.01)
+    assert len(frame.risk) == 4 * hosts * planned

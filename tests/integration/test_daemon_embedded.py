@@ -1,0 +1,267 @@
+"""The daemon as a process of its own over real hosts: shards come up, a plan runs, shards outlive it."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import os
+import signal
+import socket
+import struct
+import sys
+from asyncio.subprocess import PIPE, Process
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from shlex import quote
+
+import pytest
+
+from sidestep.autopilot.client import AsyncClient, Refused
+from sidestep.autopilot.protocol import (
+    Approve,
+    EventList,
+    GetLog,
+    GetPlan,
+    GetSnapshot,
+    PlanView,
+    ProposeMove,
+    Shutdown,
+    SnapshotFrame,
+)
+from sidestep.backends.embedded import EmbeddedFleet
+from sidestep.backends.process import ProcessBackend
+from sidestep.backends.ssh.asyncssh_transport import AsyncsshTransport
+from sidestep.backends.ssh.hostkeys import HostKeys
+from sidestep.fleet.errors import UsageError
+from sidestep.fleet.inventory import ShardSpec
+from sidestep.fleet.labels import Label
+from sidestep.fleet.machines import PlanState
+
+pytestmark = pytest.mark.fleet
+
+TALLY = f"exec {quote(sys.executable)} -I -S {quote(str(Path(__file__).parent / 'process' / 'tally.py'))}"
+DEADLINE = 20.0
+
+
+class Stage:
+    """An embedded fleet, its fleet file, and daemons over it."""
+
+    def __init__(self, hosts: EmbeddedFleet, folder: Path) -> None:
+        self.hosts, self.folder, self.socket = hosts, folder, folder / "d.sock"
+        self.port = free_port()
+        self.file = folder / "fleet.toml"
+        self.daemons: list[Process] = []
+
+    def write(self) -> None:
+        lines = [
+            "[fleet]", 'name = "test"', "interval = 0.2",
+            "[ssh]", f'known_hosts = "{self.hosts.known_hosts}"', f'identity = "{self.hosts.identity}"',
+            "[policy]", "observe = 0", "[oracle]", "enabled = false", "min_steps = 2",
+        ]  # fmt: skip
+        for host in self.hosts.hosts:
+            lines += [f"[hosts.{host.name}]", f'address = "{host.address}"', f"port = {host.port}"]
+            lines += [f'user = "{host.user}"', "cpu = 2", 'memory = "2G"']
+        lines += ["[shards.tally-0]", 'app = "tally"', 'host = "a"', 'driver = "hook"', f"port = {self.port}"]
+        lines += [f'start = """{TALLY} serve --closed"""', f'ready = """{TALLY} ready"""']
+        lines += [f'{verb} = """{TALLY} {verb}"""' for verb in ("save", "load", "quiesce", "resume")]
+        self.file.write_text("\n".join(lines) + "\n")
+
+    async def daemon(self, *options: str) -> Process:
+        """A daemon that says it is ready."""
+        process = await self.spawn(*options)
+        assert process.stdout is not None
+        line = await asyncio.wait_for(process.stdout.readline(), DEADLINE)
+        assert line.decode().strip() == f"ready {self.socket}", (self.folder / "daemon.log").read_text()
+        return process
+
+    async def spawn(self, *options: str) -> Process:
+        with (self.folder / "daemon.log").open("ab") as log:
+            process = await asyncio.create_subprocess_exec(
+                sys.executable, "-m", "sidestep.autopilot", "--fleet", str(self.file), "--socket", str(self.socket),
+                "--state", str(self.folder / "state"), *options, stdout=PIPE, stderr=log,
+            )  # fmt: skip
+        self.daemons.append(process)
+        return process
+
+    async def log_has(self, text: str) -> None:
+        await until(lambda: text in (self.folder / "daemon.log").read_text())
+
+    def transport(self, name: str) -> AsyncsshTransport:
+        (spec,) = (h for h in self.hosts.hosts if h.name == name)
+        keys = HostKeys.load(self.hosts.known_hosts)
+        return AsyncsshTransport(spec, keys, identity=str(self.hosts.identity), connect_timeout=10)
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+async def ask(address: str, port: int, text: str) -> str:
+    reader, writer = await asyncio.open_connection(address, port)
+    writer.write(text.encode() + b"\n")
+    line = await reader.readline()
+    writer.close()
+    return line.decode().strip()
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    async with asyncio.timeout(DEADLINE):
+        while not condition():
+            await asyncio.sleep(0.05)
+
+
+async def picture(client: AsyncClient, condition: Callable[[SnapshotFrame], bool]) -> SnapshotFrame:
+    """The first picture that fulfils the condition."""
+    async with asyncio.timeout(DEADLINE):
+        async for frame in client.subscribe(20):
+            if condition(frame):
+                return frame
+    raise AssertionError("unreachable")
+
+
+def measured(frame: SnapshotFrame) -> bool:
+    """Whether everything is up and the shard's use is known."""
+    return ready(frame) and not any(math.isnan(value) for value in struct.unpack_from("<2f", frame.shard_use))
+
+
+def ready(frame: SnapshotFrame) -> bool:
+    return {h.state for h in frame.hosts} == {"READY"} and {s.state for s in frame.shards} == {"RUNNING"}
+
+
+@pytest.fixture
+async def stage(tmp_path: Path) -> AsyncIterator[Stage]:
+    hosts = EmbeddedFleet(tmp_path / "fleet", names=("a", "b"), cpu=2.0, memory=2 << 30)
+    await hosts.start()
+    stage = Stage(hosts, tmp_path)
+    stage.write()
+    yield stage
+    for process in stage.daemons:
+        if process.returncode is None:
+            process.kill()
+        await process.wait()
+    await hosts.stop()
+
+
+async def end(process: Process) -> int:
+    process.send_signal(signal.SIGTERM)
+    return await asyncio.wait_for(process.wait(), DEADLINE)
+
+
+async def where(stage: Stage) -> tuple[str, int]:
+    """Which shard answers at its first endpoint, under which token."""
+    name, token, _ = (await ask(stage.hosts.hosts[0].address, stage.port, "who")).split()
+    return name, int(token)
+
+
+async def test_an_operators_move_is_proposed_approved_and_run(stage: Stage) -> None:
+    """S3.6, S2.27: the whole way of one move, and the state arrives with it."""
+    await stage.daemon()
+    client = await AsyncClient.connect(stage.socket)
+    first = await picture(client, measured)
+    assert [h.name for h in first.hosts] == ["a", "b"]
+    assert await where(stage) == ("tally-0", 1)
+    assert await ask(stage.hosts.hosts[0].address, stage.port, "add 41") == "41"
+
+    proposed = await client.call(ProposeMove("tally-0", "b", "maintenance"))
+    assert isinstance(proposed, PlanView) and proposed.status.state is PlanState.PROPOSED
+    await client.call(Approve(proposed.digest, "go"))
+
+    async def status() -> PlanView:
+        answer = await client.call(GetPlan(proposed.digest))
+        assert isinstance(answer, PlanView)
+        return answer
+
+    async with asyncio.timeout(DEADLINE):
+        while (view := await status()).status.state in (PlanState.APPROVED, PlanState.RUNNING):
+            await asyncio.sleep(0.05)
+    assert view.status.state is PlanState.SUCCEEDED, view.status
+    assert view.status.approved_by == client.welcome.actor  # type: ignore[union-attr]
+    moved = await picture(client, lambda f: ready(f) and f.shard_host == (1).to_bytes(4, "little"))
+    assert moved.generation == 2
+    assert await ask(stage.hosts.hosts[1].address, stage.port, "add") == "42"
+    log = await client.call(GetLog())
+    assert isinstance(log, EventList)
+    assert any("release DONE" in e.text for e in log.events)
+    with pytest.raises(Refused, match="cannot be approved"):
+        await client.call(Approve(proposed.digest))
+    with pytest.raises(UsageError, match="no host nowhere"):
+        await client.call(ProposeMove("tally-0", "nowhere"))
+    await client.aclose()
+
+
+async def test_shards_outlive_the_daemon_and_are_kept_by_the_next_one(stage: Stage) -> None:
+    """S4.8: an owner that serves is not touched by a controller that comes and goes."""
+    first = await stage.daemon()
+    await ask(stage.hosts.hosts[0].address, stage.port, "add 7")
+    before = await ask(stage.hosts.hosts[0].address, stage.port, "who")
+    assert await end(first) == 0
+    assert not stage.socket.exists()
+    assert await ask(stage.hosts.hosts[0].address, stage.port, "who") == before
+    second = await stage.daemon()
+    client = await AsyncClient.connect(stage.socket)
+    await picture(client, ready)
+    assert await ask(stage.hosts.hosts[0].address, stage.port, "who") == before
+    await client.call(Shutdown())
+    assert await asyncio.wait_for(second.wait(), DEADLINE) == 0
+    await client.aclose()
+    assert await ask(stage.hosts.hosts[0].address, stage.port, "add") == "8"
+
+
+async def test_a_copy_with_an_older_token_is_stopped_and_the_owners_own_is_kept(stage: Stage) -> None:
+    """S2.22: after a partition the old owner's process is no owner."""
+    await end(await stage.daemon())
+    stray = stage.transport("b")
+    await stray.connect()
+    backend = ProcessBackend("test")
+    spec = ShardSpec(name=Label("tally-0"), app=Label("tally"), host=Label("b"), start=f"{TALLY} serve")
+    await backend.start(stray, spec, 0, stage.hosts.hosts[1].address)
+    assert len(await backend.discover(stray)) == 1
+    owner = await ask(stage.hosts.hosts[0].address, stage.port, "who")
+    await stage.daemon()
+    await stage.log_has("b: stopped tally-0: token 0 is older than 1")
+    assert [o.pid for o in await backend.discover(stray) if o.state == "RUNNING"] == []
+    assert await ask(stage.hosts.hosts[0].address, stage.port, "who") == owner
+    await stray.aclose()
+
+
+async def test_a_host_that_was_down_is_settled_when_it_comes_back(stage: Stage) -> None:
+    await stage.hosts.kill("a")
+    await stage.daemon()
+    client = await AsyncClient.connect(stage.socket)
+    frame = await client.call(GetSnapshot())
+    assert isinstance(frame, SnapshotFrame)
+    await picture(client, lambda f: f.hosts[0].state in ("SUSPECT", "DEAD") and f.hosts[1].state == "READY")
+    await stage.hosts.revive("a")
+    await picture(client, ready)
+    assert await where(stage) == ("tally-0", 1)
+    await client.aclose()
+
+
+async def test_a_second_daemon_is_refused_with_the_process_that_serves(stage: Stage) -> None:
+    first = await stage.daemon()
+    second = await stage.spawn()
+    assert await asyncio.wait_for(second.wait(), DEADLINE) == 1
+    assert f"a daemon already runs (process {first.pid}" in (stage.folder / "daemon.log").read_text()
+    assert first.returncode is None
+    assert "Traceback" not in (stage.folder / "daemon.log").read_text()
+
+
+async def test_a_bad_fleet_file_ends_with_code_2_and_no_traceback(stage: Stage) -> None:
+    stage.file.write_text(stage.file.read_text().replace("cpu = 2", 'cpu = "many"', 1))
+    process = await stage.spawn()
+    assert await asyncio.wait_for(process.wait(), DEADLINE) == 2
+    said = (stage.folder / "daemon.log").read_text()
+    assert "fleet.toml:" in said and "many" in said and "Traceback" not in said
+
+
+async def test_a_daemon_that_was_killed_leaves_nothing_that_stops_the_next(stage: Stage) -> None:
+    first = await stage.daemon()
+    os.kill(first.pid, signal.SIGKILL)
+    await first.wait()
+    assert stage.socket.exists()
+    await stage.daemon()
+    client = await AsyncClient.connect(stage.socket)
+    await picture(client, ready)
+    await client.aclose()
