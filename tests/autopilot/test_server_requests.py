@@ -15,6 +15,7 @@ from daemon_doubles import FakeService, picture
 from sidestep.autopilot.client import AsyncClient, Client, DaemonMissing, Refused
 from sidestep.autopilot.protocol import (
     Approve,
+    DemandList,
     Done,
     GetDemand,
     GetPlan,
@@ -32,6 +33,7 @@ from sidestep.autopilot.protocol import (
 from sidestep.autopilot.server import Server
 from sidestep.autopilot.server_lock import DaemonRunning
 from sidestep.fleet.errors import SidestepError, UsageError
+from sidestep.fleet.labels import Label
 
 
 @pytest.fixture
@@ -58,13 +60,13 @@ async def client(server: Server) -> AsyncIterator[AsyncClient]:
 async def test_a_request_gets_its_answer_and_the_actor_is_the_peer(service: FakeService, client: AsyncClient) -> None:
     """S3.18: who did it is taken from the peer's credentials, not from what the peer says."""
     assert client.welcome is not None and client.welcome.actor == getpass.getuser()
-    assert await client.call(SetLevel("off", "night")) == Done("level off")
+    assert await client.call(SetLevel("off", "night")) == Done(Label("level off"))
     assert service.asked == [(SetLevel("off", "night"), getpass.getuser())]
 
 
 async def test_many_requests_at_once_each_get_their_own_answer(client: AsyncClient) -> None:
     answers = await asyncio.gather(*(client.call(SetLevel(f"level-{n}")) for n in range(50)))
-    assert answers == [Done(f"level level-{n}") for n in range(50)]
+    assert answers == [Done(Label(f"level level-{n}")) for n in range(50)]
 
 
 async def test_a_plan_that_does_not_exist_is_a_usage_error(client: AsyncClient) -> None:
@@ -120,7 +122,7 @@ async def test_the_blocking_client_says_and_gets_the_same(server: Server) -> Non
             return client.call(SetLevel("full")), client.call(GetDemand()), client.welcome
 
     done, demand, welcome = await asyncio.to_thread(talk)
-    assert done == Done("level full") and demand.vectors == ('{"a":1}',)  # type: ignore[attr-defined]
+    assert done == Done(Label("level full")) and demand == DemandList(('{"a":1}',))
     assert isinstance(welcome, Welcome)
 
 

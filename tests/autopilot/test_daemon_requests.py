@@ -1,0 +1,173 @@
+"""What the daemon answers, over the real journal and planner: plans, moves, levels, demand, log."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from loop_doubles import Scene
+from world_doubles import small_fleet
+
+from sidestep.autopilot.config_file import load_fleet
+from sidestep.autopilot.daemon_service import DaemonService
+from sidestep.autopilot.protocol import (
+    Approve,
+    GetDemand,
+    GetLog,
+    GetPlan,
+    ListPlans,
+    ProposeMove,
+    Reject,
+    SetLevel,
+)
+from sidestep.autopilot.server import UnknownReference
+from sidestep.fleet.demand import parse_demand
+from sidestep.fleet.errors import ConfigError, IllegalTransition, SidestepError, UsageError
+from sidestep.fleet.labels import Label
+from sidestep.fleet.machines import PlanState
+
+OPS = Label("ops")
+
+
+class Desk(Scene):
+    """The loop's scene with the service in front of it."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder)
+        self.ended = False
+        self.service = DaemonService(
+            fleet=small_fleet(),
+            journal=self.journal,
+            loop=self.loop,
+            approvals=self.approvals,
+            log=self.log,
+            clock=self.clock,
+            stop=self.stop,
+        )
+
+    def stop(self) -> None:
+        self.ended = True
+
+
+@pytest.fixture
+async def desk(tmp_path: Path) -> AsyncIterator[Desk]:
+    desk = Desk(tmp_path)
+    watching = asyncio.create_task(desk.world.run())
+    await desk.tick(2)
+    yield desk
+    watching.cancel()
+    await asyncio.gather(watching, return_exceptions=True)
+    desk.journal.close()
+
+
+async def test_an_operators_move_is_a_proposal_of_the_operator_and_is_approved_by_digest(desk: Desk) -> None:
+    view = await desk.service.propose_move(ProposeMove("s1", "h2", "maintenance"), OPS)
+    assert (view.plan.author, view.status.state) == ("ops", PlanState.PROPOSED)
+    assert [(a.shard, a.source, a.destination) for a in view.plan.actions] == [("s1", "h1", "h2")]
+    assert (await desk.service.get_plan(GetPlan(view.digest[:8]))).plan == view.plan
+    assert (await desk.service.list_plans(ListPlans())).plans[0].digest == view.digest
+    await desk.service.approve(Approve(view.digest, "go"), OPS)
+    await desk.tick()
+    assert desk.executor.ran == [view.digest]
+
+
+async def test_the_planners_silence_does_not_take_back_an_operators_proposal(desk: Desk) -> None:
+    view = await desk.service.propose_move(ProposeMove("s1", "h2"), OPS)
+    await desk.tick(30)
+    assert desk.journal.plan(view.digest)[1].state is PlanState.PROPOSED
+
+
+async def test_only_the_whole_digest_approves(desk: Desk) -> None:
+    view = await desk.service.propose_move(ProposeMove("s1", "h2"), OPS)
+    for ref in (view.digest[:12], str(view.plan.number)):
+        with pytest.raises(UsageError, match="what runs is what was read"):
+            await desk.service.approve(Approve(ref), OPS)
+    assert desk.executor.ran == []
+
+
+async def test_a_rejected_plan_cannot_be_rejected_or_approved_again(desk: Desk) -> None:
+    view = await desk.service.propose_move(ProposeMove("s1", "h2"), OPS)
+    await desk.service.reject(Reject(view.digest, "no"), OPS)
+    with pytest.raises(IllegalTransition):
+        await desk.service.reject(Reject(view.digest), OPS)
+    with pytest.raises(SidestepError, match="REJECTED"):
+        await desk.service.approve(Approve(view.digest), OPS)
+
+
+@pytest.mark.parametrize(
+    ("shard", "host", "said"), [("s9", "h2", "no shard s9"), ("s1", "h9", "no host h9"), ("\x1b[2J", "h2", "<1b>")]
+)
+async def test_what_does_not_exist_is_named(desk: Desk, shard: str, host: str, said: str) -> None:
+    with pytest.raises(UnknownReference, match=said):
+        await desk.service.propose_move(ProposeMove(shard, host), OPS)
+    with pytest.raises(UnknownReference, match="no plan"):
+        await desk.service.get_plan(GetPlan("f" * 12))
+
+
+async def test_the_level_is_set_with_actor_and_reason_in_the_log(desk: Desk) -> None:
+    await desk.service.set_level(SetLevel("off", "release night"), OPS)
+    assert desk.loop.level == "off" and desk.service.welcome(OPS).level == "off"
+    (event,) = [e for e in (await desk.service.get_log(GetLog())).events if "release night" in e.text]
+    assert (event.actor, event.kind) == ("ops", "daemon")
+    with pytest.raises(UsageError, match="no level turbo") as caught:
+        await desk.service.set_level(SetLevel("turbo"), OPS)
+    assert "off, advise, full" in str(caught.value)
+
+
+async def test_limits_are_checked(desk: Desk) -> None:
+    for limit in (0, -1, 10**9):
+        with pytest.raises(UsageError, match="limit"):
+            await desk.service.list_plans(ListPlans(limit))
+        with pytest.raises(UsageError, match="limit"):
+            await desk.service.get_log(GetLog(limit=limit))
+
+
+async def test_demand_is_the_sum_over_the_apps_shards_at_the_policys_quantile(desk: Desk) -> None:
+    """S3.11, S3.4: the vector's timestamp is the future instant."""
+    desk.oracle.peak = 2.0
+    await desk.tick()
+    picture = desk.loop.picture
+    assert picture is not None and picture.forecast is not None
+    (text,) = (await desk.service.get_demand(GetDemand("a", 30.0))).vectors
+    vector = parse_demand(text)
+    at_80 = float(np.interp(0.8, [0.7, 0.8, 0.9], picture.forecast.shards[:, 0, 29, 5:8].sum(axis=0)))
+    assert vector.application_id == "a"
+    assert vector.resources.cpu.cores == pytest.approx(at_80, abs=1e-3)
+    assert vector.resources.cpu.percentage == pytest.approx(100 * at_80 / 3.0, abs=0.1)
+    (soon,) = (await desk.service.get_demand(GetDemand(at=0.0))).vectors
+    assert parse_demand(soon).resources.cpu.cores < 0.2
+    assert vector.quantiles is not None and list(vector.quantiles.cpu_cores) == sorted(vector.quantiles.cpu_cores)
+
+
+async def test_demand_beyond_the_forecast_or_of_no_app_is_refused(desk: Desk) -> None:
+    for at in (-1.0, 61.0, float("nan")):
+        with pytest.raises(UsageError, match="forecast"):
+            await desk.service.get_demand(GetDemand("a", at))
+    with pytest.raises(UnknownReference, match="no app b"):
+        await desk.service.get_demand(GetDemand("b", 1.0))
+
+
+async def test_requests_before_the_first_picture_say_so(desk: Desk) -> None:
+    desk.loop.picture = None
+    with pytest.raises(SidestepError, match="no picture"):
+        await desk.service.get_demand(GetDemand())
+    assert desk.service.frame() is None
+
+
+async def test_shutdown_is_logged_with_its_actor(desk: Desk) -> None:
+    await desk.service.shutdown(OPS)
+    assert desk.ended
+    assert (await desk.service.get_log(GetLog())).events[-1].actor == "ops"
+
+
+def test_a_fleet_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="no such file"):
+        load_fleet(tmp_path / "none.toml")
+    with pytest.raises(ConfigError, match="cannot be read"):
+        load_fleet(tmp_path)
+    (tmp_path / "latin.toml").write_bytes(b'[fleet]\nname = "caf\xe9"\n')
+    with pytest.raises(ConfigError, match=r"latin\.toml:2: is not UTF-8"):
+        load_fleet(tmp_path / "latin.toml")
