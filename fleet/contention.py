@@ -9,6 +9,7 @@ chance in it, and the chance that any window does as the largest of these.
 from __future__ import annotations
 
 import math
+from typing import Final
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
@@ -21,6 +22,8 @@ from sidestep.fleet.resources import DIMENSIONS, PLANNED
 from sidestep.fleet.snapshot import Snapshot
 
 F64 = NDArray[np.float64]
+#: stands for infinity where differences are taken
+_HUGE: Final = 1e300
 
 
 def thresholds(policy: Policy) -> F64:
@@ -41,25 +44,27 @@ def at_quantile(quantiles: NDArray[np.float32], level: float) -> F64:
     right = int(np.searchsorted(levels, level))
     if levels[right] == level:
         return quantiles[..., right].astype(np.float64)
-    weight = (level - levels[right - 1]) / (levels[right] - levels[right - 1])
-    low, high = quantiles[..., right - 1], quantiles[..., right]
-    return np.asarray(low + (high - low) * weight, dtype=np.float64)
+    weight = float((level - levels[right - 1]) / (levels[right] - levels[right - 1]))
+    low, high = (quantiles[..., column].astype(np.float64) for column in (right - 1, right))
+    with np.errstate(invalid="ignore"):
+        return np.asarray(low + np.where(high == low, 0.0, high - low) * weight, dtype=np.float64)
 
 
 def exceedance(quantiles: NDArray[np.float32], limit: F64) -> F64:
     """(..., T) chance that demand is above ``limit`` (...), read off the quantile function.
 
     Linear between levels; beyond the outermost ones it goes to 0 and 1 over one more
-    inter-level distance, so that certainty needs distance.
+    inter-level distance, so that certainty needs distance. NaN where any quantile is
+    unknown; a limit that is NaN or infinite is never exceeded.
     """
-    values = np.sort(np.nan_to_num(quantiles.astype(np.float64), nan=-np.inf), axis=-1)
+    values = np.sort(np.nan_to_num(quantiles.astype(np.float64), nan=0.0, posinf=_HUGE, neginf=-_HUGE), axis=-1)
     levels = np.asarray(LEVELS)
     edge = limit[..., None, None]
     below = (values <= edge).sum(axis=-1)
     index = np.clip(below, 1, len(levels) - 1)
     low = np.take_along_axis(values, index[..., None] - 1, -1)[..., 0]
     high = np.take_along_axis(values, index[..., None], -1)[..., 0]
-    with np.errstate(invalid="ignore", divide="ignore"):
+    with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
         part = np.where(high > low, (limit[..., None] - low) / (high - low), 0.0)
         width = np.maximum(values[..., -1] - values[..., 0], 1e-12) * 0.25
         over = np.clip((limit[..., None] - values[..., -1]) / width, 0, 1)
@@ -70,7 +75,8 @@ def exceedance(quantiles: NDArray[np.float32], limit: F64) -> F64:
         levels[-1] + over * (1 - levels[-1]),
         np.where(below == 0, levels[0] * (1 - under), inside),
     )
-    return np.asarray(np.where(np.isfinite(limit)[..., None], 1.0 - cdf, 0.0), dtype=np.float64)
+    chance = np.where(np.isfinite(limit)[..., None], 1.0 - cdf, 0.0)
+    return np.where(np.isnan(quantiles).any(axis=-1), np.nan, chance)
 
 
 def normal_exceedance(mean: F64, sd: F64, limit: F64) -> F64:
@@ -82,9 +88,14 @@ def normal_exceedance(mean: F64, sd: F64, limit: F64) -> F64:
 
 
 def sustained(chance: F64, steps: int) -> F64:
-    """(...) the chance (of (..., T)) that the limit is exceeded for ``steps`` steps running."""
+    """(...) the chance (of (..., T)) that the limit is exceeded for ``steps`` steps running.
+
+    A step of unknown chance ends a run, as one below the limit does; NaN where no step is known.
+    """
     width = max(1, min(steps, chance.shape[-1]))
-    return np.asarray(sliding_window_view(chance, width, axis=-1).min(axis=-1).max(axis=-1), dtype=np.float64)
+    unknown = np.isnan(chance)
+    windows = sliding_window_view(np.where(unknown, 0.0, chance), width, axis=-1)
+    return np.where(unknown.all(axis=-1), np.nan, windows.min(axis=-1).max(axis=-1))
 
 
 def first_sustained(curve: F64, limit: F64, steps: int) -> NDArray[np.int64]:
@@ -106,7 +117,7 @@ def predict_contention(snapshot: Snapshot, forecast: Forecast, policy: Policy) -
     never crosses, the first step at which the chance itself suffices.
     """
     steps = duration_steps(policy, forecast.step)
-    reach = max(1, min(forecast.steps, math.ceil(policy.horizon / forecast.step)))
+    reach = max(1, min(forecast.steps, math.ceil(policy.horizon / forecast.step - 1e-9)))
     quantiles = forecast.hosts[:, :, :reach]
     limit = limits(snapshot, policy)
     chance = exceedance(quantiles, limit)
@@ -123,7 +134,7 @@ def predict_contention(snapshot: Snapshot, forecast: Forecast, policy: Policy) -
             probability=float(probability[h, r]),
             starts_at=forecast.time + float(first[h, r] + 1) * forecast.step,
             lead=float(first[h, r] + 1) * forecast.step,
-            peak=float(curve[h, r].max() / capacity[h, r]),
+            peak=float(np.nanmax(curve[h, r]) / capacity[h, r]),
         )
         for h, r in np.argwhere((probability >= policy.min_probability) & (first >= 0))
     ]

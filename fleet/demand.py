@@ -87,13 +87,15 @@ def parse_demand(text: str | bytes, source: str = "demand vector") -> DemandVect
     """A demand vector from JSON text. Raises UsageError naming the field that is wrong."""
     try:
         vector = _decoder.decode(text)
-        datetime.fromisoformat(vector.timestamp)
+        moment = datetime.fromisoformat(vector.timestamp)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise UsageError(f"{source}: {error}", hint="see fleet/demand.schema.json for the format") from error
     except ValueError as error:
         raise UsageError(
             f"{source}: timestamp: {error}", hint='write an ISO 8601 instant, such as "2024-10-27T10:00:00Z"'
         ) from error
+    if moment.tzinfo is None:
+        raise UsageError(f"{source}: timestamp: {vector.timestamp} names no time zone", hint='end it with "Z" for UTC')
     quantiles = vector.quantiles
     if quantiles and not len(quantiles.levels) == len(quantiles.cpu_cores) == len(quantiles.memory_gb):
         raise UsageError(f"{source}: quantiles: the lists differ in length", hint="one value for every level")
@@ -109,12 +111,15 @@ def round_up(demand: float, quantum: float) -> float:
     """The smallest whole number of quanta that covers ``demand`` (S3.12).
 
     Never below the demand, and less than one quantum above it. Raises ValueError for a
-    quantum that is not positive or a demand that is negative.
+    quantum that is not positive, a demand that is negative, and a demand of more quanta
+    than can be counted exactly (2**53).
     """
-    if not quantum > 0:
-        raise ValueError("a quantum is above 0")
-    if not demand >= 0 or math.isinf(demand):
+    if not 0 < quantum < math.inf:
+        raise ValueError("a quantum is finite and above 0")
+    if not 0 <= demand < math.inf:
         raise ValueError("a demand is finite and at least 0")
+    if demand / quantum > 2**53:
+        raise ValueError(f"a demand of {demand:g} is too many quanta of {quantum:g} to count")
     count = math.ceil(demand / quantum)
     while count * quantum < demand:
         count += 1

@@ -57,8 +57,8 @@ class _Ring:
         self.slot = slot
 
     def put(self, rows: NDArray[np.intp], values: Floats) -> None:
-        """Add one value a row to the open slot; NaN adds nothing."""
-        seen = ~np.isnan(values)
+        """Add one value a row to the open slot; NaN and infinity add nothing."""
+        seen = np.isfinite(values)
         rows, values = rows[seen], values[seen]
         column = self.slot % self.spec.slots
         self.total[rows] += values
@@ -79,6 +79,8 @@ class History:
     def __init__(self, rings: Sequence[RingSpec] = RINGS) -> None:
         self._rows: dict[str, int] = {}
         self._free: list[int] = []
+        #: the names of the latest append and their rows
+        self._latest: tuple[tuple[str, ...], NDArray[np.intp]] = (), np.zeros(0, np.intp)
         self._rings = [
             _Ring(
                 spec,
@@ -99,12 +101,14 @@ class History:
         """Take one value for each of ``names`` at ``time`` (unix seconds).
 
         A time before the open second is late: it is left out and False is returned, since
-        rewriting the past would change what forecasts were made from.
+        rewriting the past would change what forecasts were made from. Give the same tuple of
+        names every time and nothing is done per series in Python. Raises ValueError unless
+        there is one value a name and no name twice.
         """
-        rows = np.array([self._row(name) for name in names], dtype=np.intp)
         values = np.asarray(values, dtype=np.float64)
-        if values.shape != rows.shape:
-            raise ValueError(f"{rows.size} names but values of shape {values.shape}")
+        if values.shape != (len(names),):
+            raise ValueError(f"{len(names)} names but values of shape {values.shape}")
+        rows = self._rows_of(tuple(names))
         slots = [int(time // ring.spec.step) for ring in self._rings]
         if any(slot < ring.slot for slot, ring in zip(slots, self._rings, strict=True)):
             return False
@@ -126,9 +130,10 @@ class History:
         return self._read(chosen, chosen.mean if chosen.high is None else chosen.high, steps, names)
 
     def forget(self, name: str) -> None:
-        """Drop a series; its row is used again."""
+        """Drop a series; its row is used again. Raises KeyError if it is not kept."""
         row = self._rows.pop(name)
         self._free.append(row)
+        self._latest = (), np.zeros(0, np.intp)
         for ring in self._rings:
             ring.mean[row] = np.nan
             ring.total[row] = ring.count[row] = 0.0
@@ -145,6 +150,14 @@ class History:
             kept = known >= 0
             values[kept] = table[np.ix_(known[kept], slots % ring.spec.slots)]
         return np.asarray(slots * ring.spec.step, dtype=np.float64), values
+
+    def _rows_of(self, names: tuple[str, ...]) -> NDArray[np.intp]:
+        """The rows of ``names``, added where they are new; kept for the next append of the same names."""
+        if names != self._latest[0]:
+            if len(set(names)) < len(names):
+                raise ValueError("a name stands twice")
+            self._latest = names, np.array([self._row(name) for name in names], dtype=np.intp)
+        return self._latest[1]
 
     def _row(self, name: str) -> int:
         if name not in self._rows:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import zlib
 from bisect import bisect_right
+from itertools import pairwise
 
 import msgspec
 from msgspec import Struct
@@ -71,8 +72,11 @@ class RoutingTable(Struct, frozen=True):
     routes: tuple[Route, ...]
 
     def check(self) -> None:
-        """Raise ValueError unless every app's ranges cover 0..65535 exactly once."""
+        """Raise ValueError unless every app's ranges cover 0..65535 exactly once, in order of apps."""
         at: dict[str, int] = {}
+        for before, after in pairwise(self.routes):
+            if after.app < before.app:
+                raise ValueError(f"app {after.app} stands after {before.app}: find() needs the order of apps")
         for route in self.routes:
             expected = at.get(route.app, 0)
             if route.lo != expected:

@@ -6,6 +6,7 @@ Planning looks at the first ``PLANNED`` of them; the others are observed and sho
 
 from __future__ import annotations
 
+import math
 import re
 from typing import Final
 
@@ -22,7 +23,7 @@ _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, None: 1
 
 
 def parse_size(text: str | float) -> int:
-    """Bytes from ``"512M"``, ``"2GiB"`` or a number; K, M, G, T are powers of 1024. Raises ValueError."""
+    """Bytes from ``"512M"``, ``"2GiB"`` or a finite number; K, M, G, T are powers of 1024. Raises ValueError."""
     if isinstance(text, int | float):
         return int(text)
     match = _SIZE.match(text)
@@ -43,7 +44,9 @@ def parse_seconds(text: str | float) -> float:
 
 
 def show_size(value: float) -> str:
-    """A size in at most six characters: ``1.5G``, ``512M``."""
+    """A size in at most six characters: ``1.5G``, ``512M``; ``?`` if it is not known."""
+    if not math.isfinite(value):
+        return "?"
     for suffix in ("", "K", "M", "G", "T"):
         if abs(value) < 1024 or suffix == "T":
             return f"{value:.0f}{suffix}" if value >= 10 or suffix == "" else f"{value:.1f}{suffix}"
@@ -52,7 +55,12 @@ def show_size(value: float) -> str:
 
 
 def show_seconds(value: float) -> str:
-    """A duration in at most seven characters: ``45s``, ``12m``, ``3h05m``; negative is past."""
+    """A duration in at most seven characters: ``45s``, ``12m``, ``3h05m``, ``12d04h``; ``?`` if it is not known.
+
+    A negative one is past.
+    """
+    if not math.isfinite(value):
+        return "?"
     sign, whole = ("-" if value < 0 else ""), abs(value)
     if whole < 1:
         return f"{sign}{whole * 1000:.0f}ms"
@@ -60,4 +68,7 @@ def show_seconds(value: float) -> str:
         return f"{sign}{whole:.0f}s"
     if whole < 7200:
         return f"{sign}{whole / 60:.0f}m"
-    return f"{sign}{int(whole // 3600)}h{int(whole % 3600 // 60):02d}m"
+    if whole < 360000:
+        return f"{sign}{int(whole // 3600)}h{int(whole % 3600 // 60):02d}m"
+    days, rest = divmod(int(whole), 86400)
+    return f"{sign}{days}d{rest // 3600:02d}h" if days < 100 else f"{sign}{days}d"

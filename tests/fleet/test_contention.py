@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from statistics import NormalDist
 
+import msgspec
 import numpy as np
 import pytest
 from hypothesis import given
@@ -74,6 +76,66 @@ def test_a_higher_limit_is_never_more_likely_to_be_exceeded(values: list[float],
 
 def test_an_unlimited_capacity_is_never_exceeded() -> None:
     assert exceedance(normal(np.full((1, 4), 1e9), 1.0), np.array([math.inf])).max() == 0
+
+
+def test_a_limit_that_is_not_known_is_never_exceeded() -> None:
+    assert exceedance(normal(np.full((1, 4), 1e9), 1.0), np.array([math.nan])).max() == 0
+
+
+@pytest.mark.parametrize("unknown", [0, 4, len(LEVELS) - 1])
+def test_a_chance_is_not_guessed_from_unknown_quantiles(unknown: int) -> None:
+    quantiles = normal(np.full((1, 3), 10.0), 1.0)
+    quantiles[0, 1, unknown] = np.nan
+    chance = exceedance(quantiles, np.array([9.0]))[0]
+    assert np.isnan(chance).tolist() == [False, True, False]
+
+
+def test_demand_without_bound_is_above_any_limit_and_is_no_arithmetic_error() -> None:
+    quantiles = np.full((1, 1, len(LEVELS)), np.inf, np.float32)
+    with np.errstate(all="raise"):
+        assert exceedance(quantiles, np.array([1e12]))[0, 0] == pytest.approx(1.0)
+        assert at_quantile(quantiles, 0.85)[0, 0] == np.inf
+        quantiles[..., :5] = 1.0
+        assert exceedance(quantiles, np.array([2.0]))[0, 0] == pytest.approx(1 - LEVELS[4])
+
+
+@given(st.floats(1e-6, 1e15), st.floats(0.05, 0.99))
+def test_between_equal_quantiles_lies_nothing_else(value: float, level: float) -> None:
+    quantiles = np.full((1, 1, len(LEVELS)), value, np.float32)
+    assert at_quantile(quantiles, level)[0, 0] == float(np.float32(value))
+
+
+def test_an_unknown_step_ends_a_run_and_hides_no_other() -> None:
+    chance = np.array([[0.9, 0.9, np.nan, 0.9, 0.8, 0.7], [np.nan] * 6])
+    np.testing.assert_array_equal(sustained(chance, 3), [0.7, np.nan])
+    np.testing.assert_array_equal(sustained(chance, 4), [0.0, np.nan])
+    assert first_sustained(chance, np.array([0.5, 0.5]), 3).tolist() == [3, -1]
+
+
+def test_a_run_longer_than_the_forecast_is_judged_over_all_of_it() -> None:
+    assert sustained(np.array([[0.9, 0.8]]), 100).tolist() == [0.8]
+
+
+@given(st.lists(st.floats(0, 1), min_size=1, max_size=12), st.integers(1, 12))
+def test_a_longer_run_is_never_more_likely(chances: list[float], steps: int) -> None:
+    chance = np.array([chances])
+    assert sustained(chance, steps + 1)[0] <= sustained(chance, steps)[0]
+
+
+def test_the_horizon_is_counted_in_whole_steps() -> None:
+    """1.1 s are 11 steps of 0.1 s, whatever the processor makes of 1.1 / 0.1."""
+    snapshot, forecast = world(np.concatenate([np.full(11, 0.5), np.full(9, 2.0)]))
+    policy = msgspec.structs.replace(POLICY, horizon=1.1, min_duration=0.1)
+    assert predict_contention(snapshot, dataclasses.replace(forecast, step=0.1), policy) == ()
+    later = msgspec.structs.replace(policy, horizon=1.2)
+    assert len(predict_contention(snapshot, dataclasses.replace(forecast, step=0.1), later)) == 1
+
+
+def test_a_gap_in_the_forecast_does_not_hide_contention_after_it() -> None:
+    cpu = np.array([0.5, np.nan, 0.9, 0.95, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0])
+    (found,) = predict_contention(*world(cpu), POLICY)
+    assert found.lead == 3
+    assert found.peak == pytest.approx(1.0 + 0.02 * 0.84, abs=0.01)
 
 
 def test_a_certain_demand_is_certain() -> None:

@@ -67,6 +67,8 @@ def test_any_vector_comes_back_equal(cores: float, gb: float, operations: float,
         ('"cores": 8', '"cores": -1', r"resources.cpu.cores"),
         ('"gb": 16,', "", r"gb"),
         ("2024-10-27T10:00:00Z", "yesterday", "timestamp"),
+        ("2024-10-27T10:00:00Z", "2024-10-27T10:00:00", "no time zone"),
+        ('"cores": 8', '"cores": 1e999', r"resources.cpu.cores"),
         ("{", "[", "demand.json"),
     ],
 )
@@ -75,6 +77,18 @@ def test_a_wrong_vector_is_refused_with_the_field_named(old: str, new: str, mess
         parse_demand(EXAMPLE.replace(old, new, 1), "demand.json")
     assert caught.value.exit_code == 2
     assert caught.value.hint
+
+
+def test_numbers_keep_the_form_they_were_written_in() -> None:
+    """S3.11: 8 is not 8.0."""
+    for form in ("8", "8.0", "0.5"):
+        text = EXAMPLE.replace('"cores": 8', f'"cores": {form}')
+        assert parse_demand(text).encode() == text
+
+
+def test_keys_that_we_do_not_know_are_passed_over() -> None:
+    """S3.11: a reader of the plain format reads extended vectors."""
+    assert parse_demand(EXAMPLE[:-2] + ', "vendor": {"gpu": 1}}') == parse_demand(EXAMPLE)
 
 
 def test_quantiles_of_different_length_are_refused() -> None:
@@ -97,7 +111,10 @@ def test_rounding_up_covers_the_demand_and_wastes_less_than_a_quantum(need: floa
     assert granted / quantum == pytest.approx(round(granted / quantum))
 
 
-@pytest.mark.parametrize(("need", "quantum"), [(1, 0), (1, -1), (-1, 1), (float("nan"), 1), (float("inf"), 1)])
+@pytest.mark.parametrize(
+    ("need", "quantum"),
+    [(1, 0), (1, -1), (-1, 1), (float("nan"), 1), (float("inf"), 1), (1, float("inf")), (1e300, 1e-300)],
+)
 def test_nonsense_demands_are_refused(need: float, quantum: float) -> None:
     with pytest.raises(ValueError, match=r"quantum|demand"):
         round_up(need, quantum)

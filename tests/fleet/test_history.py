@@ -84,6 +84,48 @@ def test_a_counter_that_fell_was_reset_and_says_nothing() -> None:
         rates(np.zeros(1), np.zeros(1), 0)
 
 
+def test_a_fleet_that_grows_keeps_what_it_has() -> None:
+    history = History(RINGS)
+    for count in range(1, 60):
+        names = [f"s{i}" for i in range(count)]
+        history.append(100 + count // 10, names, np.arange(count, dtype=float))
+    assert history.names == tuple(f"s{i}" for i in range(59))
+    np.testing.assert_array_equal(history.window(0, 1)[1][:, 0], np.arange(59))
+    np.testing.assert_array_equal(history.highest(1, 1)[1][:, 0], np.arange(59))
+
+
+def test_a_row_is_used_again_for_the_right_series() -> None:
+    history = History(RINGS)
+    history.append(100, ("a", "b"), np.array([1.0, 2.0]))
+    history.forget("a")
+    history.append(101, ("a", "b"), np.array([3.0, 4.0]))
+    np.testing.assert_array_equal(history.window(0, 2, ["a", "b"])[1], [[np.nan, 3.0], [2.0, 4.0]])
+    with pytest.raises(KeyError):
+        history.forget("nobody")
+
+
+def test_infinity_is_no_measurement() -> None:
+    np.testing.assert_array_equal(filled((100, np.inf), (101, 1.0)).window(0, 2)[1], [[np.nan, 1.0]])
+
+
+def test_a_window_is_never_longer_than_its_ring_and_empty_before_the_first_sample() -> None:
+    assert filled((100, 1.0)).window(0, 99)[1].shape == (1, 10)
+    assert History(RINGS).window(0, 3, ["a"])[1].shape == (1, 3)
+    assert np.isnan(History(RINGS).window(0, 3, ["a"])[1]).all()
+
+
+def test_what_was_read_does_not_change_with_the_ring() -> None:
+    history = filled((100, 1.0))
+    _, before = history.window(0, 1)
+    history.append(100.5, ["a"], np.array([9.0]))
+    assert before.tolist() == [[1.0]]
+
+
+def test_a_series_named_twice_is_refused() -> None:
+    with pytest.raises(ValueError, match="twice"):
+        History(RINGS).append(1, ["a", "a"], np.zeros(2))
+
+
 def test_a_wrong_number_of_values_is_refused() -> None:
     with pytest.raises(ValueError, match="2 names"):
         History(RINGS).append(1, ["a", "b"], np.zeros(3))

@@ -54,6 +54,39 @@ def test_only_what_the_table_allows_happens(table: Any, states: Any, start: Any,
                 advance(table, state, wanted)
 
 
+#: the documented machine of plans, written down a second time
+PLANS = """
+DRAFT: PROPOSED
+PROPOSED: APPROVED REJECTED SUPERSEDED STALE EXPIRED
+APPROVED: SCHEDULED RUNNING STALE EXPIRED CANCELLED
+SCHEDULED: RUNNING
+RUNNING: PAUSED CANCELLING SUCCEEDED PARTIAL FAILED
+PAUSED: RUNNING CANCELLING
+CANCELLING: CANCELLED PARTIAL FAILED
+SUCCEEDED: UNDOING
+PARTIAL: UNDOING
+FAILED: UNDOING
+CANCELLED: UNDOING
+UNDOING: UNDONE PARTIAL
+"""
+
+
+def test_the_machine_of_plans_is_the_documented_one() -> None:
+    documented = {old: set(new.split()) for old, _, new in (line.partition(":") for line in PLANS.strip().splitlines())}
+    assert {str(old): {str(n) for n in new} for old, new in machines.PLAN.items() if new} == documented
+
+
+def test_an_action_ends_only_in_the_documented_outcomes() -> None:
+    ends = {state for state in A if final(machines.ACTION, state)}
+    assert ends == {A.SKIPPED, A.CANCELLED, A.DONE, A.ABORTED, A.FAILED_NEEDS_HUMAN}
+    assert machines.ACTION[A.PENDING] == {A.SKIPPED, A.BLOCKED, A.RUNNING, A.CANCELLED}
+
+
+def test_a_running_action_is_aborted_before_it_is_given_up() -> None:
+    """No way from RUNNING to ABORTED or to a human but through ABORTING or the commit point."""
+    assert machines.ACTION[A.RUNNING] == {A.COMMITTED, A.DONE, A.ABORTING, A.TIMED_OUT}
+
+
 def test_a_plan_goes_the_documented_way() -> None:
     walk = [P.DRAFT, P.PROPOSED, P.APPROVED, P.RUNNING, P.SUCCEEDED, P.UNDOING, P.UNDONE]
     for old, new in itertools.pairwise(walk):

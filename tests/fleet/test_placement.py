@@ -94,6 +94,13 @@ def test_two_apps_do_not_see_each_others_ranges() -> None:
     assert both.find("b", "k").app == "b"
 
 
+def test_a_table_whose_apps_are_out_of_order_is_refused() -> None:
+    """S1.14: find() would send keys of the first app nowhere."""
+    both = RoutingTable(1, table((0, KEYS), app="b").routes + table((0, KEYS), app="a").routes)
+    with pytest.raises(ValueError, match="app a stands after b"):
+        both.check()
+
+
 def test_the_checksum_follows_every_change() -> None:
     assert table((0, KEYS)).checksum() == table((0, KEYS)).checksum()
     assert table((0, KEYS)).checksum() != table((0, 7), (7, KEYS)).checksum()
