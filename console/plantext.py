@@ -231,7 +231,7 @@ def approval_lines(item: PlanView, now: float, width: int, glyphs: Glyphs) -> li
             lines += indent(_wrapped(f"undo: {action.undo}", width - 4, "muted"), 3)
     count = len(plan.actions)
     together = f"{count} action{'s' if count != 1 else ''}, {show_size(total)} in all"
-    return [*lines, (), (Span(f"{together}; checked again against the fleet before it starts", "muted"),)]
+    return [*lines, (), (Span(f"{together}; checked again before it starts", "muted"),)]
 
 
 def _wrapped(text: str, width: int, style: str = "text") -> list[Line]:

@@ -18,6 +18,7 @@ from typing import Any, Final, Protocol
 
 import msgspec
 
+from sidestep.autopilot.client import AsyncClient
 from sidestep.fleet.errors import SidestepError
 from sidestep.fleet.labels import scrub
 
@@ -76,7 +77,7 @@ class OwnDaemon:
         say("no daemon runs: starting one in level advise; it ends with this console")
         self._child = await _Child.start(self._command)
         async with asyncio.timeout(START_DEADLINE):
-            while not self.socket.is_socket():
+            while not await _answers(self.socket):
                 if self._child.ended():
                     raise await self._child.failure("the daemon ended at once")
                 await asyncio.sleep(_POLL)
@@ -87,6 +88,16 @@ class OwnDaemon:
         """Ask the daemon to end and wait for it."""
         if self._child is not None:
             await self._child.stop(first=Process.terminate)
+
+
+async def _answers(path: Path) -> bool:
+    """Whether a daemon greets at that socket; a file that a dead one left behind is not enough."""
+    try:
+        client = await AsyncClient.connect(path, name="console")
+    except SidestepError:
+        return False
+    await client.aclose()
+    return True
 
 
 class Demo:

@@ -79,8 +79,7 @@ class DecisionPanel(ModalScreen[str]):
 
     def __init__(self, context: Context, item: PlanView, now: float) -> None:
         super().__init__(classes="-ascii" if context.glyphs.ascii else "")
-        self.item = item
-        self._lines = approval_lines(item, now, _WIDTH, context.glyphs)
+        self.item, self._now, self._glyphs = item, now, context.glyphs
 
     def compose(self) -> ComposeResult:
         """The plan, the line to type if one is needed, and what the keys do."""
@@ -94,8 +93,10 @@ class DecisionPanel(ModalScreen[str]):
     def on_mount(self) -> None:
         """Fill in the lines."""
         what = self.query_one("#what", LineReader)
-        what.styles.height = len(self._lines)
-        what.show_lines(self._lines)
+        width = min(_WIDTH, self.app.size.width * 9 // 10 - 4)
+        lines = approval_lines(self.item, self._now, width, self._glyphs)
+        what.styles.height = len(lines)
+        what.show_lines(lines)
         self.hint(self.how())
         (self.query_one("#typed") if self.asks() else what).focus()
 

@@ -12,13 +12,15 @@ from sidestep.autopilot.protocol import EventList, GetLog
 from sidestep.console.commands import Scope
 from sidestep.console.context import Context, Picture
 from sidestep.console.screens.base import ConsoleScreen, screen_bindings
-from sidestep.console.text import Line, Span, StyleName, clock, fit, span
+from sidestep.console.text import Line, Span, StyleName, clock, fit, span, wrap
 from sidestep.console.view import matches
 from sidestep.console.widgets.linetable import LineReader
 from sidestep.fleet.errors import SidestepError
 from sidestep.fleet.events import Event
 
 KEPT: Final = 2000
+#: columns before the text of a row
+_HEAD: Final = 24
 _KINDS: Final[dict[str, StyleName]] = {
     "error": "error",
     "approve": "accent",
@@ -29,16 +31,18 @@ _KINDS: Final[dict[str, StyleName]] = {
 }
 
 
-def event_line(event: Event) -> Line:
-    """One row of the journal."""
+def event_lines(event: Event, width: int) -> list[Line]:
+    """One row of the journal, wrapped: errors with a log's tail are long, and all of it counts."""
     plan = f"#{event.plan}" if event.plan else ""
-    return (
+    actor = f"  ({event.actor})" if event.actor else ""
+    first, *rest = wrap(span(f"{event.text}{actor}").text, max(20, width - _HEAD))
+    head: Line = (
         Span(f" {clock(event.time)} ", "muted"),
         Span(fit(event.kind, 9), _KINDS.get(event.kind, "muted")),
         Span(fit(plan, 5), "muted"),
-        span(event.text),
-        span(f"  ({event.actor})" if event.actor else "", "muted"),
+        Span(first),
     )
+    return [head, *((Span(" " * _HEAD), Span(text)) for text in rest)]
 
 
 class LogScreen(ConsoleScreen):
@@ -65,7 +69,9 @@ class LogScreen(ConsoleScreen):
         """Show what is known and ask for what is new."""
         pane = self.query_one("#events", LineReader)
         follow = pane.scroll_offset.y >= pane.max_scroll_y
-        lines = [event_line(event) for event in self._events if matches(f"{event.kind} {event.text}", self.pattern)]
+        width = pane.scrollable_content_region.width - 1
+        found = (event for event in self._events if matches(f"{event.kind} {event.text}", self.pattern))
+        lines = [line for event in found for line in event_lines(event, width)]
         pane.show_lines(lines or [(Span(" nothing yet", "muted"),)])
         if follow:
             pane.scroll_end(animate=False)

@@ -156,7 +156,7 @@ class PlansScreen(ConsoleScreen):
 
     def _explain(self, error: Refused) -> None:
         """A refusal with what is no longer as planned."""
-        width = 84
+        width = min(90, self.app.size.width * 9 // 10 - 6)
         lines: list[Line] = [(span(text),) for text in wrap(span(str(error.args[0])).text, width)]
         for difference in error.differences:
             rows = wrap(span(difference).text, width)

@@ -7,6 +7,7 @@ from itertools import count
 from pathlib import Path
 
 import msgspec
+import pytest
 from conftest import Console, console_on
 from frames import Daemon, Fleet, make_plan, view_of
 
@@ -228,7 +229,7 @@ async def test_a_thousand_hosts_fit_the_heat_strip(socket: Path) -> None:
 
 async def test_ascii_screens_hold_ascii_only(daemon: Daemon, socket: Path) -> None:
     daemon.fleet.plans = (view_of(make_plan(12, summary="přesun → h4")), *daemon.fleet.plans)
-    for size in ((80, 24), (120, 40), (200, 60)):
+    for size in ((80, 24), (200, 60)):
         async with console_on(socket, size, ascii_only=True, patterns=None) as console:
             for keys in (("1",), ("2",), ("3",), ("question_mark",), ("escape",), ("2", "a")):
                 await console.press(*keys)
@@ -243,3 +244,24 @@ async def test_tables_do_not_lose_their_columns_when_the_terminal_shrinks(daemon
         hosts = console.app.screen.query_one("#hosts", LineTable)
         assert hosts.size.width <= 80
         assert "MEM" in console.lines()[1]
+
+
+async def test_without_colour_the_alarm_is_a_pattern_and_the_picture_is_grey(
+    daemon: Daemon, socket: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("NO_COLOR", "1")
+    daemon.time += 55
+    async with console_on(socket, patterns=None) as console:
+        fleet_screen(console).hosts.select("h2")
+        await console.press()
+        assert any(sign in console.text() for sign in "╱╳╬")
+        colours = {
+            tuple(colour.triplet)
+            for strip in console.app.screen._compositor.render_strips()
+            for segment in strip
+            if segment.style is not None
+            for colour in (segment.style.color, segment.style.bgcolor)
+            if colour is not None and colour.triplet is not None
+        }
+        assert colours
+        assert all(red == green == blue for red, green, blue in colours)

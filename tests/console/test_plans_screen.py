@@ -139,7 +139,7 @@ async def test_reject_sends_the_reason(daemon: Daemon, socket: Path) -> None:
 async def test_a_read_only_console_says_why_it_does_not_act(daemon: Daemon, socket: Path) -> None:
     async with console_on(socket, read_only=True) as console:
         await console.press("2", "a")
-        await console.sees("approve is disabled: this console is read-only (--read-only)")
+        await console.sees("approve is disabled: this console is read-only")
         await console.press("x")
         await console.sees("reject is disabled")
         assert "READ-ONLY" in console.lines()[0]
