@@ -107,7 +107,8 @@ class ControlLoop:
         self._past.add(snapshot)
         parts.runs.observe(snapshot)
         forecast = await self._ask(snapshot)
-        contention = predict_contention(snapshot, forecast, parts.fleet.policy) if forecast else ()
+        sure = forecast is not None and forecast.confidence == "ok"
+        contention = predict_contention(snapshot, forecast, parts.fleet.policy) if forecast and sure else ()
         self._alerts.tell(contention, parts.clock.monotonic())
         no_plan = None
         try:

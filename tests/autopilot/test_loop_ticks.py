@@ -116,6 +116,7 @@ async def test_level_full_does_not_act_on_a_forecast_without_confidence(scene: S
     assert scene.executor.ran == []
     assert scene.loop.picture is not None and scene.loop.picture.no_plan is not None
     assert scene.loop.picture.no_plan.reasons[0].code == "INSUFFICIENT"
+    assert scene.loop.picture.contention == () and "will be over" not in scene.said.getvalue()
 
 
 async def test_nothing_is_proposed_while_a_plan_runs_and_what_it_touched_settles(scene: Scene) -> None:
