@@ -122,6 +122,7 @@ class ActionRun:
     async def _act(self, step: StepName, deadline: float) -> StepResult | None:
         """The step itself; None if that journaled its own end, as the commit does."""
         if step is StepName.COMMIT:
+            await self.hands.reach_destination()
             self.journal.commit_move(
                 digest=self.digest,
                 action=self.action.id,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Final
 
 import msgspec
@@ -158,6 +159,7 @@ class PlanLedger(EventLog):
         )
 
 
+@lru_cache(maxsize=256)  # every picture for the screens shows the newest plans again
 def _check_body(number: int, digest: str, body: bytes) -> Plan:
     """The plan that these bytes are, if the digest names it."""
     try:

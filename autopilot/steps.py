@@ -102,6 +102,10 @@ class MoveHands:
         self._refused.clear()
         await asyncio.gather(*(self._connect(t) for t in (self.source, self.destination)))
 
+    async def reach_destination(self) -> None:
+        """Raise HostError unless the destination answers: asked last before it becomes the owner."""
+        await self.destination.connect()
+
     async def do(self, step: StepName, notes: dict[str, str], deadline: float) -> StepResult:
         """Do one step (all but commit). Raises SidestepError."""
         if step is StepName.ROUTE:
@@ -113,7 +117,7 @@ class MoveHands:
         try:
             result = await self.backend.step(step, self.move, self.source, self.destination, notes)
         except HostError as error:
-            raise self._why(error, step) from error
+            raise self._why(error) from error
         if step is StepName.RESUME:
             await self._release()
         return result
@@ -126,7 +130,7 @@ class MoveHands:
             except HostError as error:
                 if step is StepName.FREEZE and await self._source_serves(error):
                     await self._release()
-                raise self._why(error, f"abort {step}") from error
+                raise self._why(error) from error
         if step is StepName.FREEZE:
             await self._release()
 
@@ -147,12 +151,12 @@ class MoveHands:
         except HostError as error:
             self._refused[transport.host] = error
 
-    def _why(self, error: HostError, step: str) -> HostError:
+    def _why(self, error: HostError) -> HostError:
         """The error itself, or, for a host that could not be reached at all, why not."""
         refused = self._refused.get(error.host)
         if refused is None or not isinstance(error, HostUnreachable):
             return error
-        return type(refused)(error.host, step, str(refused.args[0]), command=error.command, hint=str(refused.hint))
+        return refused
 
     async def _route(self) -> StepResult:
         if self._router is None:

@@ -104,6 +104,7 @@ class FakeRouter:
         self.table: RoutingTable | None = None
         self.held: dict[str, list[int]] = {}
         self.broken = False
+        self.dropped: list[tuple[str, int]] = []
 
     def write(self, shard: str, value: int) -> None:
         if shard in self.held:
@@ -115,6 +116,8 @@ class FakeRouter:
         if process is not None and process.state == "serving" and process.token == route.token:
             process.writes.append(value)
             self.world.acknowledged[shard].append(value)
+        else:
+            self.dropped.append((shard, value))
 
     def _works(self) -> None:
         if self.broken:
@@ -388,6 +391,7 @@ class Bench:
         self.world.changed()
         assert self.world.serving_host(shard) == host == self.world.owner_of(shard)
         assert not self.router.held
+        assert not self.router.dropped, "requests were sent to a process that did not serve"
         process = self.world.processes[host, shard]
         assert process.writes == self.world.acknowledged[shard], "the client's newest write did not arrive"
         assert [h for h, s in self.world.processes if s == shard] == [host], "a copy was left behind"

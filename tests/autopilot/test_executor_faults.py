@@ -98,6 +98,16 @@ async def test_a_dead_destination_gives_the_source_back_at_once(bench: Bench) ->
     assert thaw == bench.backend.done.index("abort restore") + 1, "the thaw waited for the dead host"
 
 
+async def test_a_destination_that_died_before_the_commit_does_not_become_the_owner(bench: Bench) -> None:
+    bench.world.watch = lambda: bench.world.down.add("h3") if bench.backend.done[-1:] == ["verify"] else None
+    bench.pace = FakePacing(during=bench.world.down.clear)
+    status = await bench.executor().run(bench.approved())
+    assert status.actions[0].state is ActionState.ABORTED
+    assert "commit: h3: connect: no route to host" in status.actions[0].note
+    bench.world.watch = lambda: None
+    bench.at_rest("s1", "h1")
+
+
 async def test_a_destination_that_comes_back_in_time_is_cleaned_up(bench: Bench) -> None:
     bench.world.watch = lambda: bench.world.down.add("h3") if bench.backend.done[-1:] == ["restore"] else None
     bench.pace = FakePacing(during=bench.world.down.clear)

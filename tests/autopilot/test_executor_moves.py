@@ -9,7 +9,7 @@ import msgspec
 import pytest
 from move_doubles import OPERATOR, Bench, an_action
 
-from sidestep.fleet.errors import SidestepError
+from sidestep.fleet.errors import HostUnreachable, SidestepError
 from sidestep.fleet.labels import Label
 from sidestep.fleet.machines import MOVE_STEPS, ActionState, PlanState, StepName, StepState
 
@@ -161,12 +161,14 @@ async def test_what_stopping_cannot_put_right_is_left_to_the_next_start(bench: B
     """A host that is away holds nobody up at the end, and nothing is forgotten."""
     faults = StopAt("route:before")
     faults.executor = bench.executor(faults)
-    bench.world.watch = lambda: bench.world.down.add("h3") if bench.backend.done[-1:] == ["verify"] else None
+    bench.world.watch = lambda: faults.stopped and bench.world.down.add("h3")
+    bench.backend.fail["resume"] = HostUnreachable("h3", "resume", "connection lost")
     status = await faults.executor.run(bench.approved())
     assert (status.state, status.actions[0].state) == (PlanState.RUNNING, ActionState.COMMITTED)
     assert bench.pace.pauses == 0
     bench.world.watch = lambda: None
     bench.world.down.clear()
+    bench.backend.fail.clear()
     bench.reborn()
     (status,) = await bench.executor().recover()
     assert status.state is PlanState.SUCCEEDED
