@@ -172,6 +172,15 @@ def test_a_list_over_several_lines_stands_on_its_first() -> None:
     assert [p.line for p in caught.value.problems] == [27, 33]
 
 
+def test_a_list_in_a_list_is_not_taken_for_a_table() -> None:
+    with pytest.raises(ConfigErrors) as caught:
+        parse_fleet(GOOD + 'avoid = [\n  ["kv"],\n]\npriority = 9\n', "fleet.toml")
+    assert [(p.key, p.line) for p in caught.value.problems] == [
+        ("shards.kv-01.avoid", 27),
+        ("shards.kv-01.priority", 30),
+    ]
+
+
 def test_keys_in_an_inline_table_have_its_line() -> None:
     with pytest.raises(ConfigError) as caught:
         parse_fleet('fleet.name = "x"\n\n[hosts]\nh1 = {address = "a", cpu = 0, memory = "1G"}\n', "f")

@@ -123,12 +123,13 @@ def test_a_longer_run_is_never_more_likely(chances: list[float], steps: int) -> 
 
 
 def test_the_horizon_is_counted_in_whole_steps() -> None:
-    """1.1 s are 11 steps of 0.1 s, whatever the processor makes of 1.1 / 0.1."""
-    snapshot, forecast = world(np.concatenate([np.full(11, 0.5), np.full(9, 2.0)]))
-    policy = msgspec.structs.replace(POLICY, horizon=1.1, min_duration=0.1)
-    assert predict_contention(snapshot, dataclasses.replace(forecast, step=0.1), policy) == ()
-    later = msgspec.structs.replace(policy, horizon=1.2)
-    assert len(predict_contention(snapshot, dataclasses.replace(forecast, step=0.1), later)) == 1
+    """2.1 s are 7 steps of 0.3 s, though 2.1 / 0.3 comes out a little above 7."""
+    snapshot, forecast = world(np.concatenate([np.full(7, 0.5), np.full(9, 2.0)]))
+    forecast = dataclasses.replace(forecast, step=0.3)
+    policy = msgspec.structs.replace(POLICY, horizon=2.1, min_duration=0.3)
+    assert predict_contention(snapshot, forecast, policy) == ()
+    later = msgspec.structs.replace(policy, horizon=2.4)
+    assert len(predict_contention(snapshot, forecast, later)) == 1
 
 
 def test_a_gap_in_the_forecast_does_not_hide_contention_after_it() -> None:
