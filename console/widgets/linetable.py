@@ -7,7 +7,7 @@ looks at never changes under the hand.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import ClassVar
+from typing import ClassVar, overload
 
 from textual.binding import Binding, BindingType
 from textual.events import Click
@@ -20,6 +20,28 @@ from sidestep.console.text import Line
 from sidestep.console.widgets.lines import LinePane
 
 Render = Callable[[str, int], Line]
+
+
+class _Rows(Sequence[Line]):
+    """Heading and rows, each made when it is first looked at: of thousands, only the window is."""
+
+    def __init__(self, heading: Line, keys: tuple[str, ...], render: Render, width: int) -> None:
+        self._keys, self._render, self._width = keys, render, width
+        self._made: dict[int, Line] = {0: heading}
+
+    def __len__(self) -> int:
+        return len(self._keys) + 1
+
+    @overload
+    def __getitem__(self, at: int) -> Line: ...
+    @overload
+    def __getitem__(self, at: slice) -> list[Line]: ...
+    def __getitem__(self, at: int | slice) -> Line | list[Line]:
+        if isinstance(at, slice):
+            return [self[k] for k in range(*at.indices(len(self)))]
+        if at not in self._made:
+            self._made[at] = self._render(self._keys[at - 1], self._width)
+        return self._made[at]
 
 
 def list_bindings() -> list[BindingType]:
@@ -92,7 +114,7 @@ class LineTable(LinePane, can_focus=True):
         """Make heading and rows again and repaint those that differ."""
         width = self.scrollable_content_region.width
         if width:
-            self.show_lines([self._heading(width), *(self._row_line(key, width) for key in self._keys)])
+            self.show_lines(_Rows(self._heading(width), self._keys, self._row_line, width))
 
     def show_lines(self, lines: Sequence[Line]) -> None:
         """As a pane does; the heading's line is compared apart, since it does not scroll."""
