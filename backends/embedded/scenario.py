@@ -23,7 +23,7 @@ _WARMEST: Final = 0.36
 _MOVER: Final = 0.36
 #: part of an interval between two requests by which one may be early
 _JITTER: Final = 0.6
-_STEP: Final = 0.05
+_STEP: Final = 0.25
 
 
 class ShardLoad(Struct, frozen=True):
@@ -120,17 +120,16 @@ class Scenario(Struct, frozen=True, kw_only=True):
         daily = math.sin(2 * math.pi * (time / self.day + self.phases[load.host]))
         return load.base * (1 + self.swing * daily) + surge.extra[shard] * self.height(surge, time, endless=endless)
 
-    def host_demand(self, host: int, time: float, placement: Sequence[int]) -> float:
-        """A host's demand in cores during the first surge, with the shards placed so."""
-        surge = self.first_surge()
+    def host_demand(self, host: int, time: float, placement: Sequence[int], surge: Surge | None = None) -> float:
+        """A host's demand in cores with the shards placed so, by default during the first surge."""
+        surge = surge or self.first_surge()
         return sum(self.demand(i, time, surge) for i, at in enumerate(placement) if at == host)
 
     def crosses(self, host: int, placement: Sequence[int]) -> float | None:
         """When the host's demand first passes the threshold, if it does before the end."""
-        for tick in range(math.ceil(self.end / _STEP)):
-            if self.host_demand(host, tick * _STEP, placement) > self.threshold * self.capacity:
-                return tick * _STEP
-        return None
+        surge, limit = self.first_surge(), self.threshold * self.capacity
+        times = (tick * _STEP for tick in range(math.ceil(self.end / _STEP)))
+        return next((t for t in times if self.host_demand(host, t, placement, surge) > limit), None)
 
     def gaps(self, shard: int) -> Iterator[float]:
         """Intervals between a shard's requests, in units of the mean interval; they average 1."""
