@@ -90,7 +90,7 @@ def _scale(fan: Fan, w: int, h: int) -> _Scale:
     if future:
         past = min(past, future * 1.5)
     seen = fan.history[-(math.ceil(past / fan.past_step) + 1) :]
-    highest = max((v for part in (seen, *(up for _, up in fan.bands)) for v in part if not math.isnan(v)), default=1.0)
+    highest = max((v for part in (seen, *(up for _, up in fan.bands)) for v in part if not math.isnan(v)), default=0.0)
     return _Scale(w, h, past, future, max(1.0, math.ceil(min(highest, 4.0) * 5 + 0.01) / 5))
 
 

@@ -107,3 +107,10 @@ def test_any_series_fills_exactly_its_area(
     assert len(rows) == height
     assert all(len(row) == width for row in rows)
     assert all(len(cell.sign) == 1 for row in rows for cell in row)
+
+
+def test_the_scale_is_that_of_what_is_shown() -> None:
+    spike = Fan(history=[3.0] + [0.5] * 300, median=[0.5] * 60, threshold=0.8)
+    unknown = Fan(history=[math.nan] * 5, threshold=0.8)
+    for fan in (spike, unknown):
+        assert "".join(cell.sign for cell in draw(fan, 80, 25)[0]).startswith(" 100%")
