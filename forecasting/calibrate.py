@@ -71,6 +71,11 @@ class Pending:
         """What was said about step ``clock``, left in place."""
         return np.stack([ring[clock % len(ring)] for ring in self._rings], axis=-1).astype(np.float64)
 
+    def drop(self, where: NDArray[np.bool_]) -> None:
+        """Forget what was said about the chosen rows: of the last leading axis, or of all of them."""
+        for ring in self._rings:
+            ring[..., where] = np.nan
+
     def select(self, rows: NDArray[np.int64]) -> None:
         """Keep and reorder rows of the last leading axis; -1 is a row of which nothing was said."""
         for b, ring in enumerate(self._rings):

@@ -77,6 +77,11 @@ class PanelCore(ABC):
         found = self.bands.quantiles(median, spread, self._freedom(), levels, steps)
         return found if self.floor is None else np.maximum(found, self.floor)
 
+    def drop(self, rows: NDArray[np.bool_]) -> None:
+        """Forget what was said about these series and is not due yet."""
+        self._median.drop(rows)
+        self._spread.drop(rows)
+
     def select(self, rows: Rows) -> None:
         """Keep and reorder series; -1 adds one that was never seen."""
         self._select(rows)

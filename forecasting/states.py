@@ -20,12 +20,16 @@ F64 = NDArray[np.float64]
 SPIKE: Final = 3.5
 #: so many cut innovations of one sign in a row are a change of level, not a spike
 SHIFT: Final = 3
+#: a row begins again from its first so many values: the very first may be a start-up, not a demand
+WARMUP: Final = 5
 #: no more memory of the noise level than so many values
 MEMORY: Final = 120.0
 #: weight of the first guess of the noise, in values
 GUESS: Final = 2.0
 #: a slope is followed for at most so many times the number of values that it was seen in
 REACH: Final = 1.0
+#: relative deviation that is assumed at least after the warm-up: few values may agree by chance
+LEAST: Final = 0.03
 #: relative floor of the noise, so that constant series stay finite
 FLOOR: Final = 1e-6
 
@@ -99,6 +103,7 @@ class FilterBank:
         self.weight = np.zeros(rows)
         self.seen = np.zeros(rows)
         self.streak = np.zeros(rows)
+        self.latest = np.full((rows, WARMUP), np.nan)
 
     def observe(self, values: F64) -> None:
         """Let one step pass, then learn ``values`` (rows,) where they are finite."""
@@ -119,6 +124,9 @@ class FilterBank:
         self.spread -= shrink[:, None, None] * cross[:, :, None] * cross[:, None, :]
         self._learn_noise(cut, total, learn, values)
         self.seen += valid
+        self.latest[valid] = np.roll(self.latest[valid], -1, axis=1)
+        self.latest[valid, -1] = values[valid]
+        self._begin_again(valid)
 
     def _begin(self, first: NDArray[np.bool_], values: F64) -> None:
         self.theta[first] = 0.0
@@ -127,10 +135,32 @@ class FilterBank:
         self.noise[first] = np.square(0.1 * np.abs(values[first])) + 1e-18
         self.weight[first] = GUESS
 
+    def _begin_again(self, valid: NDArray[np.bool_]) -> None:
+        """Start rows afresh after their warm-up and after a change of level.
+
+        A shard that starts, and a host that lost or got one, make a step that no slope explains;
+        what is left of the old level would be followed as a trend for a long time.
+        """
+        warm = valid & (self.seen == WARMUP)
+        shifted = valid & (np.abs(self.streak) == SHIFT)
+        again = warm | shifted
+        if not again.any():
+            return
+        level = np.where(warm, np.median(self.latest, axis=1), np.median(self.latest[:, -SHIFT:], axis=1))
+        self.theta[again, 0] = level[again] - self.theta[again, 2:] @ self._read[2:]
+        self.theta[again, 1] = 0.0
+        self.spread[again] = np.diag(self.prior)
+        self.streak[again] = 0.0
+        if warm.any():
+            off = np.abs(self.latest[warm] - level[warm, None])
+            robust = np.square(1.4826 * np.median(off, axis=1))
+            self.noise[warm] = np.maximum(robust, np.square(LEAST * np.abs(level[warm]))) + 1e-18
+            self.weight[warm] = GUESS + WARMUP
+
     def _cut(self, error: F64, total: F64, learn: NDArray[np.bool_]) -> F64:
         """The innovation, cut where it is a lone spike."""
         scale = SPIKE * np.sqrt(total * self.noise)
-        over = learn & (np.abs(error) > scale) & (self.seen >= 5)
+        over = learn & (np.abs(error) > scale) & (self.seen >= WARMUP)
         sign = np.sign(error)
         same = over & (np.sign(self.streak) == sign)
         self.streak = np.where(over, np.where(same, self.streak + sign, sign), np.where(learn, 0.0, self.streak))
@@ -138,7 +168,7 @@ class FilterBank:
 
     def _learn_noise(self, cut: F64, total: F64, learn: NDArray[np.bool_], values: F64) -> None:
         limit = np.square(2 * SPIKE) * self.noise
-        square = np.minimum(np.square(cut) / total, np.where(self.seen >= 5, limit, np.inf))
+        square = np.minimum(np.square(cut) / total, np.where(self.seen >= WARMUP, limit, np.inf))
         weight = np.minimum(self.weight + 1.0, MEMORY)
         # Newer values weigh more, so that the first guess is soon forgotten.
         moved = self.noise + (square - self.noise) * 2.0 / (weight + 1.0)
@@ -166,7 +196,7 @@ class FilterBank:
         """Keep and reorder rows; -1 makes one that has seen nothing."""
         fresh = FilterBank(len(rows), self.structure, self.drift, self.prior)
         old = rows >= 0
-        for name in ("theta", "spread", "noise", "weight", "seen", "streak"):
+        for name in ("theta", "spread", "noise", "weight", "seen", "streak", "latest"):
             made = getattr(fresh, name)
             made[old] = getattr(self, name)[rows[old]]
             setattr(self, name, made)

@@ -6,10 +6,11 @@ from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from sidestep.forecasting.calibrate import Pending, along
 from sidestep.forecasting.cores import F64, PanelCore, Rows, Steps, kept
-from sidestep.forecasting.states import FilterBank, Structure
+from sidestep.forecasting.states import WARMUP, FilterBank, Structure
 
 
 @dataclass(frozen=True)
@@ -77,11 +78,16 @@ class TrendCore(PanelCore):
         self._habit = np.ones((len(self.models), series))
         self._heard = np.zeros(series)
         self._age = np.zeros(series)
+        self._speaks_at = np.ceil(SEASONS * season)
 
     def _learn(self, values: F64) -> None:
         for each in self._banks:
             each.observe(values)
         self._age = np.where(self._age > 0, self._age + 1, np.isfinite(values))
+        warm = np.isfinite(values) & (self._banks[UNIT].seen == WARMUP)
+        if warm.any():
+            self._forget(warm)
+        self._let_speak()
         self._judge(values, self._claims.swap(self.clock, self._means(self.horizons)))
 
     def _judge(self, values: F64, due: F64) -> None:
@@ -98,6 +104,26 @@ class TrendCore(PanelCore):
         self._loss += np.where(number > 0, (news - self._loss) / np.minimum(age, LATELY), 0.0)
         self._habit += np.where(number > 0, (news - self._habit) / np.minimum(age, ALWAYS), 0.0)
 
+    def _forget(self, rows: NDArray[np.bool_]) -> None:
+        """Hold nothing against the models that they said before they were warm."""
+        self._claims.drop(rows)
+        self._loss[:, rows] = self._habit[:, rows] = 1.0
+        self._heard[rows] = 0.0
+        self.drop(rows)
+
+    def _let_speak(self) -> None:
+        """Seasonal models begin without a record: what they said before their first season does not count."""
+        begins = (self._age == self._speaks_at) & (self._heard > 0)
+        if not begins.any():
+            return
+        for m, model in enumerate(self.models):
+            if model.season:
+                where = np.zeros(self._loss.shape, dtype=bool)
+                where[m] = begins
+                self._claims.drop(where)
+                self._loss[m, begins] = self._loss[:, begins].min(axis=0)
+                self._habit[m, begins] = self._habit[:, begins].min(axis=0)
+
     def _means(self, steps: Steps) -> F64:
         """(M, S, T)."""
         return np.stack([each.mean(steps) for each in self._banks])
@@ -107,7 +133,7 @@ class TrendCore(PanelCore):
         share = np.array([m.weight for m in self.models])[:, None] * np.ones(self.series)
         for m, model in enumerate(self.models):
             if model.season:
-                share[m] *= self._age >= SEASONS * self.season
+                share[m] *= self._age >= self._speaks_at
         loss = np.maximum(self._loss**RECENCY * self._habit ** (1 - RECENCY), 1e-9)
         share *= (loss / loss.min(axis=0)) ** -SHARPNESS
         return np.asarray(share / share.sum(axis=0))

@@ -12,7 +12,7 @@ import tempfile
 from pathlib import Path
 
 import msgspec
-from sidestep.backends.embedded.traffic import scenario
+from sidestep.backends.embedded.scenario import scenario
 
 from sidestep.autopilot.demo.stage import Stage
 from sidestep.autopilot.demo.story import Story, Told
