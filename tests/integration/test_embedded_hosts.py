@@ -211,7 +211,8 @@ async def test_two_fleets_run_at_once(fleet: EmbeddedFleet, tmp_path: Path) -> N
 
 async def test_a_host_that_dies_by_itself_leaves_nothing(fleet: EmbeddedFleet) -> None:
     await run(fleet, "setsid sleep 617 >/dev/null 2>&1 </dev/null &")
-    (pid,) = [pid for pid, line in fleet.tree("h1") if line == "sleep 617"]
+    await until(lambda: lines(fleet, "h1") == ["sleep 617"])
+    ((pid, _),) = fleet.tree("h1")
     os.kill(fleet.server("h1"), signal.SIGKILL)
     await until(lambda: not Path("/proc", str(pid)).exists())
     await fleet.revive("h1")
