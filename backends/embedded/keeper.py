@@ -41,6 +41,7 @@ class Keeper:
 
     def obey(self, order: Order) -> Report:
         """Do what is asked. Raises SidestepError or OSError."""
+        self.reap()  # a host that has just died by itself must not pass for a living one
         if order.do == "start":
             self._start(order.names)
             return self._report()
