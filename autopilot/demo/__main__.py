@@ -12,10 +12,10 @@ import tempfile
 from pathlib import Path
 
 import msgspec
-from sidestep.backends.embedded.scenario import scenario
 
 from sidestep.autopilot.demo.stage import Stage
 from sidestep.autopilot.demo.story import Story, Told
+from sidestep.backends.embedded.scenario import scenario
 from sidestep.fleet.errors import SidestepError
 
 
