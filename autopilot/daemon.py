@@ -106,6 +106,7 @@ class Daemon:
         stack.push_async_callback(parts.oracle.aclose)
         background.start(loop.run(), "loop")
         background.start(parts.reconciler.run(), "reconciler")
+        await self._until_pictured(loop)
         await server.start()
         log.say("daemon", f"serving {self.socket}")
         ready(self.socket)
@@ -163,6 +164,12 @@ class Daemon:
         """Wait until every host has answered or failed once, but not for ever."""
         deadline = self._clock.monotonic() + self.fleet.connect_timeout + _FIRST_SAMPLE
         while self._clock.monotonic() < deadline and not world.heard():
+            await self._clock.sleep(_POLL)
+
+    async def _until_pictured(self, loop: ControlLoop) -> None:
+        """Whoever asks first is to be shown something: wait for the first picture, but not for ever."""
+        deadline = self._clock.monotonic() + self.fleet.oracle.deadline + _FIRST_SAMPLE
+        while self._clock.monotonic() < deadline and loop.picture is None:
             await self._clock.sleep(_POLL)
 
     async def _put_right(self, journal: Journal, parts: DaemonParts) -> None:

@@ -15,7 +15,7 @@ from sidestep.fleet.errors import UsageError
 from sidestep.fleet.events import Kind
 from sidestep.fleet.labels import Label, scrub
 from sidestep.fleet.machines import MOVE_STEPS, PLAN, ActionState, PlanState, StepName, StepState, advance
-from sidestep.fleet.plans import ActionStatus, Measured, Plan, PlanStatus, StepStatus
+from sidestep.fleet.plans import PLANNER, ActionStatus, Measured, Plan, PlanStatus, StepStatus
 
 #: shortest digest prefix that names a plan
 PREFIX: Final = 6
@@ -30,7 +30,10 @@ class PlanLedger(EventLog):
         return int(self._rows("SELECT coalesce(max(number), 0) + 1 FROM plan")[0][0])
 
     def add(self, plan: Plan) -> PlanStatus:
-        """Take a proposal; older proposals of the same author become SUPERSEDED.
+        """Take a proposal; older ones that it replaces become SUPERSEDED.
+
+        The planner's newest proposal replaces all of its own; a person's replaces that person's
+        older ones for the same shards, since two moves of different shards may both be wanted.
 
         Adding a plan again changes nothing. Raises JournalError if its number is taken by another
         plan, or if it would not read back as itself (NaN, or an integer where a float belongs).
@@ -43,12 +46,9 @@ class PlanLedger(EventLog):
                 return self._status(digest)
             if self._rows("SELECT 1 FROM plan WHERE number = ?", plan.number):
                 raise JournalError(f"plan number {plan.number} is taken", hint="number a plan with next_number()")
-            older = self._rows(
-                "SELECT digest FROM plan WHERE state = ? AND author = ?", PlanState.PROPOSED, plan.author
-            )
-            for row in older:
+            for older in self._replaced(plan):
                 reason = f"superseded by plan {plan.number}"
-                self.set_state(row["digest"], PlanState.SUPERSEDED, actor=plan.author, note=reason)
+                self.set_state(older, PlanState.SUPERSEDED, actor=plan.author, note=reason)
             state = advance(PLAN, PlanState.DRAFT, PlanState.PROPOSED)
             db.execute(
                 "INSERT INTO plan (digest, number, author, body, state, updated) VALUES (?, ?, ?, ?, ?, ?)",
@@ -60,6 +60,13 @@ class PlanLedger(EventLog):
             )
             self.record("plan", f"plan {plan.number} proposed: {plan.summary}", actor=plan.author, plan=plan.number)
         return self._status(digest)
+
+    def _replaced(self, plan: Plan) -> list[str]:
+        """Digests of the proposals that ``plan`` takes the place of."""
+        query = "SELECT DISTINCT digest, shard FROM plan JOIN action USING (digest) WHERE plan.state = ? AND author = ?"
+        shards = {action.shard for action in plan.actions}
+        rows = self._rows(query, PlanState.PROPOSED, plan.author)
+        return sorted({row["digest"] for row in rows if plan.author == PLANNER or row["shard"] in shards})
 
     def plan(self, digest: str) -> tuple[Plan, PlanStatus]:
         """The plan of that whole digest. Raises KeyError."""

@@ -42,8 +42,9 @@ class Approvals:
                 reason=reason,
             )
         except StalePlan as error:
-            note = "; ".join(error.differences)
-            self._journal.set_state(digest, PlanState.STALE, actor=Label(AUTOPILOT), note=note)
+            if status.state is not PlanState.STALE:
+                note = "; ".join(error.differences)
+                self._journal.set_state(digest, PlanState.STALE, actor=Label(AUTOPILOT), note=note)
             raise
         self._journal.set_state(digest, PlanState.APPROVED, actor=actor, reason=reason)
         self._runs.start(digest)

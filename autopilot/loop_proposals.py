@@ -18,7 +18,7 @@ from sidestep.fleet.inventory import FleetSpec
 from sidestep.fleet.labels import Label
 from sidestep.fleet.machines import PlanState
 from sidestep.fleet.placement import Placement
-from sidestep.fleet.plans import NoPlan, Plan
+from sidestep.fleet.plans import PLANNER, NoPlan, Plan
 from sidestep.fleet.snapshot import Snapshot
 from sidestep.planning import basis_now, propose
 
@@ -27,7 +27,6 @@ RECENT: Final = 20
 #: seconds without predicted contention after which a proposal is taken back
 QUIET: Final = 5.0
 #: the author of what the planner proposes; an operator's own plan has the operator's name
-PLANNER: Final = Label("planner")
 
 Propose = Callable[..., Plan | NoPlan]
 

@@ -8,7 +8,7 @@ while a plan runs lives in ``PlanStatus``, never in the plan.
 from __future__ import annotations
 
 import hashlib
-from typing import Literal
+from typing import Final, Literal
 
 import msgspec
 from msgspec import Struct
@@ -18,6 +18,9 @@ from sidestep.fleet.labels import Label
 from sidestep.fleet.machines import ActionState, PlanState, StepName, StepState
 
 ActionKind = Literal["migrate"]
+
+#: the author of what sidestep proposes by itself
+PLANNER: Final = Label("planner")
 
 
 class Reason(Struct, frozen=True):

@@ -12,7 +12,7 @@ from sidestep.fleet.forecast import Forecast
 from sidestep.fleet.inventory import FleetSpec, Policy
 from sidestep.fleet.labels import Label, scrub
 from sidestep.fleet.placement import Placement
-from sidestep.fleet.plans import Basis, NoPlan, Plan, Reason
+from sidestep.fleet.plans import PLANNER, Basis, NoPlan, Plan, Reason
 from sidestep.fleet.resources import DIMENSIONS
 from sidestep.fleet.snapshot import Snapshot, basis_for
 from sidestep.planning import explain
@@ -21,8 +21,6 @@ from sidestep.planning.rules import Rules
 from sidestep.planning.solve import keep_previous, solve
 from sidestep.planning.transfer import DEFAULT_TRANSFER, TransferModel
 from sidestep.planning.trial import Move
-
-PLANNER = Label("planner")
 
 
 def propose(

@@ -57,7 +57,7 @@ def test_a_plan_whose_content_differs_from_its_digest_is_refused(case: Case) -> 
         case.approve(plan=msgspec.structs.replace(case.plan, snapshot=8))
 
 
-@pytest.mark.parametrize("state", [s for s in PlanState if s is not PlanState.PROPOSED])
+@pytest.mark.parametrize("state", [s for s in PlanState if s not in {PlanState.PROPOSED, PlanState.STALE}])
 def test_only_a_proposal_can_be_approved(case: Case, state: PlanState) -> None:
     with pytest.raises(SidestepError, match=f"is {state} and cannot be approved"):
         case.approve(status=msgspec.structs.replace(case.status, state=state))

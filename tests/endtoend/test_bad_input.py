@@ -11,8 +11,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from ground import Ground
 
+from ground import Ground
 from sidestep.autopilot.protocol import GetSnapshot, SnapshotFrame
 from sidestep.fleet.resources import DIMENSIONS
 
@@ -23,7 +23,7 @@ SIDESTEP = str(Path(sys.executable).with_name("sidestep"))
 @pytest.fixture
 def wounded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ground]:
     """Four hosts: the key of h2 is not the one we know, h3 is unknown to us, h4 is about to die."""
-    fleet = Ground(tmp_path_factory.mktemp("w"), hosts=4, shards=4)
+    fleet = Ground(tmp_path_factory.mktemp("w"), hosts=4, shards=8)
     known = fleet.folder / "known_hosts"
     lines = known.read_text().splitlines()
     keys = [line.split(" ", 1)[1] for line in lines]

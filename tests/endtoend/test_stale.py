@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from ground import Ground
 
+from ground import Ground
 from sidestep.autopilot.client import Refused
 from sidestep.fleet.machines import PlanState
 
@@ -18,18 +18,18 @@ def other(host: str) -> str:
 def test_a_plan_whose_placement_changed_is_refused_with_the_difference(ground: Ground) -> None:
     """S2.27: the placement that a plan relies on is checked by its token."""
     with ground.daemon():
-        ((source, _),) = ground.serving("kv-01")
-        first, second = ground.propose("kv-01", other(source)), ground.propose("kv-02", other(source))
-        if second.plan.actions[0].source != source:
-            second = ground.propose("kv-02", other(second.plan.actions[0].source))
+        at = {shard: ground.serving(shard)[0][0] for shard in ("kv-01", "kv-02")}
+        first, second = (ground.propose(shard, other(host)) for shard, host in at.items())
         ground.approve(second)
         ground.wait(second.digest, PlanState.SUCCEEDED)
         with pytest.raises(Refused) as refused:
             ground.approve(first)
         assert refused.value.code == "stale"
-        assert any("kv-02" in line for line in refused.value.differences)
+        (moved,) = (line for line in refused.value.differences if "kv-02" in line)
+        assert f"was on {at['kv-02']}" in moved
+        assert f"now on {other(at['kv-02'])}" in moved
         assert ground.status(first.digest).status.state is PlanState.STALE
-        assert ground.serving("kv-01")[0][0] == source
+        assert ground.serving("kv-01")[0][0] == at["kv-01"]
 
 
 def test_a_plan_whose_host_changed_capacity_is_refused_with_the_difference(ground: Ground) -> None:
