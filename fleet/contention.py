@@ -9,7 +9,7 @@ chance in it, and the chance that any window does as the largest of these.
 from __future__ import annotations
 
 import math
-from typing import Final
+from typing import Final, NamedTuple
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
@@ -18,12 +18,22 @@ from numpy.typing import NDArray
 from sidestep.fleet.forecast import LEVELS, MEDIAN, Forecast
 from sidestep.fleet.forecast_types import Contention
 from sidestep.fleet.inventory import Policy
+from sidestep.fleet.machines import HostState
 from sidestep.fleet.resources import DIMENSIONS, PLANNED
 from sidestep.fleet.snapshot import Snapshot
 
 F64 = NDArray[np.float64]
 #: stands for infinity where differences are taken
 _HUGE: Final = 1e300
+
+
+class Foresight(NamedTuple):
+    """What a forecast says about contention."""
+
+    #: (H, R) the chance of contention within the horizon; NaN where nothing is known
+    risk: F64
+    #: where that chance reaches the policy's, soonest first
+    contention: tuple[Contention, ...]
 
 
 def thresholds(policy: Policy) -> F64:
@@ -110,18 +120,29 @@ def duration_steps(policy: Policy, step: float) -> int:
     return max(1, math.ceil(policy.min_duration / step - 1e-9))
 
 
+def horizon_steps(policy: Policy, forecast: Forecast) -> int:
+    """The steps of the forecast that lie within the policy's horizon, at least one."""
+    return max(1, min(forecast.steps, math.ceil(policy.horizon / forecast.step - 1e-9)))
+
+
 def predict_contention(snapshot: Snapshot, forecast: Forecast, policy: Policy) -> tuple[Contention, ...]:
-    """Every host and dimension whose probability reaches the policy's, soonest first.
+    """Every host and dimension whose probability reaches the policy's, soonest first."""
+    return foresee(snapshot, forecast, policy).contention
+
+
+def foresee(snapshot: Snapshot, forecast: Forecast, policy: Policy) -> Foresight:
+    """The chance of contention everywhere, and when it comes where it is likely enough.
 
     The time is that of the policy's quantile; where the chance suffices but that quantile
-    never crosses, the first step at which the chance itself suffices.
+    never crosses, the first step at which the chance itself suffices. Of a dead host
+    nothing is said: what it was last seen to use is no demand any more.
     """
     steps = duration_steps(policy, forecast.step)
-    reach = max(1, min(forecast.steps, math.ceil(policy.horizon / forecast.step - 1e-9)))
-    quantiles = forecast.hosts[:, :, :reach]
+    quantiles = forecast.hosts[:, :, : horizon_steps(policy, forecast)]
     limit = limits(snapshot, policy)
     chance = exceedance(quantiles, limit)
-    probability = sustained(chance, steps)
+    dead = np.array([state is HostState.DEAD for state in snapshot.hosts.states], dtype=np.bool_)
+    probability = np.where(dead[:, None], np.nan, sustained(chance, steps))
     curve = at_quantile(quantiles, policy.quantile)
     first = first_sustained(curve, limit, steps)
     enough = np.full(limit.shape, policy.min_probability - 1e-12)
@@ -138,7 +159,7 @@ def predict_contention(snapshot: Snapshot, forecast: Forecast, policy: Policy) -
         )
         for h, r in np.argwhere((probability >= policy.min_probability) & (first >= 0))
     ]
-    return tuple(sorted(found, key=lambda c: (c.lead, -c.probability, c.host)))
+    return Foresight(probability, tuple(sorted(found, key=lambda c: (c.lead, -c.probability, c.host))))
 
 
 def median(forecast: Forecast) -> F64:

@@ -2,20 +2,23 @@
 
 The default rings hold 15 minutes by the second, 48 hours by the minute and 5 weeks by the
 quarter of an hour: 900 + 2,880 + 3,360 slots. A slot costs 8 bytes for the mean in every
-ring and 8 for the maximum in the coarser ones, so a series costs about 107 kB.
+ring and 8 for the maximum in the coarser ones, so a series costs about 107 kB; half of that
+where single precision is enough.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 from msgspec import Struct
 from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
+#: what is kept: float64 or float32, as the history was made
+Kept = NDArray[Any]
 
 
 class RingSpec(Struct, frozen=True):
@@ -37,8 +40,8 @@ class _Ring:
     """
 
     spec: RingSpec
-    mean: Floats
-    high: Floats | None
+    mean: Kept
+    high: Kept | None
     total: Floats
     count: Floats
     slot: int = -1
@@ -73,10 +76,11 @@ class History:
 
     Samples come at irregular times; a slot holds their mean, in the coarser rings also
     their maximum. Series are added by appending to them and removed by ``forget``; rows
-    grow geometrically, so a fleet that grows costs no copy per series.
+    grow geometrically, so a fleet that grows costs no copy per series. ``dtype`` is what
+    is kept and read; sums are always float64.
     """
 
-    def __init__(self, rings: Sequence[RingSpec] = RINGS) -> None:
+    def __init__(self, rings: Sequence[RingSpec] = RINGS, *, dtype: type[np.floating[Any]] = np.float64) -> None:
         self._rows: dict[str, int] = {}
         self._free: list[int] = []
         #: the names of the latest append and their rows
@@ -84,8 +88,8 @@ class History:
         self._rings = [
             _Ring(
                 spec,
-                np.full((0, spec.slots), np.nan),
-                np.full((0, spec.slots), np.nan) if index else None,
+                np.full((0, spec.slots), np.nan, dtype),
+                np.full((0, spec.slots), np.nan, dtype) if index else None,
                 np.zeros(0),
                 np.zeros(0),
             )
@@ -117,14 +121,14 @@ class History:
             ring.put(rows, values)
         return True
 
-    def window(self, ring: int, steps: int, names: Sequence[str] | None = None) -> tuple[Floats, Floats]:
+    def window(self, ring: int, steps: int, names: Sequence[str] | None = None) -> tuple[Floats, Kept]:
         """Start times (steps,) and means (S, steps) of the newest slots, oldest first.
 
         ``names`` chooses and orders the series (all by default); one that is not kept is NaN.
         """
         return self._read(self._rings[ring], self._rings[ring].mean, steps, names)
 
-    def highest(self, ring: int, steps: int, names: Sequence[str] | None = None) -> tuple[Floats, Floats]:
+    def highest(self, ring: int, steps: int, names: Sequence[str] | None = None) -> tuple[Floats, Kept]:
         """The same with the maximum of each slot; the finest ring has none apart from its mean."""
         chosen = self._rings[ring]
         return self._read(chosen, chosen.mean if chosen.high is None else chosen.high, steps, names)
@@ -140,10 +144,10 @@ class History:
             if ring.high is not None:
                 ring.high[row] = np.nan
 
-    def _read(self, ring: _Ring, table: Floats, steps: int, names: Sequence[str] | None) -> tuple[Floats, Floats]:
+    def _read(self, ring: _Ring, table: Kept, steps: int, names: Sequence[str] | None) -> tuple[Floats, Kept]:
         steps = min(steps, ring.spec.slots)
         chosen = self.names if names is None else tuple(names)
-        values: Floats = np.full((len(chosen), steps), np.nan)
+        values = np.full((len(chosen), steps), np.nan, table.dtype)
         slots = np.arange(ring.slot - steps + 1, ring.slot + 1)
         known = np.array([self._rows.get(name, -1) for name in chosen], dtype=np.intp)
         if ring.slot >= 0 and known.size:
@@ -177,8 +181,8 @@ class History:
         self._free = list(range(new - 1, old - 1, -1))
 
 
-def _taller(table: Floats, rows: int) -> Floats:
-    return np.concatenate([table, np.full((rows - table.shape[0], table.shape[1]), np.nan)])
+def _taller(table: Kept, rows: int) -> Kept:
+    return np.concatenate([table, np.full((rows - table.shape[0], table.shape[1]), np.nan, table.dtype)])
 
 
 def rates(previous: Floats, current: Floats, seconds: float) -> Floats:

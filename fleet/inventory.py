@@ -84,7 +84,7 @@ class Policy(Struct, frozen=True, kw_only=True):
     settle: float = 20.0
     #: predicted peak must fall by at least this fraction of capacity, or the move is not worth it
     min_gain: float = 0.02
-    #: correlation between shards' forecast errors (research: sums of quantiles over-alarm)
+    #: correlation between shards' forecast errors (sums of quantiles would raise far too many alarms)
     common_factor: float = 0.3
     expire: float = 300.0
     #: how long the destination is watched before the source is released

@@ -80,7 +80,7 @@ def keep_previous(load: Load, rules: Rules, previous: Plan, fresh: Solution) -> 
     """The previous plan's moves if they still do what the fresh ones do, at nearly the same cost.
 
     An operator who has read a plan should not find another one at the next tick that is no
-    better (research: fresh plans keep a third of their actions under 2 % noise).
+    better (measured: fresh plans keep a third of their actions under 2 % noise).
     """
     moves = _same_moves(rules, previous, load)
     if moves is None or first_flaw(load, rules, moves):

@@ -24,9 +24,11 @@ PAINT = """
 import asyncio
 from pathlib import Path
 from sidestep.console.app import ConsoleApp
+from sidestep.console.feed import Feed
+from sidestep.console.sessions import Attached
 
 async def paint() -> None:
-    app = ConsoleApp(socket=Path("/nonexistent/none.sock"))
+    app = ConsoleApp(Feed(Attached(Path("/nonexistent/none.sock"))))
     async with app.run_test(size=(120, 40)) as pilot:
         await pilot.pause()
 
