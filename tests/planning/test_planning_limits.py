@@ -9,6 +9,7 @@ from asked import codes, moves, plan, refusal, rising
 from small_fleets import GIB, NOW, HostIn, ShardIn, Small
 
 from sidestep.fleet.inventory import Policy
+from sidestep.fleet.labels import Label
 from sidestep.fleet.machines import ShardState
 from sidestep.fleet.placement import Owner, Placement
 from sidestep.fleet.plans import NoPlan, Plan
@@ -196,7 +197,7 @@ def test_a_hot_host_of_unknown_memory_is_relieved_and_its_plan_keeps() -> None:
 def test_a_shard_that_is_elsewhere_than_seen_is_left_alone() -> None:
     small = rising()
     placement = small.placement()
-    owners = {**placement.owners, placement_key(placement, "kv-1"): Owner(small.spec().hosts[1].name, 9)}
+    owners = {**placement.owners, Label("kv-1"): Owner(small.spec().hosts[1].name, 9)}
     made = propose(
         small.snapshot(),
         small.forecast(),
