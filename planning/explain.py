@@ -198,7 +198,9 @@ def _reason(rules: Rules, moves: tuple[Move, ...], at: int, contention: Contenti
     if contention is None:
         return Reason("OPERATOR", Label("an operator asked for it"))
     text = f"takes {contention.host} out of {contention.dimension} contention predicted in "
-    return Reason("RELIEVES", scrub(text + f"{show_seconds(contention.lead)} ({contention.probability:.0%})"))
+    return Reason(
+        "RELIEVES", scrub(text + f"{show_seconds(contention.lead)} (probability {contention.probability:.2f})")
+    )
 
 
 def summary(context: Context, solution: Solution) -> Label:
@@ -208,8 +210,8 @@ def summary(context: Context, solution: Solution) -> Label:
     size = show_size(sum(float(load.bytes[m.shard]) for m in moves))
     served = dict.fromkeys(m.relieves for m in moves)
     first = [hot[row][0] for row in served if row in hot]
-    goals = [f"{c.host} {c.dimension} {c.probability:.0%} in {show_seconds(c.lead)}" for c in first[:3]]
-    text = f"{named(rules, moves)} ({size}) before predicted contention: {', '.join(goals)}"
+    goals = [f"{c.host} {c.dimension} in {show_seconds(c.lead)}, probability {c.probability:.2f}" for c in first[:3]]
+    text = f"{named(rules, moves)} ({size}) before predicted contention: {'; '.join(goals)}"
     if len(first) > 3:
         text += f" and {len(first) - 3} more"
     if solution.left:

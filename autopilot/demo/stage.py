@@ -15,9 +15,9 @@ from pathlib import Path
 from types import TracebackType
 
 import msgspec
+
 from sidestep.autopilot.client import AsyncClient
 from sidestep.backends.routing.client import UnixRouter
-
 from sidestep.fleet.errors import SidestepError
 from sidestep.fleet.labels import scrub
 

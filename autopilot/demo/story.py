@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from contextlib import AsyncExitStack
 from pathlib import Path
 
 from msgspec import Struct
-from sidestep.autopilot.client import AsyncClient
 
+from sidestep.autopilot.client import AsyncClient
 from sidestep.autopilot.demo.stage import Stage
 from sidestep.autopilot.demo.watch import Watch
 from sidestep.autopilot.protocol import Approve, GetPlan, PlanView, Reject
@@ -92,7 +93,8 @@ class Story:
 
     async def tell(self) -> Told:
         """Run both stages to the end of the scenario, audit every request, and judge."""
-        async with self._acting, self._control:
+        async with AsyncExitStack() as stages:
+            await asyncio.gather(*(stages.enter_async_context(s) for s in (self._acting, self._control)))
             async with asyncio.timeout(self._until + 60), asyncio.TaskGroup() as group:
                 group.create_task(self._act())
                 group.create_task(self._refuse())
@@ -130,8 +132,8 @@ class Story:
             self._say(f"          {action.shard}: {action.source} -> {action.destination}  ({action.reason.text})")
         self._say(f"          {plan.without_forecast}")
         await client.call(Approve(view.digest, "the demonstration approves the first plan"))
-        self._approved_at = self._seen.time
-        self._say(f"{self._seen.since_start(self._seen.time):6.1f} s  approved {view.digest}")
+        self._approved_at = max(self._seen.time, plan.created)
+        self._say(f"{self._seen.since_start(self._approved_at):6.1f} s  approved {view.digest}")
 
     async def _account(self, client: AsyncClient) -> None:
         """Take the plan's final state and tell its steps."""
