@@ -32,6 +32,7 @@ from sidestep.autopilot.protocol import (
     frame_length,
     pack,
     parse_reply,
+    with_tables,
 )
 from sidestep.fleet.errors import ProtocolError, SidestepError, UsageError
 from sidestep.fleet.labels import Label
@@ -197,7 +198,8 @@ class Client:
 class AsyncClient:
     """One connection for a screen: calls and the newest picture, side by side.
 
-    A reader that is slower than the daemon skips pictures; it never falls behind.
+    A reader that is slower than the daemon skips pictures; it never falls behind. Every
+    picture that it gets is whole, and tables that did not change are the same objects.
     """
 
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, timeout: float) -> None:
@@ -205,6 +207,8 @@ class AsyncClient:
         self._next = 0
         self._waiting: dict[int, asyncio.Future[Answer]] = {}
         self._newest: SnapshotFrame | None = None
+        #: the latest picture that came, read or skipped
+        self._latest: SnapshotFrame | None = None
         self._wake = asyncio.Event()
         self._error: SidestepError | None = None
         self._task = asyncio.get_running_loop().create_task(self._read(), name="sidestep-client")
@@ -281,7 +285,7 @@ class AsyncClient:
         body = reply.body
         future = self._waiting.get(reply.id)
         if reply.id == 0 and isinstance(body, SnapshotFrame):
-            self._newest = body
+            self._newest = self._latest = with_tables(body, self._latest)
             self._wake.set()
         elif reply.id == 0 and isinstance(body, Failure):
             raise error_of(body)

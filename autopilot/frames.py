@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from sidestep.autopilot.protocol import HostStrings, PlanView, ShardStrings, SnapshotFrame
-from sidestep.fleet.contention import duration_steps, exceedance, limits, sustained
+from sidestep.autopilot.protocol import (
+    HOST_STATES,
+    SHARD_STATES,
+    HostStrings,
+    PlanView,
+    ShardStrings,
+    SnapshotFrame,
+)
 from sidestep.fleet.forecast import LEVELS, Forecast
 from sidestep.fleet.forecast_types import Contention
 from sidestep.fleet.inventory import Policy
@@ -22,6 +29,41 @@ from sidestep.fleet.snapshot import Snapshot
 #: the levels of ``SnapshotFrame.future``
 SHOWN_LEVELS: Final = (0.05, 0.2, 0.5, 0.8, 0.95)
 _SHOWN: Final = [LEVELS.index(level) for level in SHOWN_LEVELS]
+#: forecast steps that a frame has at most; a terminal draws no more
+SHOWN_STEPS: Final = 30
+_HOST_CODES: Final[dict[str, int]] = {state: code for code, state in enumerate(HOST_STATES)}
+_SHARD_CODES: Final[dict[str, int]] = {state: code for code, state in enumerate(SHARD_STATES)}
+_NO_FUTURE: Final = np.zeros((0, PLANNED, 0, len(SHOWN_LEVELS)), dtype=np.float32)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tables:
+    """What of a fleet seldom changes; ``number`` rises when it does."""
+
+    number: int
+    hosts: tuple[HostStrings, ...]
+    shards: tuple[ShardStrings, ...]
+    allocatable: bytes
+    shard_priority: bytes
+    #: the columns that they were made from
+    source: tuple[object, ...]
+
+
+def tables_of(snapshot: Snapshot, before: Tables | None = None) -> Tables:
+    """The snapshot's tables: ``before`` itself if nothing in them changed."""
+    hosts, shards = snapshot.hosts, snapshot.shards
+    allocatable, priority = _floats(hosts.allocatable), _ints(shards.priority)
+    source = (hosts.names, hosts.zones, shards.names, shards.apps, allocatable, priority)
+    if before is not None and before.source == source:
+        return before
+    return Tables(
+        number=before.number + 1 if before is not None else 1,
+        hosts=tuple(map(HostStrings, hosts.names, hosts.zones)),
+        shards=tuple(map(ShardStrings, shards.names, shards.apps)),
+        allocatable=allocatable,
+        shard_priority=priority,
+        source=source,
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,7 +71,10 @@ class Picture:
     """What one tick of the control loop found."""
 
     snapshot: Snapshot
+    tables: Tables
     forecast: Forecast | None
+    #: (H, R) chance of contention; NaN where nothing can be said
+    risk: NDArray[np.float64]
     contention: tuple[Contention, ...]
     no_plan: NoPlan | None
     policy: Policy
@@ -45,10 +90,9 @@ class Picture:
 
 def frame_of(picture: Picture) -> SnapshotFrame:
     """The picture as columns of little-endian bytes and words."""
-    snapshot, forecast = picture.snapshot, picture.forecast
+    snapshot, forecast, tables = picture.snapshot, picture.forecast, picture.tables
     hosts, shards = snapshot.hosts, snapshot.shards
-    host_words = zip(hosts.names, hosts.states, hosts.reasons, hosts.zones, strict=True)
-    shard_words = zip(shards.names, shards.apps, shards.states, strict=True)
+    future = _future(snapshot, forecast) if forecast else _NO_FUTURE
     return SnapshotFrame(
         number=snapshot.number,
         time=snapshot.time,
@@ -58,22 +102,26 @@ def frame_of(picture: Picture) -> SnapshotFrame:
         oracle=picture.oracle,
         model=forecast.model if forecast else Label(""),
         confidence=forecast.confidence if forecast else "insufficient",
-        hosts=tuple(HostStrings(name, str(state), reason, zone) for name, state, reason, zone in host_words),
-        shards=tuple(ShardStrings(name, app, str(state)) for name, app, state in shard_words),
-        allocatable=_floats(hosts.allocatable),
+        tables=tables.number,
+        hosts=tables.hosts,
+        shards=tables.shards,
+        allocatable=tables.allocatable,
+        shard_priority=tables.shard_priority,
+        host_state=_codes(hosts.states, _HOST_CODES),
+        reasons={row: reason for row, reason in enumerate(hosts.reasons) if reason},
         use=_floats(hosts.use),
         age=_floats(hosts.age),
+        shard_state=_codes(shards.states, _SHARD_CODES),
         shard_host=_ints(shards.host),
-        shard_use=_floats(shards.use),
+        shard_use=_floats(shards.use[:, :PLANNED]),
         shard_bytes=_floats(shards.state_bytes),
-        shard_priority=_ints(shards.priority),
-        past=_floats(picture.past),
+        past=_halves(picture.past),
         past_steps=int(picture.past.shape[2]),
         past_step=picture.past_step,
-        future=_floats(_future(snapshot, forecast)) if forecast else b"",
-        future_steps=forecast.steps if forecast else 0,
-        future_step=forecast.step if forecast else 1.0,
-        risk=_floats(risk_of(snapshot, forecast, picture.policy)),
+        future=_halves(future),
+        future_steps=int(future.shape[2]),
+        future_step=forecast.step * _share(forecast.steps) if forecast else 1.0,
+        risk=_floats(picture.risk),
         threshold_cpu=picture.policy.threshold_cpu,
         threshold_memory=picture.policy.threshold_memory,
         contention=picture.contention,
@@ -83,21 +131,32 @@ def frame_of(picture: Picture) -> SnapshotFrame:
     )
 
 
-def risk_of(snapshot: Snapshot, forecast: Forecast | None, policy: Policy) -> NDArray[np.float64]:
-    """(H, R) chance of contention within the horizon; NaN without a forecast."""
-    if forecast is None:
-        return np.full((len(snapshot.hosts.names), PLANNED), np.nan)
-    reach = max(1, min(forecast.steps, math.ceil(policy.horizon / forecast.step)))
-    quantiles = forecast.hosts[:, :, :reach]
-    chance = sustained(exceedance(quantiles, limits(snapshot, policy)), duration_steps(policy, forecast.step))
-    known = np.isfinite(quantiles).all(axis=(2, 3))
-    return np.where(known, chance, np.nan)
+def _share(steps: int) -> int:
+    """How many forecast steps become one shown step."""
+    return max(1, math.ceil(steps / SHOWN_STEPS))
 
 
 def _future(snapshot: Snapshot, forecast: Forecast) -> NDArray[np.float32]:
-    allocatable = snapshot.hosts.allocatable[:, :PLANNED, None, None]
+    """The shown levels as fractions of allocatable, each the highest of its share of the steps."""
+    share, levels = _share(forecast.steps), forecast.hosts[..., _SHOWN]
+    highest = levels[:, :, ::share].copy()
+    for step in range(1, share):
+        others = levels[:, :, step::share]
+        part = highest[:, :, : others.shape[2]]
+        np.maximum(part, others, out=part)
+    allocatable = snapshot.hosts.allocatable[:, :PLANNED, None, None].astype(np.float32)
     with np.errstate(divide="ignore", invalid="ignore"):
-        return (forecast.hosts[..., _SHOWN] / allocatable).astype(np.float32)
+        return np.asarray(highest / allocatable, dtype=np.float32)
+
+
+def _codes(states: Sequence[str], codes: Mapping[str, int]) -> bytes:
+    return bytes(map(codes.__getitem__, states))
+
+
+def _halves(values: NDArray[np.float32]) -> bytes:
+    """Fractions, to three digits; what is beyond the range of halves is infinite."""
+    with np.errstate(over="ignore"):
+        return np.ascontiguousarray(values, dtype="<f2").tobytes()
 
 
 def _floats(values: NDArray[np.float64] | NDArray[np.float32]) -> bytes:

@@ -11,8 +11,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final, Protocol
 
+import numpy as np
+
 from sidestep.autopilot.daemon_log import AUTOPILOT, Log
-from sidestep.autopilot.frames import Picture
+from sidestep.autopilot.frames import Picture, tables_of
 from sidestep.autopilot.journal import Journal
 from sidestep.autopilot.loop_alerts import Alerts
 from sidestep.autopilot.loop_approval import Approvals
@@ -22,13 +24,13 @@ from sidestep.autopilot.protocol import PlanView
 from sidestep.autopilot.world import ShardFacts, World
 from sidestep.autopilot.world_clock import Clock
 from sidestep.autopilot.world_past import Past
-from sidestep.fleet.contention import predict_contention
+from sidestep.fleet.contention import Foresight, foresee
 from sidestep.fleet.errors import SidestepError, StalePlan
 from sidestep.fleet.forecast import Forecast
-from sidestep.fleet.forecast_types import Contention
 from sidestep.fleet.inventory import FleetSpec, Level
 from sidestep.fleet.labels import Label, scrub
 from sidestep.fleet.plans import NoPlan
+from sidestep.fleet.resources import PLANNED
 from sidestep.fleet.snapshot import Snapshot
 
 #: plans that every picture carries
@@ -74,7 +76,7 @@ class ControlLoop:
         #: ticks that were left out because an earlier one took too long
         self.missed = 0
         self.lag = 0.0
-        self._past = Past(len(parts.fleet.hosts))
+        self._past = Past(tuple(str(host.name) for host in parts.fleet.hosts))
         self._alerts = Alerts(parts.fleet.policy, parts.log.told("forecast"))
         self._oracle_says = ""
         self._trouble = ""
@@ -107,17 +109,16 @@ class ControlLoop:
         self._past.add(snapshot)
         parts.runs.observe(snapshot)
         forecast = await self._ask(snapshot)
-        sure = forecast is not None and forecast.confidence == "ok"
-        contention = predict_contention(snapshot, forecast, parts.fleet.policy) if forecast and sure else ()
-        self._alerts.tell(contention, parts.clock.monotonic())
+        foresight = self._foresee(snapshot, forecast)
+        self._alerts.tell(foresight.contention, parts.clock.monotonic())
         no_plan = None
         try:
-            parts.proposals.tidy(snapshot, placement, needed=bool(contention))
+            parts.proposals.tidy(snapshot, placement, needed=bool(foresight.contention))
             if forecast is not None and self.level != "off" and not parts.runs.running:
                 no_plan = await self._advise(snapshot, forecast)
         except Exception as error:  # noqa: BLE001 - the supervisor of planning: the picture is still shown
             self._complain(f"planning failed: {type(error).__name__}: {error}")
-        self.picture = self._pictured(snapshot, forecast, contention, no_plan)
+        self.picture = self._pictured(snapshot, forecast, foresight, no_plan)
         parts.log.mirror()
         self.publish()
         return self.picture
@@ -131,6 +132,12 @@ class ControlLoop:
             return None
         self._oracle_says = f"fallback: {forecast.model}: {forecast.fallback}" if forecast.fallback else ""
         return forecast
+
+    def _foresee(self, snapshot: Snapshot, forecast: Forecast | None) -> Foresight:
+        """What the forecast says; nothing while it has not seen enough to be believed."""
+        if forecast is None or forecast.confidence != "ok":
+            return Foresight(np.full((len(snapshot.hosts.names), PLANNED), np.nan), ())
+        return foresee(snapshot, forecast, self._parts.fleet.policy)
 
     async def _advise(self, snapshot: Snapshot, forecast: Forecast) -> NoPlan | None:
         parts = self._parts
@@ -174,13 +181,15 @@ class ControlLoop:
         self,
         snapshot: Snapshot,
         forecast: Forecast | None,
-        contention: tuple[Contention, ...],
+        foresight: Foresight,
         no_plan: NoPlan | None,
     ) -> Picture:
         return Picture(
             snapshot=snapshot,
             forecast=forecast,
-            contention=contention,
+            tables=tables_of(snapshot, self.picture.tables if self.picture else None),
+            risk=foresight.risk,
+            contention=foresight.contention,
             no_plan=no_plan,
             policy=self._parts.fleet.policy,
             level=self.level,

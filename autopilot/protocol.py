@@ -3,12 +3,13 @@
 A frame is four bytes of big-endian length and that many bytes of msgpack. The client
 sends ``Request``; the daemon answers each with one ``Reply`` of the same id, and, once
 subscribed, sends ``Reply`` frames with id 0 that carry ``SnapshotFrame``. Columns are raw
-little-endian arrays; strings are sent when ``strings`` changes. Needs msgspec only.
+little-endian arrays; what seldom changes is sent when ``tables`` changes. Needs msgspec only.
 """
 
 from __future__ import annotations
 
-from typing import Final
+from collections.abc import Mapping, Sequence
+from typing import Any, Final, TypeVar
 
 import msgspec
 from msgspec import Struct
@@ -17,11 +18,18 @@ from sidestep.fleet.errors import ProtocolError
 from sidestep.fleet.events import Event
 from sidestep.fleet.forecast_types import Account, Contention
 from sidestep.fleet.labels import Label
+from sidestep.fleet.machines import HostState, ShardState
 from sidestep.fleet.plans import NoPlan, Plan, PlanStatus
 
-VERSION: Final = 1
+VERSION: Final = 2
 MAX_FRAME: Final = 64 * 1024 * 1024
 HEADER: Final = 4
+#: what the bytes of ``host_state`` and ``shard_state`` count
+HOST_STATES: Final = tuple(HostState)
+SHARD_STATES: Final = tuple(ShardState)
+
+
+S = TypeVar("S", HostState, ShardState)
 
 
 class Hello(Struct, frozen=True, tag="hello"):
@@ -32,13 +40,13 @@ class Hello(Struct, frozen=True, tag="hello"):
 
 
 class Subscribe(Struct, frozen=True, tag="subscribe"):
-    """Send a SnapshotFrame now and after every tick, at most ``rate`` a second."""
+    """Send a SnapshotFrame now and after every tick, at most ``rate`` a second; the first is whole."""
 
     rate: float = 2.0
 
 
 class GetSnapshot(Struct, frozen=True, tag="get-snapshot"):
-    """Answered by one SnapshotFrame."""
+    """Answered by one SnapshotFrame, always whole."""
 
 
 class ListPlans(Struct, frozen=True, tag="list-plans"):
@@ -184,8 +192,6 @@ class HostStrings(Struct, frozen=True):
     """The words of one host's row."""
 
     name: Label
-    state: str
-    reason: Label
     zone: Label
 
 
@@ -194,14 +200,15 @@ class ShardStrings(Struct, frozen=True):
 
     name: Label
     app: Label
-    state: str
 
 
 class SnapshotFrame(Struct, frozen=True, tag="snapshot", kw_only=True):
     """One picture of the fleet for the screens.
 
-    Arrays are C-ordered little-endian: ``f4`` floats, ``i4`` ints. H hosts, N shards, D
-    dimensions (``resources.DIMENSIONS``), R planned dimensions, T forecast steps, P past steps.
+    Arrays are C-ordered little-endian: ``f4`` and ``f2`` floats, ``i4`` and ``u1`` ints. H hosts,
+    N shards, D dimensions (``resources.DIMENSIONS``), R planned dimensions, T forecast steps, P
+    past steps. ``tables`` numbers the fields of ``TABLES``: on a subscription they are empty while
+    the number is that of the frame before, and ``with_tables`` fills them in.
     """
 
     number: int
@@ -214,26 +221,33 @@ class SnapshotFrame(Struct, frozen=True, tag="snapshot", kw_only=True):
     oracle: Label
     model: Label
     confidence: str
+    tables: int
     hosts: tuple[HostStrings, ...]
     shards: tuple[ShardStrings, ...]
-    #: (H, D) allocatable, use; (H,) age in seconds
+    #: (H, D) f4
     allocatable: bytes
+    #: (N,) i4
+    shard_priority: bytes
+    #: (H,) u1 index into ``HOST_STATES``, and why, by row, where there is a reason
+    host_state: bytes
+    reasons: dict[int, Label]
+    #: (H, D) f4 use; (H,) f4 age in seconds
     use: bytes
     age: bytes
-    #: (N,) host row; (N, D) use; (N,) state bytes, priority
+    #: (N,) u1 index into ``SHARD_STATES``; (N,) i4 host row; (N, R) f4 use; (N,) f4 state bytes
+    shard_state: bytes
     shard_host: bytes
     shard_use: bytes
     shard_bytes: bytes
-    shard_priority: bytes
-    #: (H, R, P) recent use as fraction of allocatable, oldest first, ``past_step`` seconds apart
+    #: (H, R, P) f2 recent use as fraction of allocatable, oldest first, ``past_step`` seconds apart
     past: bytes
     past_steps: int
     past_step: float
-    #: (H, R, T, 5) forecast as fraction of allocatable at levels 0.05, 0.2, 0.5, 0.8, 0.95
+    #: (H, R, T, 5) f2 forecast as fraction of allocatable at levels 0.05, 0.2, 0.5, 0.8, 0.95
     future: bytes
     future_steps: int
     future_step: float
-    #: (H, R) chance of contention within the horizon
+    #: (H, R) f4 chance of contention within the horizon; NaN where nothing can be said (yet)
     risk: bytes
     threshold_cpu: float
     threshold_memory: float
@@ -242,6 +256,40 @@ class SnapshotFrame(Struct, frozen=True, tag="snapshot", kw_only=True):
     #: plans whose status changed lately, newest first
     plans: tuple[PlanView, ...] = ()
     no_plan: NoPlan | None = None
+
+
+#: what seldom changes, and what stands for it on a subscription while it does not
+TABLES: Final[Mapping[str, Any]] = {"hosts": (), "shards": (), "allocatable": b"", "shard_priority": b""}
+
+
+def without_tables(frame: SnapshotFrame) -> SnapshotFrame:
+    """The frame for a peer that has its tables."""
+    return msgspec.structs.replace(frame, **TABLES)
+
+
+def with_tables(frame: SnapshotFrame, known: SnapshotFrame | None) -> SnapshotFrame:
+    """The frame with its tables: its own, or those of ``known`` if they have the same number."""
+    if known is None or known.tables != frame.tables:
+        return frame
+    return msgspec.structs.replace(frame, **{name: getattr(known, name) for name in TABLES})
+
+
+def host_states(frame: SnapshotFrame) -> tuple[HostState, ...]:
+    """Every host's state. Raises ProtocolError for a state that is not known."""
+    return _states("host_state", frame.host_state, HOST_STATES)
+
+
+def shard_states(frame: SnapshotFrame) -> tuple[ShardState, ...]:
+    """Every shard's state. Raises ProtocolError for a state that is not known."""
+    return _states("shard_state", frame.shard_state, SHARD_STATES)
+
+
+def _states(what: str, column: bytes, known: Sequence[S]) -> tuple[S, ...]:
+    try:
+        return tuple(map(known.__getitem__, column))
+    except IndexError:
+        hint = "are console and daemon of one version?"
+        raise ProtocolError(f"column {what} holds {max(column)}, states go to {len(known) - 1}", hint=hint) from None
 
 
 Answer = Welcome | Failure | Done | PlanView | PlanList | DemandList | EventList | SnapshotFrame

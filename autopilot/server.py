@@ -47,6 +47,7 @@ from sidestep.autopilot.protocol import (
     frame_length,
     pack,
     parse_request,
+    without_tables,
 )
 from sidestep.autopilot.server_lock import InstanceLock, private_folder, remove_socket
 from sidestep.fleet.errors import ProtocolError, SidestepError, StalePlan, UsageError
@@ -150,7 +151,9 @@ class Server:
         self._lock = InstanceLock(path.with_name(path.name + ".lock"))
         self._server: asyncio.Server | None = None
         self._connections: set[Connection] = set()
-        self._packed: bytes | None = None
+        self._frame: SnapshotFrame | None = None
+        #: the newest picture as it travels, without its tables and with them
+        self._packed: dict[bool, bytes] = {}
 
     def claim(self) -> None:
         """Take the socket's lock. Raises DaemonRunning or UsageError; call it before anything has effects."""
@@ -184,16 +187,22 @@ class Server:
 
     def announce(self) -> None:
         """There is a newer picture."""
-        self._packed = None
+        self._frame, self._packed = None, {}
         for connection in self._connections:
             connection.newer.set()
 
-    def picture(self) -> bytes | None:
-        """The newest picture as a subscription's frame, packed once for all subscribers."""
-        if self._packed is None:
-            frame = self._service.frame()
-            self._packed = None if frame is None else pack(Reply(0, frame))
-        return self._packed
+    def picture(self, known: int | None) -> tuple[bytes, int] | None:
+        """The newest picture for a subscriber with the tables of that number, and the number of its own.
+
+        It is packed once for all subscribers that have its tables, and once for those that have not.
+        """
+        frame = self._frame = self._frame or self._service.frame()
+        if frame is None:
+            return None
+        whole = frame.tables != known
+        if whole not in self._packed:
+            self._packed[whole] = pack(Reply(0, frame if whole else without_tables(frame)))
+        return self._packed[whole], frame.tables
 
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         connection = Connection(self, self._service, reader, writer, self._report)
@@ -231,6 +240,8 @@ class Connection:
         self._writing = asyncio.Lock()
         self._feed: asyncio.Task[None] | None = None
         self._rate = 1.0
+        #: the tables that were sent last; whatever cannot be sent ends the connection
+        self._tables: int | None = None
         self._task = asyncio.current_task()
         self.actor = Label("")
         self.newer = asyncio.Event()
@@ -341,7 +352,7 @@ class Connection:
     def _subscribe(self, request: Subscribe) -> Answer:
         if not 0 < request.rate <= MAX_RATE:
             raise UsageError(f"rate {request.rate}: must be above 0 and at most {MAX_RATE:.0f} a second")
-        self._rate = request.rate
+        self._rate, self._tables = request.rate, None
         self.newer.set()
         if self._feed is None:
             self._feed = asyncio.get_running_loop().create_task(self._stream(), name="sidestep-feed")
@@ -353,8 +364,9 @@ class Connection:
             while True:
                 await self.newer.wait()
                 self.newer.clear()
-                data = self._server.picture()
-                if data is not None:
+                picture = self._server.picture(self._tables)
+                if picture is not None:
+                    data, self._tables = picture
                     await self._send(data)
                     await asyncio.sleep(1 / self._rate)
         except (OSError, TimeoutError):

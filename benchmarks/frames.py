@@ -97,10 +97,10 @@ def run(quick: bool) -> Report:
     known = frame_of(picture)
     before = decode(known)
 
-    def read(data: bytes) -> object:
-        body = parse_reply(data[HEADER:]).body
-        assert isinstance(body, SnapshotFrame)
-        return decode(with_tables(body, known), before)
+    def body(data: bytes) -> SnapshotFrame:
+        found = parse_reply(data[HEADER:]).body
+        assert isinstance(found, SnapshotFrame)
+        return found
 
     def steady() -> bytes:
         tables_of(picture.snapshot, picture.tables)
@@ -108,8 +108,8 @@ def run(quick: bool) -> Report:
 
     figures = interleave(
         {
-            "steady picture": lambda: cost(steady, read),
-            "first picture": lambda: cost(lambda: pack(Reply(0, frame_of(picture))), read),
+            "steady picture": lambda: cost(steady, lambda data: decode(with_tables(body(data), known), before)),
+            "first picture": lambda: cost(lambda: pack(Reply(0, frame_of(picture))), lambda data: decode(body(data))),
             "the same as JSON": lambda: cost(
                 lambda: msgspec.json.encode(as_lists(frame_of(picture))), msgspec.json.decode
             ),

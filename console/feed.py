@@ -107,7 +107,7 @@ class Feed:
 
     def _take(self, frame: SnapshotFrame) -> None:
         try:
-            self.view = decode(frame)
+            self.view = decode(frame, self.view)
         except ProtocolError as error:
             self._set("live", str(error))
             return

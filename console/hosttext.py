@@ -12,6 +12,7 @@ from sidestep.console.text import (
     Line,
     Span,
     StyleName,
+    chance,
     clock,
     condition_style,
     fit,
@@ -23,8 +24,8 @@ from sidestep.console.text import (
     until,
 )
 from sidestep.console.view import MEDIAN, FleetView
-from sidestep.fleet.machines import ShardState
-from sidestep.fleet.resources import CPU, DIMENSIONS, MEMORY, show_seconds
+from sidestep.fleet.machines import HostState, ShardState
+from sidestep.fleet.resources import CPU, DIMENSIONS, MEMORY, PLANNED, show_seconds
 
 TREND: Final = 12
 #: columns after the name: title, width, from which width of the table on it is shown
@@ -59,12 +60,12 @@ def host_line(view: FleetView, host: int, width: int, glyphs: Glyphs) -> Line:
     condition = view.condition(host)
     style = condition_style(condition)
     now, peak = view.load(host, CPU), view.peak(host, CPU)
-    steep: StyleName = "error" if peak > view.threshold(CPU) else "text"
+    steep: StyleName = "error" if peak > view.threshold(CPU) and not view.learning else "text"
     loads = percent(now) if math.isnan(peak) else f"{percent(now).rstrip('%')}{glyphs.arrow}{percent(peak)}"
     full: StyleName = "error" if view.load(host, MEMORY) > view.threshold(MEMORY) else "text"
     cells = (
         Span(fit(view.word(host), 10, glyphs) + " ", style),
-        Span(fit(percent(view.chance(host), glyphs), 4, glyphs, right=True) + " ", style),
+        Span(fit(chance(view.chance(host), glyphs), 4, glyphs, right=True) + " ", style),
         Span(fit(hot_when(view, host, glyphs), 8, glyphs) + " ", style),
         Span(fit(loads, 9, glyphs, right=True) + " ", steep),
         Span(fit(percent(view.load(host, MEMORY), glyphs), 5, glyphs, right=True) + " ", full),
@@ -77,23 +78,26 @@ def host_line(view: FleetView, host: int, width: int, glyphs: Glyphs) -> Line:
 
 
 def hot_when(view: FleetView, host: int, glyphs: Glyphs) -> str:
-    """How soon contention starts: ``31s``, ``now``, or the none sign."""
+    """How soon contention starts: ``31s``, ``now``, ``learning`` before anything can be said, or the none sign."""
     contention = view.contentions.get(view.hosts[host].name)
     if contention is None:
-        return "now" if view.condition(host) == "hot" else glyphs.none
+        condition = view.condition(host)
+        return "now" if condition == "hot" else "learning" if view.learning and condition == "ok" else glyphs.none
     ahead = contention.starts_at - view.time
     return show_seconds(ahead) if ahead > 0 else "now"
 
 
 def forecast_sentence(view: FleetView, host: int, dimension: int) -> Line:
     """The chart in words, for narrow screens and for eyes that do not see its colours."""
-    words = view.hosts[host]
-    if words.state != "READY":
-        return (span(f"{words.name} is {words.state}", "warn"), span(f": {words.reason}" if words.reason else ""))
+    words, state, reason = view.hosts[host], view.host_states[host], view.reason(host)
+    if state is not HostState.READY:
+        return (span(f"{words.name} is {state}", "warn"), span(f": {reason}" if reason else ""))
+    if view.learning:
+        return (Span("learning", "warn"), Span(": too few samples yet to say how likely contention is"))
     if not view.frame.future_steps or math.isnan(view.chance(host, dimension)):
         return (Span("no forecast yet", "muted"), span(f" ({view.frame.confidence})" if view.frame.confidence else ""))
-    chance, limit = view.chance(host, dimension), f"{view.threshold(dimension) * 100:.0f} %"
-    head = Span(f"P({DIMENSIONS[dimension]} > {limit}) = {chance:.2f}", "error" if chance >= 0.5 else "strong")
+    risk, limit = view.chance(host, dimension), f"{view.threshold(dimension) * 100:.0f} %"
+    head = Span(f"P({DIMENSIONS[dimension]} > {limit}) = {risk:.2f}", "error" if risk >= 0.5 else "strong")
     contention = next(
         (c for c in view.frame.contention if c.host == words.name and c.dimension == DIMENSIONS[dimension]), None
     )
@@ -101,8 +105,7 @@ def forecast_sentence(view: FleetView, host: int, dimension: int) -> Line:
         ahead = contention.starts_at - view.time
         return (head, Span(f", from {clock(contention.starts_at)} ({until(ahead)})"))
     reach = show_seconds(view.frame.future_steps * view.frame.future_step)
-    low = "too few samples to act on; " if view.frame.confidence == "insufficient" else ""
-    return (Span(low, "warn"), head, Span(f" within {reach}, peak {percent(view.peak(host, dimension))}"))
+    return (head, Span(f" within {reach}, peak {percent(view.peak(host, dimension))}"))
 
 
 def account_sentence(view: FleetView) -> Line:
@@ -149,14 +152,14 @@ def shard_heading(width: int, glyphs: Glyphs) -> Line:
 
 def shard_line(view: FleetView, shard: int, width: int, glyphs: Glyphs) -> Line:
     """One shard's row; ``MOVES`` is the state that a move would carry."""
-    words = view.shards[shard]
+    words, state = view.shards[shard], view.shard_states[shard]
     name = max(8, min(24, width - 47))
-    at = shard * len(DIMENSIONS)
-    style: StyleName = "ok" if words.state == ShardState.RUNNING else "warn"
+    at = shard * PLANNED
+    style: StyleName = "ok" if state is ShardState.RUNNING else "warn"
     cores, memory = view.shard_use[at + CPU], view.shard_use[at + MEMORY]
     shown = glyphs.none if math.isnan(cores) else f"{cores:.2f}"
     return (
         Span(f"   {fit(span(words.name).text, name, glyphs)} {fit(span(words.app).text, 10, glyphs)} "),
-        Span(fit(words.state.lower(), 10, glyphs), style),
+        Span(fit(state.lower(), 10, glyphs), style),
         Span(f" {shown:>6} {size(memory, glyphs):>6} {size(view.shard_bytes[shard], glyphs):>6}"),
     )

@@ -172,6 +172,11 @@ def percent(fraction: float, glyphs: Glyphs = UNICODE) -> str:
     return glyphs.none if math.isnan(fraction) else f"{min(fraction, 9.99) * 100:.0f}%"
 
 
+def chance(fraction: float, glyphs: Glyphs = UNICODE) -> str:
+    """A chance as whole percent; one that nobody knows is a question mark, never a zero."""
+    return "?" if math.isnan(fraction) else percent(fraction, glyphs)
+
+
 def clock(time: float) -> str:
     """A unix time as local hours, minutes and seconds."""
     if not math.isfinite(time) or not 0 < time < 1e11:

@@ -1,12 +1,13 @@
 """What the daemon's frame says, ready for the screens: columns read in place, never copied.
 
-Pure. Columns stay the bytes they arrived as and are read through memory views, so the
+Pure. Columns stay the bytes they arrived as and are read where a screen needs them, so the
 console needs no numpy: a screen reads a few hundred numbers a beat, not all of them.
 """
 
 from __future__ import annotations
 
 import math
+import struct
 import sys
 from array import array
 from collections import Counter
@@ -15,11 +16,18 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Final, Literal
 
-from sidestep.autopilot.protocol import HostStrings, PlanView, ShardStrings, SnapshotFrame
+from sidestep.autopilot.protocol import (
+    HostStrings,
+    PlanView,
+    ShardStrings,
+    SnapshotFrame,
+    host_states,
+    shard_states,
+)
 from sidestep.fleet.errors import ProtocolError
 from sidestep.fleet.forecast_types import Contention
-from sidestep.fleet.labels import scrub
-from sidestep.fleet.machines import HostState
+from sidestep.fleet.labels import Label, scrub
+from sidestep.fleet.machines import HostState, ShardState
 from sidestep.fleet.resources import DIMENSIONS, MEMORY, PLANNED
 
 #: the levels of SnapshotFrame.future, and which of them the peaks in tables are read at
@@ -33,24 +41,34 @@ WARMING: Final = 0.2
 PLANS_KEPT: Final = 200
 
 Condition = Literal["hot", "warming", "ok", "stale", "down", "held"]
-_HELD: Final = {"CORDONED", "DRAINING", "DRAINED", "MAINTENANCE", "QUARANTINED"}
+_HELD: Final = frozenset(
+    {HostState.CORDONED, HostState.DRAINING, HostState.DRAINED, HostState.MAINTENANCE, HostState.QUARANTINED}
+)
 Floats = Sequence[float]
 
 
 def _floats(data: bytes, count: int, what: str) -> memoryview[float]:
-    return memoryview(_checked(data, count, what, "f")).cast("f")
+    return memoryview(_native(_checked(data, count * 4, what), "f")).cast("f")
 
 
 def _ints(data: bytes, count: int, what: str) -> memoryview[int]:
-    return memoryview(_checked(data, count, what, "i")).cast("i")
+    return memoryview(_native(_checked(data, count * 4, what), "i")).cast("i")
 
 
-def _checked(data: bytes, count: int, what: str, code: Literal["f", "i"]) -> bytes:
-    """The column in this machine's byte order; it travels little-endian."""
-    if len(data) != count * 4:
+def _halves(data: bytes, at: int, count: int) -> tuple[float, ...]:
+    return struct.unpack_from(f"<{count}e", data, at * 2)
+
+
+def _checked(data: bytes, size: int, what: str) -> bytes:
+    if len(data) != size:
         raise ProtocolError(
-            f"column {what} has {len(data)} bytes, not {count * 4}", hint="are console and daemon of one version?"
+            f"column {what} has {len(data)} bytes, not {size}", hint="are console and daemon of one version?"
         )
+    return data
+
+
+def _native(data: bytes, code: Literal["f", "i"]) -> bytes:
+    """The column in this machine's byte order; it travels little-endian."""
     if sys.byteorder == "little":
         return data
     swapped = array(code, data)
@@ -65,12 +83,15 @@ class FleetView:
     frame: SnapshotFrame
     hosts: tuple[HostStrings, ...]
     shards: tuple[ShardStrings, ...]
+    host_states: tuple[HostState, ...]
+    shard_states: tuple[ShardState, ...]
     allocatable: memoryview[float]
     use: memoryview[float]
     age: memoryview[float]
     risk: memoryview[float]
-    past: memoryview[float]
-    future: memoryview[float]
+    #: half floats, read by ``history`` and ``quantile``
+    past: bytes
+    future: bytes
     shard_host: memoryview[int]
     shard_use: memoryview[float]
     shard_bytes: memoryview[float]
@@ -98,7 +119,7 @@ class FleetView:
     @cached_property
     def states(self) -> Counter[str]:
         """How many hosts are in which state."""
-        return Counter(host.state for host in self.hosts)
+        return Counter(self.host_states)
 
     @cached_property
     def shards_by_host(self) -> dict[int, list[int]]:
@@ -107,6 +128,15 @@ class FleetView:
         for shard, host in enumerate(self.shard_host):
             found.setdefault(host, []).append(shard)
         return found
+
+    @property
+    def learning(self) -> bool:
+        """Whether there is a forecast that has not seen enough to say anything about contention."""
+        return self.frame.future_steps > 0 and self.frame.confidence == "insufficient"
+
+    def reason(self, host: int) -> Label:
+        """Why a host is in its state, or ""."""
+        return _clean(self.frame.reasons.get(host, Label("")))
 
     def threshold(self, dimension: int) -> float:
         """The fraction of allocatable capacity above which a planned dimension is in contention."""
@@ -129,13 +159,13 @@ class FleetView:
         """Recent use as fractions, oldest first."""
         steps = self.frame.past_steps
         at = (host * PLANNED + dimension) * steps
-        return self.past[at : at + steps]
+        return _halves(self.past, at, steps)
 
     def quantile(self, host: int, dimension: int, level: int) -> Floats:
         """The forecast at ``LEVELS[level]`` as fractions, next step first; empty without a forecast."""
         width = self.frame.future_steps * len(LEVELS)
         at = (host * PLANNED + dimension) * width
-        return self.future[at + level : at + width : len(LEVELS)]
+        return _halves(self.future, at, width)[level :: len(LEVELS)]
 
     def peak(self, host: int, dimension: int) -> float:
         """The highest value ahead at the 0.8 quantile; NaN without a forecast."""
@@ -143,22 +173,22 @@ class FleetView:
 
     def condition(self, host: int) -> Condition:
         """One word for a host, worst first: down, held, stale, hot, warming, ok."""
-        words = self.hosts[host]
-        if words.state == HostState.DEAD:
+        state = self.host_states[host]
+        if state is HostState.DEAD:
             return "down"
-        if words.state in _HELD:
+        if state in _HELD:
             return "held"
-        if words.state != HostState.READY or self.age[host] > STALE_AFTER:
+        if state is not HostState.READY or self.age[host] > STALE_AFTER:
             return "stale"
         now = any(self.load(host, d) > self.threshold(d) for d in range(PLANNED))
-        if now or words.name in self.contentions:
+        if now or self.hosts[host].name in self.contentions:
             return "hot"
         return "warming" if self.chance(host) >= WARMING else "ok"
 
     def word(self, host: int) -> str:
         """The condition as it is written: held hosts say how they are held."""
         condition = self.condition(host)
-        return self.hosts[host].state.lower() if condition == "held" else condition
+        return self.host_states[host].lower() if condition == "held" else condition
 
     def urgency(self, host: int) -> float:
         """What hosts are sorted by: risk; a host that is down or stale is never at the very end."""
@@ -167,38 +197,48 @@ class FleetView:
         return max(floor, 0.0 if math.isnan(chance) else round(chance, 2))
 
 
-def decode(frame: SnapshotFrame) -> FleetView:
-    """A view of the frame. Raises ProtocolError when a column is not as long as the frame says."""
+def decode(frame: SnapshotFrame, before: FleetView | None = None) -> FleetView:
+    """A view of the frame; words that are still those of ``before`` are taken from it.
+
+    Raises ProtocolError when a column is not as long as the frame says.
+    """
     h, n, d = len(frame.hosts), len(frame.shards), len(DIMENSIONS)
     r, t = PLANNED, frame.future_steps
+    _checked(frame.host_state, h, "host_state")
+    _checked(frame.shard_state, n, "shard_state")
     return FleetView(
         frame=frame,
-        hosts=tuple(_host(item) for item in frame.hosts),
-        shards=tuple(_shard(item) for item in frame.shards),
+        hosts=before.hosts if before and before.frame.hosts is frame.hosts else tuple(map(_host, frame.hosts)),
+        shards=before.shards if before and before.frame.shards is frame.shards else tuple(map(_shard, frame.shards)),
+        host_states=host_states(frame),
+        shard_states=shard_states(frame),
         allocatable=_floats(frame.allocatable, h * d, "allocatable"),
         use=_floats(frame.use, h * d, "use"),
         age=_floats(frame.age, h, "age"),
         risk=_floats(frame.risk, h * r, "risk"),
-        past=_floats(frame.past, h * r * frame.past_steps, "past"),
-        future=_floats(frame.future, h * r * t * len(LEVELS), "future"),
+        past=_checked(frame.past, h * r * frame.past_steps * 2, "past"),
+        future=_checked(frame.future, h * r * t * len(LEVELS) * 2, "future"),
         shard_host=_ints(frame.shard_host, n, "shard_host"),
-        shard_use=_floats(frame.shard_use, n * d, "shard_use"),
+        shard_use=_floats(frame.shard_use, n * r, "shard_use"),
         shard_bytes=_floats(frame.shard_bytes, n, "shard_bytes"),
         shard_priority=_ints(frame.shard_priority, n, "shard_priority"),
     )
 
 
 def _host(words: HostStrings) -> HostStrings:
-    texts = (words.name, words.state, words.reason, words.zone)
-    if all(text.isprintable() for text in texts):
+    if words.name.isprintable() and words.zone.isprintable():
         return words
-    return HostStrings(scrub(words.name), scrub(words.state), scrub(words.reason), scrub(words.zone))
+    return HostStrings(_clean(words.name), _clean(words.zone))
 
 
 def _shard(words: ShardStrings) -> ShardStrings:
-    if words.name.isprintable() and words.app.isprintable() and words.state.isprintable():
+    if words.name.isprintable() and words.app.isprintable():
         return words
-    return ShardStrings(scrub(words.name), scrub(words.app), scrub(words.state))
+    return ShardStrings(_clean(words.name), _clean(words.app))
+
+
+def _clean(text: Label) -> Label:
+    return text if text.isprintable() else scrub(text)
 
 
 def matches(name: str, pattern: str) -> bool:

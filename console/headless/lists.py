@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,10 +21,10 @@ from sidestep.autopilot.protocol import (
 )
 from sidestep.console.headless import output
 from sidestep.console.hosttext import hot_when
-from sidestep.console.text import ASCII, clock, percent, size
+from sidestep.console.text import ASCII, chance, clock, percent, size
 from sidestep.console.view import FleetView, decode
 from sidestep.fleet.errors import UsageError
-from sidestep.fleet.resources import CPU, DIMENSIONS, MEMORY, parse_seconds
+from sidestep.fleet.resources import CPU, DIMENSIONS, MEMORY, PLANNED, parse_seconds
 
 
 def picture(socket: Path) -> FleetView:
@@ -45,9 +46,9 @@ def hosts(socket: Path, *, as_json: bool) -> None:
     rows += [
         [
             view.hosts[host].name,
-            view.hosts[host].state,
+            view.host_states[host],
             view.condition(host),
-            percent(view.chance(host), ASCII),
+            chance(view.chance(host), ASCII),
             hot_when(view, host, ASCII),
             percent(view.load(host, CPU), ASCII),
             percent(view.peak(host, CPU), ASCII),
@@ -63,22 +64,22 @@ def _host(view: FleetView, host: int) -> dict[str, Any]:
     words, contention = view.hosts[host], view.contentions.get(view.hosts[host].name)
     return {
         "name": words.name,
-        "state": words.state,
-        "reason": words.reason,
+        "state": view.host_states[host],
+        "reason": view.reason(host),
         "zone": words.zone,
         "condition": view.condition(host),
         "risk": view.chance(host),
         "contention": contention,
         "cpu": {"now": view.load(host, CPU), "peak": view.peak(host, CPU)},
         "memory": {"now": view.load(host, MEMORY), "peak": view.peak(host, MEMORY)},
-        "use": _use(view.use, host),
+        "use": _use(view.use, host, DIMENSIONS),
         "shards": [view.shards[shard].name for shard in view.shards_by_host.get(host, ())],
     }
 
 
-def _use(column: memoryview[float], row: int) -> dict[str, float]:
-    at = row * len(DIMENSIONS)
-    return dict(zip(DIMENSIONS, column[at : at + len(DIMENSIONS)], strict=True))
+def _use(column: memoryview[float], row: int, dimensions: Sequence[str]) -> dict[str, float]:
+    at = row * len(dimensions)
+    return dict(zip(dimensions, column[at : at + len(dimensions)], strict=True))
 
 
 def shards(socket: Path, *, as_json: bool) -> None:
@@ -91,11 +92,11 @@ def shards(socket: Path, *, as_json: bool) -> None:
                 {
                     "name": words.name,
                     "app": words.app,
-                    "state": words.state,
+                    "state": view.shard_states[row],
                     "host": places[row],
                     "priority": view.shard_priority[row],
                     "state_bytes": view.shard_bytes[row],
-                    "use": _use(view.shard_use, row),
+                    "use": _use(view.shard_use, row, DIMENSIONS[:PLANNED]),
                 }
                 for row, words in enumerate(view.shards)
             ]
@@ -103,10 +104,10 @@ def shards(socket: Path, *, as_json: bool) -> None:
         return
     rows = [["SHARD", "APP", "HOST", "STATE", "CORES", "MEMORY", "MOVES"]]
     for row, words in enumerate(view.shards):
-        use = _use(view.shard_use, row)
+        use = _use(view.shard_use, row, DIMENSIONS[:PLANNED])
         cores = "-" if math.isnan(use["cpu"]) else f"{use['cpu']:.2f}"
         memory, moves = size(use["memory"], ASCII), size(view.shard_bytes[row], ASCII)
-        rows.append([words.name, words.app, places[row] or "-", words.state, cores, memory, moves])
+        rows.append([words.name, words.app, places[row] or "-", view.shard_states[row], cores, memory, moves])
     output.table(rows, "llllrrr")
 
 

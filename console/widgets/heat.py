@@ -19,7 +19,8 @@ from textual.strip import Strip
 from textual.widget import Widget
 
 from sidestep.console.context import Context
-from sidestep.console.text import fit, percent
+from sidestep.console.text import chance as chance_text
+from sidestep.console.text import fit
 from sidestep.console.view import FleetView
 
 LEVELS: Final = 16
@@ -60,7 +61,7 @@ def _tiles(view: FleetView, selected: int, across: int) -> list[list[Heat]]:
         if host % across == 0:
             rows.append([])
         chance = view.chance(host)
-        text = f" {fit(words.name, _TILE - 7)} {percent(chance):>4}"
+        text = f" {fit(words.name, _TILE - 7)} {chance_text(chance):>4}"
         rows[-1] += [Heat(text, level(chance), level(chance), host == selected), Heat(" ", 0, 0)]
     return rows
 

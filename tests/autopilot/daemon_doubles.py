@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from sidestep.autopilot.protocol import (
+    VERSION,
     Answer,
     Approve,
     DemandList,
@@ -11,6 +12,7 @@ from sidestep.autopilot.protocol import (
     GetDemand,
     GetLog,
     GetPlan,
+    HostStrings,
     ListPlans,
     PlanList,
     PlanView,
@@ -25,13 +27,13 @@ from sidestep.fleet.errors import SidestepError, StalePlan
 from sidestep.fleet.labels import Label
 
 
-def picture(number: int, size: int = 0) -> SnapshotFrame:
-    """A picture of no hosts with ``size`` bytes of past."""
+def picture(number: int, size: int = 0, *, tables: int = 1, hosts: tuple[HostStrings, ...] = ()) -> SnapshotFrame:
+    """A picture with ``size`` bytes of past, and the tables of that number."""
     return SnapshotFrame(
         number=number, time=float(number), generation=1, level="advise", lag=0.0, oracle=Label(""),
-        model=Label("trend"), confidence="ok", hosts=(), shards=(), allocatable=b"",
-        use=b"", age=b"", shard_host=b"", shard_use=b"",
-        shard_bytes=b"", shard_priority=b"", past=b"\0" * size, past_steps=0, past_step=1.0, future=b"",
+        model=Label("trend"), confidence="ok", tables=tables, hosts=hosts, shards=(), allocatable=b"",
+        shard_priority=b"", host_state=b"", reasons={}, use=b"", age=b"", shard_state=b"", shard_host=b"",
+        shard_use=b"", shard_bytes=b"", past=b"\0" * size, past_steps=0, past_step=1.0, future=b"",
         future_steps=0, future_step=1.0, risk=b"", threshold_cpu=0.8, threshold_memory=0.85,
     )  # fmt: skip
 
@@ -45,7 +47,7 @@ class FakeService:
 
     def welcome(self, actor: Label) -> Welcome:
         return Welcome(
-            version=1,
+            version=VERSION,
             daemon="0",
             fleet=Label("f"),
             level="advise",

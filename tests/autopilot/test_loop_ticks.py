@@ -11,7 +11,7 @@ import pytest
 from loop_doubles import POLICY, STEPS, Scene
 from world_doubles import settle
 
-from sidestep.autopilot.frames import frame_of
+from sidestep.autopilot.frames import SHOWN_STEPS, frame_of
 from sidestep.autopilot.loop import BRAKE
 from sidestep.autopilot.loop_proposals import Proposals
 from sidestep.fleet.errors import SidestepError
@@ -117,6 +117,9 @@ async def test_level_full_does_not_act_on_a_forecast_without_confidence(scene: S
     assert scene.loop.picture is not None and scene.loop.picture.no_plan is not None
     assert scene.loop.picture.no_plan.reasons[0].code == "INSUFFICIENT"
     assert scene.loop.picture.contention == () and "will be over" not in scene.said.getvalue()
+    frame = frame_of(scene.loop.picture)
+    assert (frame.confidence, frame.contention) == ("insufficient", ()) and frame.future_steps > 0
+    assert np.isnan(np.frombuffer(frame.risk, "<f4")).all()
 
 
 async def test_nothing_is_proposed_while_a_plan_runs_and_what_it_touched_settles(scene: Scene) -> None:
@@ -235,9 +238,11 @@ async def test_a_frame_has_every_column_in_its_documented_shape(scene: Scene) ->
     hosts, shards, dimensions, planned = 3, 3, 6, 2
     assert len(frame.allocatable) == len(frame.use) == 4 * hosts * dimensions and len(frame.age) == 4 * hosts
     assert len(frame.shard_host) == len(frame.shard_bytes) == len(frame.shard_priority) == 4 * shards
-    assert len(frame.shard_use) == 4 * shards * dimensions
-    assert len(frame.past) == 4 * hosts * planned * frame.past_steps
-    assert len(frame.future) == 4 * hosts * planned * frame.future_steps * 5 and frame.future_steps == STEPS
-    future = np.frombuffer(frame.future, "<f4").reshape(hosts, planned, STEPS, 5)
+    assert len(frame.shard_use) == 4 * shards * planned
+    assert len(frame.host_state) == hosts and len(frame.shard_state) == shards
+    assert len(frame.past) == 2 * hosts * planned * frame.past_steps
+    assert len(frame.future) == 2 * hosts * planned * frame.future_steps * 5
+    assert frame.future_steps * frame.future_step == STEPS and frame.future_steps == SHOWN_STEPS
+    future = np.frombuffer(frame.future, "<f2").reshape(hosts, planned, SHOWN_STEPS, 5)
     assert future[0, 0, -1] == pytest.approx(0.5 / 3 * np.array([0.97, 0.98333, 0.99667, 1.01, 1.02333]), rel=0.01)
     assert len(frame.risk) == 4 * hosts * planned

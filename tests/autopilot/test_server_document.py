@@ -14,7 +14,10 @@ from msgspec.inspect import StructType, type_info
 from sidestep.autopilot import server
 from sidestep.autopilot.protocol import (
     HEADER,
+    HOST_STATES,
     MAX_FRAME,
+    SHARD_STATES,
+    TABLES,
     VERSION,
     Answer,
     Body,
@@ -63,6 +66,16 @@ def test_every_answer_and_its_fields_are_documented(kind: type) -> None:
 def test_every_column_is_documented() -> None:
     _, fields = tag_and_fields(SnapshotFrame)
     assert sorted(rows(section("Pictures"))) == sorted(fields)
+
+
+def test_the_tables_are_the_fields_that_are_called_so() -> None:
+    fields = rows(section("Pictures"))
+    assert {name for name, row in fields.items() if "| table" in row} == set(TABLES)
+
+
+def test_the_states_are_listed_in_their_order() -> None:
+    listed = {words[0]: words[1:] for words in (row.split() for row in PAGE.splitlines()) if words[1:]}
+    assert listed["host_state"] == list(HOST_STATES) and listed["shard_state"] == list(SHARD_STATES)
 
 
 def test_nothing_is_documented_that_does_not_exist() -> None:

@@ -110,7 +110,7 @@ async def test_state_sizes_are_learned_from_moves_and_unknown_before(scene: Scen
 
 
 async def test_the_past_keeps_the_newest_ticks_in_order(scene: Scene) -> None:
-    past = Past(3, steps=4)
+    past = Past(("h1", "h2", "h3"), steps=4)
     for cpu in (0.3, 0.6, 0.9, 1.2, 1.5):
         scene.hosts["h1"].give(cpu)
         await settle()

@@ -8,13 +8,18 @@ from __future__ import annotations
 
 import asyncio
 import math
+import struct
 import sys
+import zlib
 from array import array
 from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
 
 from sidestep.autopilot.protocol import (
+    HOST_STATES,
+    SHARD_STATES,
+    VERSION,
     Answer,
     Approve,
     DemandList,
@@ -40,7 +45,7 @@ from sidestep.fleet.events import Event
 from sidestep.fleet.forecast_types import Account, Contention
 from sidestep.fleet.inventory import Policy
 from sidestep.fleet.labels import Label
-from sidestep.fleet.machines import MOVE_STEPS, ActionState, PlanState, StepState
+from sidestep.fleet.machines import MOVE_STEPS, ActionState, HostState, PlanState, ShardState, StepState
 from sidestep.fleet.plans import (
     Action,
     ActionStatus,
@@ -68,6 +73,11 @@ def raw(values: list[float], code: str = "f") -> bytes:
     if sys.byteorder == "big":
         column.byteswap()
     return column.tobytes()
+
+
+def halves(values: list[float]) -> bytes:
+    """Values as a column of half floats."""
+    return struct.pack(f"<{len(values)}e", *values)
 
 
 @dataclass
@@ -132,7 +142,7 @@ class Fleet:
                         )
                     )
             use += [self.load(h, time) * 4, self.memory(h, time) * 8 * GIB, 5.0, 5.0, 1e6, 1e6]
-        n = self.shards
+        n, sure = self.shards, self.confidence == "ok"
         return SnapshotFrame(
             number=number,
             time=time,
@@ -142,28 +152,29 @@ class Fleet:
             oracle=Label(self.oracle),
             model=Label("trend"),
             confidence=self.confidence,
-            hosts=tuple(
-                HostStrings(self.name(h), self.states.get(h, "READY"), Label("no sample for 4 s"), Label(f"z{h % 3}"))
-                for h in range(self.hosts)
-            ),
-            shards=tuple(ShardStrings(Label(f"shop-{s:02d}"), Label("shop"), "RUNNING") for s in range(n)),
+            tables=zlib.crc32(repr((self.hosts, self.shards, self.names)).encode()),
+            hosts=tuple(HostStrings(self.name(h), Label(f"z{h % 3}")) for h in range(self.hosts)),
+            shards=tuple(ShardStrings(Label(f"shop-{s:02d}"), Label("shop")) for s in range(n)),
             allocatable=raw([4.0, 8 * GIB, math.nan, math.nan, math.nan, math.nan] * self.hosts),
+            shard_priority=raw([3] * n, "i"),
+            host_state=bytes(HOST_STATES.index(HostState(self.states.get(h, "READY"))) for h in range(self.hosts)),
+            reasons={h: Label("no sample for 4 s") for h, state in self.states.items() if state != "READY"},
             use=raw(use),
             age=raw([0.4] * self.hosts),
+            shard_state=bytes([SHARD_STATES.index(ShardState.RUNNING)]) * n,
             shard_host=raw([float(s % self.hosts).__trunc__() for s in range(n)], "i"),
-            shard_use=raw([v for s in range(n) for v in (0.1 + s % 5 / 10, 1e8 + s * 1e7, 1.0, 1.0, 1e4, 1e4)]),
+            shard_use=raw([v for s in range(n) for v in (0.1 + s % 5 / 10, 1e8 + s * 1e7)]),
             shard_bytes=raw([2e6 + s * 3e5 for s in range(n)]),
-            shard_priority=raw([3] * n, "i"),
-            past=raw(past),
+            past=halves(past),
             past_steps=PAST,
             past_step=1.0,
-            future=raw(future),
+            future=halves(future),
             future_steps=FUTURE,
             future_step=1.0,
-            risk=raw(risk),
+            risk=raw(risk if sure else [math.nan] * len(risk)),
             threshold_cpu=0.8,
             threshold_memory=0.85,
-            contention=tuple(sorted(contention, key=lambda c: c.lead)),
+            contention=tuple(sorted(contention, key=lambda c: c.lead)) if sure else (),
             accounts=(Account(model=Label("trend"), skill=0.41, coverage=0.79, scored=1240),),
             plans=self.plans,
             no_plan=self.no_plan,
@@ -221,28 +232,21 @@ def make_plan(number: int = 12, *, actions: int = 1, created: float = START, sum
         policy=Policy(),
         basis=Basis((), ()),
         actions=made,
-        outlook=(
-            Outlook(
-                host=Label("h2"),
-                dimension="cpu",
-                capacity=4.0,
-                peak_before=0.95,
-                peak_after=0.73,
-                probability_before=0.83,
-                probability_after=0.06,
-            ),
-            Outlook(
-                host=Label("h4"),
-                dimension="cpu",
-                capacity=4.0,
-                peak_before=0.41,
-                peak_after=0.63,
-                probability_before=0.0,
-                probability_after=0.01,
-            ),
-        ),
+        outlook=(_outlook("h2", (0.95, 0.73), (0.83, 0.06)), _outlook("h4", (0.41, 0.63), (0.0, 0.01))),
         without_forecast=Label("from present load alone nothing would be planned: no host is above its threshold now"),
         summary=Label(summary or f"move {actions} shard{'s' if actions > 1 else ''} off h2 before it runs hot in 31 s"),
+    )
+
+
+def _outlook(host: str, peak: tuple[float, float], probability: tuple[float, float]) -> Outlook:
+    return Outlook(
+        host=Label(host),
+        dimension="cpu",
+        capacity=4.0,
+        peak_before=peak[0],
+        peak_after=peak[1],
+        probability_before=probability[0],
+        probability_after=probability[1],
     )
 
 
@@ -277,14 +281,8 @@ def succeeded(plan: Plan) -> PlanView:
         Measured(host=Label("h2"), dimension="cpu", predicted_without=0.95, predicted_with=0.73, measured=0.71),
         Measured(host=Label("h4"), dimension="cpu", predicted_without=0.41, predicted_with=0.63, measured=0.66),
     )
-    return view_of(
-        plan,
-        PlanState.SUCCEEDED,
-        actions=(first,),
-        approved_by=Label("ana"),
-        updated=plan.created + 40,
-        outcome=outcome,
-    )
+    done = {"actions": (first,), "approved_by": Label("ana"), "updated": plan.created + 40, "outcome": outcome}
+    return view_of(plan, PlanState.SUCCEEDED, **done)
 
 
 class Daemon:
@@ -318,7 +316,7 @@ class Daemon:
 
     def welcome(self, actor: Label) -> Welcome:
         return Welcome(
-            version=1,
+            version=VERSION,
             daemon="0.1.0",
             fleet=Label("demo"),
             level=self.fleet.level,

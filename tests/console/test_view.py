@@ -10,8 +10,12 @@ from frames import START, Fleet, make_plan, raw, view_of
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sidestep.autopilot.protocol import with_tables, without_tables
+from sidestep.console.hosttext import forecast_sentence, host_line
+from sidestep.console.text import UNICODE, plain
 from sidestep.console.view import LEVELS, MEDIAN, PEAK, decode, matches, merge_plans
 from sidestep.fleet.errors import ProtocolError
+from sidestep.fleet.labels import Label
 from sidestep.fleet.machines import PlanState
 from sidestep.fleet.resources import CPU, MEMORY
 
@@ -22,8 +26,8 @@ def test_numbers_are_read_where_they_stand() -> None:
     for host in range(5):
         assert view.load(host, CPU) == pytest.approx(fleet.load(host, START + 3), rel=1e-5)
         assert view.load(host, MEMORY) == pytest.approx(fleet.memory(host, START + 3), rel=1e-5)
-        assert view.history(host, CPU)[-1] == pytest.approx(view.load(host, CPU), rel=1e-5)
-        assert view.quantile(host, CPU, MEDIAN)[4] == pytest.approx(fleet.load(host, START + 8), rel=1e-5)
+        assert view.history(host, CPU)[-1] == pytest.approx(view.load(host, CPU), rel=1e-3)
+        assert view.quantile(host, CPU, MEDIAN)[4] == pytest.approx(fleet.load(host, START + 8), rel=1e-3)
         assert view.peak(host, CPU) == pytest.approx(max(view.quantile(host, CPU, PEAK)))
     assert view.shards_by_host == {0: [0, 5], 1: [1, 6], 2: [2, 7], 3: [3, 8], 4: [4]}
 
@@ -35,7 +39,8 @@ def test_quantiles_are_in_the_order_of_their_levels() -> None:
 
 
 @pytest.mark.parametrize(
-    "column", ["allocatable", "use", "age", "risk", "past", "future", "shard_host", "shard_use", "shard_bytes"]
+    "column",
+    ["allocatable", "use", "age", "risk", "past", "future", "shard_host", "shard_use", "shard_bytes", "host_state"],
 )
 def test_a_column_of_the_wrong_length_is_refused_by_name(column: str) -> None:
     frame = Fleet().frame()
@@ -51,6 +56,45 @@ def test_a_frame_without_forecast_has_no_peak_and_no_chance() -> None:
     assert math.isnan(view.chance(0))
     assert len(view.quantile(0, CPU, MEDIAN)) == 0
     assert view.urgency(0) == 0.0
+
+
+def test_a_state_that_is_not_known_is_refused_by_its_column() -> None:
+    frame = Fleet().frame()
+    with pytest.raises(ProtocolError, match="column shard_state holds 99"):
+        decode(msgspec.structs.replace(frame, shard_state=b"\x63" * 12))
+
+
+def test_words_that_did_not_change_are_not_scrubbed_again() -> None:
+    """Twenty thousand names are looked at when they come, not with every picture."""
+    fleet = Fleet(names=("evil\x1b",))
+    first = decode(fleet.frame())
+    later = fleet.frame(START + 1, 2)
+    same = with_tables(without_tables(later), first.frame)
+    assert decode(same, first).hosts is first.hosts and decode(same, first).shards is first.shards
+    assert decode(same, first).hosts == decode(later).hosts
+    fleet.names = ("other",)
+    changed = with_tables(fleet.frame(START + 2, 3), first.frame)
+    assert decode(changed, first).hosts[0].name == "other"
+
+
+def test_a_reason_is_scrubbed_and_absent_for_most_hosts() -> None:
+    frame = msgspec.structs.replace(Fleet().frame(), reasons={1: Label("lost\x1b[2J")})
+    assert [decode(frame).reason(host) for host in (0, 1)] == ["", "lost<1b>[2J"]
+
+
+def test_a_forecast_that_is_not_to_be_believed_yet_says_no_chance() -> None:
+    view = decode(Fleet(confidence="insufficient").frame(START + 50))
+    assert view.learning and math.isnan(view.chance(1)) and view.contentions == {}
+    row = plain(host_line(view, 1, 80, UNICODE))
+    assert " ? learning" in row and "learning" in plain(forecast_sentence(view, 1, CPU))
+    assert not decode(Fleet().frame()).learning
+
+
+def test_an_unknown_risk_is_a_question_mark_and_not_zero() -> None:
+    frame = msgspec.structs.replace(Fleet(states={0: "DEAD"}).frame(), risk=raw([math.nan] * 2 + [0.0] * 6))
+    rows = [plain(host_line(decode(frame), host, 80, UNICODE)) for host in (0, 2)]
+    assert "down" in rows[0] and " ? " in rows[0] and "0%" not in rows[0].split("down")[1][:8]
+    assert " 0% " in rows[1]
 
 
 def test_capacity_that_is_not_declared_gives_no_load() -> None:

@@ -25,15 +25,15 @@ from sidestep.autopilot.protocol import (
     PlanView,
     ProposeMove,
     SnapshotFrame,
+    host_states,
 )
-from sidestep.fleet.machines import PLAN, PlanState, final
-from sidestep.fleet.resources import DIMENSIONS, PLANNED
+from sidestep.fleet.machines import PLAN, HostState, PlanState, final
 
 
 def watched(frame: SnapshotFrame) -> bool:
     """Whether every host is READY and the demand of every shard is known."""
-    use = np.frombuffer(frame.shard_use, "<f4").reshape(-1, len(DIMENSIONS))[:, :PLANNED]
-    return bool(np.isfinite(use).all()) and all(host.state == "READY" for host in frame.hosts)
+    use = np.frombuffer(frame.shard_use, "<f4")
+    return bool(np.isfinite(use).all()) and set(host_states(frame)) == {HostState.READY}
 
 
 class Ground:
@@ -113,7 +113,7 @@ class Ground:
             if wanted(frame):
                 assert isinstance(frame, SnapshotFrame)
                 return frame
-            assert time.monotonic() < until, frame.hosts
+            assert time.monotonic() < until, (host_states(frame), frame.reasons)
             time.sleep(0.1)
 
     def log(self) -> list[str]:

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from ground import Ground
-from sidestep.autopilot.protocol import GetSnapshot, SnapshotFrame
+from sidestep.autopilot.protocol import GetSnapshot, SnapshotFrame, host_states
 from sidestep.fleet.resources import DIMENSIONS
 
 pytestmark = pytest.mark.fleet
@@ -41,14 +41,14 @@ def test_hosts_that_cannot_be_trusted_or_reached_are_named_and_the_rest_goes_on(
     with wounded.daemon():
 
         def settled(frame: SnapshotFrame) -> bool:
-            states = {host.name: host.state for host in frame.hosts}
+            states = dict(zip((host.name for host in frame.hosts), host_states(frame), strict=True))
             return states["h1"] == "READY" and {states["h2"], states["h3"], states["h4"]} <= {"DEAD", "SUSPECT"}
 
         frame = wounded.until(settled)
-        rows = {host.name: host for host in frame.hosts}
-        assert "changed" in rows["h2"].reason.lower()
-        assert "unknown" in rows["h3"].reason.lower()
-        assert rows["h4"].reason
+        reasons = {frame.hosts[row].name: reason for row, reason in frame.reasons.items()}
+        assert "changed" in reasons["h2"].lower()
+        assert "unknown" in reasons["h3"].lower()
+        assert reasons["h4"]
         use = np.frombuffer(frame.use, "<f4").reshape(4, len(DIMENSIONS))
         assert np.isfinite(use[0, 0])
         assert wounded.serving("kv-01")[0][0] == "h1"

@@ -16,6 +16,8 @@ from sidestep.fleet.contention import (
     at_quantile,
     exceedance,
     first_sustained,
+    foresee,
+    horizon_steps,
     normal_exceedance,
     predict_contention,
     sustained,
@@ -128,6 +130,8 @@ def test_the_horizon_is_counted_in_whole_steps() -> None:
     forecast = dataclasses.replace(forecast, step=0.3)
     policy = msgspec.structs.replace(POLICY, horizon=2.1, min_duration=0.3)
     assert predict_contention(snapshot, forecast, policy) == ()
+    assert horizon_steps(policy, forecast) == 7
+    assert foresee(snapshot, forecast, policy).risk.tolist() == [[0.0, 0.0]]
     later = msgspec.structs.replace(policy, horizon=2.4)
     assert len(predict_contention(snapshot, forecast, later)) == 1
 
@@ -187,6 +191,24 @@ def test_a_host_of_unknown_capacity_is_never_in_contention() -> None:
     assert predict_contention(*world(np.full(10, 9.9), capacity=math.nan), POLICY) == ()
 
 
-def test_what_is_not_known_is_no_contention() -> None:
+def test_what_is_not_known_is_no_contention_and_no_calm() -> None:
     snapshot, forecast = world(np.full(10, np.nan))
-    assert predict_contention(snapshot, forecast, POLICY) == ()
+    risk, contention = foresee(snapshot, forecast, POLICY)
+    assert np.isnan(risk[0, 0]) and risk[0, 1] == 0 and contention == ()
+
+
+@pytest.mark.parametrize("demand", [0.1, 2.0])
+def test_of_a_dead_host_nothing_is_said(demand: float) -> None:
+    """A forecast from its last samples is no forecast of it: neither 0 % nor certain."""
+    snapshot, forecast = world(np.full(10, demand))
+    assert foresee(snapshot, forecast, POLICY).risk[0, 0] == pytest.approx(float(demand > 1))
+    dead = dataclasses.replace(snapshot, hosts=dataclasses.replace(snapshot.hosts, states=(HostState.DEAD,)))
+    risk, contention = foresee(dead, forecast, POLICY)
+    assert np.isnan(risk).all() and contention == ()
+
+
+@given(st.floats(0, 2), st.floats(0.001, 0.5))
+def test_risk_and_contention_agree(demand: float, sd: float) -> None:
+    """What is predicted is exactly what has a chance of at least the policy's."""
+    risk, contention = foresee(*world(np.full(10, demand), sd), POLICY)
+    assert [c.probability for c in contention] == [r for r in risk.ravel() if r >= POLICY.min_probability]

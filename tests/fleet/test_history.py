@@ -121,6 +121,15 @@ def test_what_was_read_does_not_change_with_the_ring() -> None:
     assert before.tolist() == [[1.0]]
 
 
+def test_single_precision_halves_what_is_kept_and_keeps_sums_exact() -> None:
+    history = History(RINGS, dtype=np.float32)
+    for _ in range(30):
+        history.append(100.0, [f"s{i}" for i in range(20)], np.full(20, 0.1))
+    _, values = history.window(0, 1)
+    assert values.dtype == np.float32 and values.shape == (20, 1)
+    assert np.array_equal(values, np.full((20, 1), 0.1, np.float32))
+
+
 def test_a_series_named_twice_is_refused() -> None:
     with pytest.raises(ValueError, match="twice"):
         History(RINGS).append(1, ["a", "a"], np.zeros(2))

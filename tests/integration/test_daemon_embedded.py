@@ -27,6 +27,8 @@ from sidestep.autopilot.protocol import (
     ProposeMove,
     Shutdown,
     SnapshotFrame,
+    host_states,
+    shard_states,
 )
 from sidestep.backends.embedded import EmbeddedFleet
 from sidestep.backends.process import ProcessBackend
@@ -127,7 +129,7 @@ def measured(frame: SnapshotFrame) -> bool:
 
 
 def ready(frame: SnapshotFrame) -> bool:
-    return {h.state for h in frame.hosts} == {"READY"} and {s.state for s in frame.shards} == {"RUNNING"}
+    return set(host_states(frame)) == {"READY"} and set(shard_states(frame)) == {"RUNNING"}
 
 
 @pytest.fixture
@@ -232,7 +234,7 @@ async def test_a_host_that_was_down_is_settled_when_it_comes_back(stage: Stage) 
     client = await AsyncClient.connect(stage.socket)
     frame = await client.call(GetSnapshot())
     assert isinstance(frame, SnapshotFrame)
-    await picture(client, lambda f: f.hosts[0].state in ("SUSPECT", "DEAD") and f.hosts[1].state == "READY")
+    await picture(client, lambda f: host_states(f)[0] in ("SUSPECT", "DEAD") and host_states(f)[1] == "READY")
     await stage.hosts.revive("a")
     await picture(client, ready)
     assert await where(stage) == ("tally-0", 1)
