@@ -1,7 +1,8 @@
 """The life of proposals: made, kept while they are good, replaced, and taken back.
 
 A proposal is sticky: while the planner comes to the same moves, the first plan with them
-stays, so that people can read and approve it. Operators' own plans are never replaced.
+stays, and for a while also when a better one is known, so that people can read and
+approve it. Operators' own plans are never replaced.
 """
 
 from __future__ import annotations
@@ -26,7 +27,8 @@ from sidestep.planning import basis_now, propose
 RECENT: Final = 20
 #: seconds without predicted contention after which a proposal is taken back
 QUIET: Final = 5.0
-#: the author of what the planner proposes; an operator's own plan has the operator's name
+#: seconds for which a proposal that still fits the world is not replaced by a better one: people read it
+READING: Final = 30.0
 
 Propose = Callable[..., Plan | NoPlan]
 
@@ -89,13 +91,17 @@ class Proposals:
         )
         if isinstance(answer, NoPlan):
             return answer
-        if not self._known(answer, current):
+        if not self._known(answer, current) and not self._being_read(current):
             self._journal.add(answer)
         return None
 
     def _waiting(self) -> list[Plan]:
         """Plans that wait for approval, oldest first."""
         return [plan for plan, _ in self._journal.plans_in(PlanState.PROPOSED)]
+
+    def _being_read(self, current: Plan | None) -> bool:
+        """Whether the present proposal is so young that replacing it would take it from under somebody's eyes."""
+        return current is not None and self._clock.wall() - current.created < READING
 
     def _known(self, plan: Plan, current: Plan | None) -> bool:
         """Whether the same moves are proposed already, or were rejected a short while ago."""

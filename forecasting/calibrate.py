@@ -23,6 +23,9 @@ STEPS: Final = (1, 2, 3, 5, 8, 12, 18, 27, 40, 60, 90, 135, 200, 300, 450, 600)
 TAIL: Final = 0.1
 #: no single squared error counts for more than this
 WILD: Final = 25.0
+#: nor is a band ever widened by more than the root of this: errors that were made before a turn, in
+#: units of the calm before it, would be counted again in those of the model that has seen it
+MOST: Final = 6.0
 _EDGE: Final = NormalDist().inv_cdf(1 - TAIL)
 
 
@@ -113,7 +116,7 @@ class Bands:
         for b in range(len(self.horizons)):
             before = (guess[b] * np.maximum(before, 1.0) + self.square[:, b]) / (guess[b] + number[:, b])
             found[:, b] = before
-        return found
+        return np.minimum(found, MOST)
 
     @property
     def _memory(self) -> F64:

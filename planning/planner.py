@@ -95,7 +95,9 @@ def involved(rules: Rules, moves: tuple[Move, ...]) -> frozenset[str]:
 def usable(snapshot: Snapshot, forecast: Forecast) -> Reason | None:
     """Why nothing can be planned on this forecast, or None."""
     if forecast.confidence != "ok":
-        return Reason("INSUFFICIENT", scrub(f"the forecast's confidence is {forecast.confidence}: {forecast.fallback}"))
+        return Reason(
+            "INSUFFICIENT", scrub(f"the forecast is not confident yet: {forecast.fallback or 'too few samples'}")
+        )
     rows = (len(snapshot.hosts.names), len(snapshot.shards.names))
     if (forecast.hosts.shape[0], forecast.shard_mean.shape[0]) != rows or forecast.steps == 0:
         said = f"{forecast.hosts.shape[0]} hosts and {forecast.shard_mean.shape[0]} shards"
