@@ -100,12 +100,13 @@ class Scene:
         self.executor = FakeExecutor(self.journal)
         self.runs = Runs(self.journal, self.executor, self.clock, self.log)
         self.approvals = Approvals(self.journal, self.runs, self.clock, self.present)
+        self.proposals = Proposals(fleet, self.journal, self.clock)
         parts = Parts(
             fleet=fleet,
             world=self.world,
             oracle=self.oracle,
             journal=self.journal,
-            proposals=Proposals(fleet, self.journal, self.clock),
+            proposals=self.proposals,
             approvals=self.approvals,
             runs=self.runs,
             log=self.log,

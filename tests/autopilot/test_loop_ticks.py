@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pytest
 from loop_doubles import POLICY, STEPS, Scene
@@ -17,6 +18,7 @@ from sidestep.autopilot.loop_proposals import Proposals
 from sidestep.fleet.errors import SidestepError
 from sidestep.fleet.labels import Label
 from sidestep.fleet.machines import PlanState
+from sidestep.fleet.plans import NoPlan, Plan
 
 
 @pytest.fixture
@@ -58,6 +60,29 @@ async def test_a_proposal_is_taken_back_once_contention_is_gone_for_good(scene: 
     assert "no longer predicted" in scene.newest()[1].note
     await scene.tick(8)
     assert scene.said.getvalue().count("h1 cpu: contention is no longer predicted") == 1
+
+
+async def test_a_proposal_is_not_taken_from_under_the_eyes_of_its_reader(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scene.oracle.peak = 2.9
+    await scene.tick()
+    shown, _ = scene.newest()
+    real = scene.proposals._planner
+
+    def better(*args: object, **more: object) -> Plan | NoPlan:
+        made = real(*args, **{**more, "previous": None})
+        if not isinstance(made, Plan):
+            return made
+        other = msgspec.structs.replace(made.actions[0], destination=Label("h3"))
+        return msgspec.structs.replace(made, actions=(other,))
+
+    monkeypatch.setattr(scene.proposals, "_planner", better)
+    await scene.tick(20)
+    assert scene.newest()[0].digest() == shown.digest(), "a better one waits while the first is read"
+    await scene.tick(15)
+    assert scene.newest()[0].actions[0].destination == "h3"
+    assert scene.states().count(PlanState.PROPOSED) == 1
 
 
 async def test_a_proposal_expires(scene: Scene) -> None:
