@@ -39,10 +39,12 @@ def wounded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ground]:
 def test_hosts_that_cannot_be_trusted_or_reached_are_named_and_the_rest_goes_on(wounded: Ground) -> None:
     """S1.25: one bad host costs its own row and nothing else."""
     with wounded.daemon():
+        lost = {"DEAD", "SUSPECT"}
 
         def settled(frame: SnapshotFrame) -> bool:
             states = dict(zip((host.name for host in frame.hosts), host_states(frame), strict=True))
-            return states["h1"] == "READY" and {states["h2"], states["h3"], states["h4"]} <= {"DEAD", "SUSPECT"}
+            known = np.isfinite(np.frombuffer(frame.use, "<f4")[0])  # a rate needs two samples
+            return states["h1"] == "READY" and known and {states[name] for name in states if name != "h1"} <= lost
 
         frame = wounded.until(settled)
         reasons = {frame.hosts[row].name: reason for row, reason in frame.reasons.items()}
@@ -50,7 +52,7 @@ def test_hosts_that_cannot_be_trusted_or_reached_are_named_and_the_rest_goes_on(
         assert "unknown" in reasons["h3"].lower()
         assert reasons["h4"]
         use = np.frombuffer(frame.use, "<f4").reshape(4, len(DIMENSIONS))
-        assert np.isfinite(use[0, 0])
+        assert np.isfinite(use[0, 0]) and np.isnan(use[1:]).all()
         assert wounded.serving("kv-01")[0][0] == "h1"
         assert wounded.serving("kv-02") == []
 
