@@ -22,7 +22,7 @@ from sidestep.autopilot.daemon_reconcile import Reconciler
 from sidestep.autopilot.daemon_service import DaemonService
 from sidestep.autopilot.daemon_shards import Settlement
 from sidestep.autopilot.executor import Executor
-from sidestep.autopilot.faults import NO_FAULTS, faults_from
+from sidestep.autopilot.faults import NO_FAULTS, VARIABLE, faults_from
 from sidestep.autopilot.journal import Journal
 from sidestep.autopilot.loop import ControlLoop, Parts
 from sidestep.autopilot.loop_approval import Approvals
@@ -97,6 +97,8 @@ class Daemon:
         server.claim()
         stack.push_async_callback(server.aclose)
         log.say("daemon", f"daemon {os.getpid()} of fleet {self.fleet.name} begins, level {self._level}")
+        if fault := faults_from(os.environ):
+            log.say("error", f"{VARIABLE}={fault}: this daemon will break a move on purpose; unset it to stop that")
         self._listen(parts.world, log)
         background = await stack.enter_async_context(Background(log))
         background.start(parts.world.run(), "world")
@@ -127,6 +129,10 @@ class Daemon:
         def present(plan: Plan) -> Basis:
             return world.basis(plan, journal.placement())
 
+        def busy() -> frozenset[str]:
+            return executor.busy
+
+        settlement = Settlement(fleet, journal, backends, world.transport, log, busy=busy)
         executor = Executor(
             fleet=fleet,
             journal=journal,
@@ -136,6 +142,7 @@ class Daemon:
             present=present,
             clock=clock.wall,
             changed=lambda _: log.mirror(),
+            doubt=settlement.doubt,
             faults=faults_from(os.environ) or NO_FAULTS,
         )
 
@@ -143,7 +150,9 @@ class Daemon:
             return executor.moving
 
         runs = Runs(journal, executor, clock, log)
-        settlement = Settlement(fleet, journal, backends, world.transport, log)
+        reconciler = Reconciler(
+            fleet, world, journal, settlement, router, busy=busy, served=executor.served, clock=clock, log=log
+        )
         return DaemonParts(
             fleet=fleet,
             world=world,
@@ -157,7 +166,7 @@ class Daemon:
             moving=moving,
             executor=executor,
             settlement=settlement,
-            reconciler=Reconciler(fleet, world, journal, settlement, router, moving=moving, clock=clock, log=log),
+            reconciler=reconciler,
         )
 
     async def _until_heard(self, world: World) -> None:
@@ -178,7 +187,7 @@ class Daemon:
         for plan, status in journal.plans_in(PlanState.APPROVED):
             note = f"the daemon ended before plan {plan.number} began"
             journal.set_state(status.digest, PlanState.CANCELLED, actor=Label(AUTOPILOT), note=note)
-        await parts.settlement.settle(tuple(host.name for host in self.fleet.hosts), busy=parts.moving())
+        await parts.reconciler.settle(tuple(host.name for host in self.fleet.hosts))
         await parts.reconciler.push_routes()
 
     def _transport(self, host: HostSpec) -> AsyncsshTransport:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Final
 
 import msgspec
@@ -34,13 +34,17 @@ class Reconciler:
         settlement: Settlement,
         router: Router | None,
         *,
-        moving: Callable[[], frozenset[str]],
+        busy: Callable[[], frozenset[str]],
+        served: Callable[[Collection[str]], None],
         clock: Clock,
         log: Log,
     ) -> None:
         self._fleet, self._world, self._journal, self._settlement = fleet, world, journal, settlement
-        self._router, self._moving, self._clock, self._log = router, moving, clock, log
+        self._router, self._busy, self._served, self._clock, self._log = router, busy, served, clock, log
         self._trouble = ""
+        self._routed = frozenset(s.name for s in fleet.shards if s.keys is not None)
+        #: shards that serve, but whose requests a move that failed may have left waiting
+        self._held: set[str] = set()
 
     async def run(self) -> None:
         """Look every ``PERIOD`` seconds until cancelled."""
@@ -58,12 +62,18 @@ class Reconciler:
         settled -= {host for host in settled if states[host] is HostState.DEAD}
         waiting = tuple(host for host, state in states.items() if state in _UP and host not in settled)
         if waiting:
-            await self._settlement.settle(waiting, busy=self._moving())
-        if not self._moving():
+            await self.settle(waiting)
+        if not self._busy():
             await self.push_routes()
 
+    async def settle(self, hosts: tuple[str, ...]) -> None:
+        """Put right what runs on these hosts; the requests of shards that serve then may flow again."""
+        serving = await self._settlement.settle(hosts)
+        self._held |= serving & self._routed
+        self._served(serving)
+
     async def push_routes(self) -> None:
-        """Give the router the newest table unless it has it; trouble is said once."""
+        """Give the router the newest table unless it has it, and let go what waits; trouble is said once."""
         if self._router is None:
             return
         try:
@@ -71,6 +81,10 @@ class Reconciler:
             if await self._router.generation() < table.generation:
                 in_force = await self._router.apply(msgspec.msgpack.encode(table), table.checksum())
                 self._log.say("daemon", f"router at generation {in_force}")
+            for shard in sorted(self._held):
+                if shard not in self._busy():  # a move lets its requests go by itself
+                    await self._router.release(shard)
+                self._held.discard(shard)
             self._trouble = ""
         except (SidestepError, OSError) as error:
             self.complain(f"router: {error}")

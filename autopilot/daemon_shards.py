@@ -1,23 +1,27 @@
 """What runs where, when the daemon begins and when a host comes back.
 
 The journal says who owns a shard. A process that holds the owner's token is kept; one with
-an older token is stopped and fenced; a declared shard that runs nowhere is started. Every
-step can be repeated, and a host that does not answer is settled when it does.
+an older token is stopped and fenced, as is the copy of a move that was given up before its
+commit. A declared shard that runs nowhere is started, or, when a committed move never brought
+it up, made from the state that this move carried. Every step can be repeated, and a host that
+does not answer is settled when it does.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+import time
+from collections.abc import Callable, Collection, Mapping
 
 from sidestep.autopilot.daemon_log import AUTOPILOT, Log
 from sidestep.autopilot.journal import Journal
+from sidestep.autopilot.steps import move_of
 from sidestep.backends.base import Backend, ShardObservation
 from sidestep.backends.ssh.base import Transport
 from sidestep.fleet.errors import HostError, SidestepError
 from sidestep.fleet.inventory import FleetSpec, ShardSpec
 from sidestep.fleet.labels import Label
-from sidestep.fleet.machines import ShardState
+from sidestep.fleet.machines import ShardState, StepName
 from sidestep.fleet.placement import Owner
 
 Found = Mapping[str, ShardObservation]
@@ -33,26 +37,42 @@ class Settlement:
         backends: Mapping[str, Backend],
         transport: Callable[[str], Transport],
         log: Log,
+        *,
+        busy: Callable[[], frozenset[str]] = frozenset,
     ) -> None:
         self._fleet, self._journal, self._backends = fleet, journal, backends
-        self._transport, self._log = transport, log
+        self._transport, self._log, self._busy = transport, log, busy
         self._shards = {str(s.name): s for s in fleet.shards}
         self.settled: set[str] = set()
         #: shards whose processes have newer tokens than the journal
         self.disputed: set[str] = set()
         #: newest process of every shard, as far as hosts have answered
         self._newest: dict[str, ShardObservation] = {}
+        self._doubted: set[str] = set()
+        self._serving: set[str] = set()
+        self._complaints: dict[tuple[str, str], str] = {}
 
-    async def settle(self, hosts: tuple[str, ...], *, busy: frozenset[str] = frozenset()) -> None:
-        """Look at these hosts and put right what is theirs; shards in ``busy`` are left alone."""
+    async def settle(self, hosts: tuple[str, ...]) -> frozenset[str]:
+        """Look at these hosts and put right what is theirs; the shards that serve there now.
+
+        Shards that ``busy`` names are left alone.
+        """
+        self._serving.clear()
+        self._doubted -= set(hosts)
         answers = await asyncio.gather(*(self._discover(host) for host in hosts))
         found = {host: answer for host, answer in zip(hosts, answers, strict=True) if answer is not None}
         for observation in (o for answer in found.values() for o in answer):
             self._note(observation)
-        self._adopt(busy)
-        work = [self._put_right(host, answer, busy) for host, answer in found.items()]
+        self._adopt()
+        work = [self._put_right(host, answer) for host, answer in found.items()]
         done = await asyncio.gather(*work)
-        self.settled |= {host for host, fine in zip(found, done, strict=True) if fine}
+        self.settled |= {host for host, fine in zip(found, done, strict=True) if fine} - self._doubted
+        return frozenset(self._serving)
+
+    def doubt(self, hosts: Collection[str]) -> None:
+        """Look at these hosts again: something of a move may be left there."""
+        self.settled -= set(hosts)
+        self._doubted |= set(hosts)  # what is being looked at just now was perhaps seen too early
 
     async def _discover(self, host: str) -> tuple[ShardObservation, ...] | None:
         try:
@@ -75,7 +95,7 @@ class Settlement:
         if seen.state is ShardState.RUNNING and (newest is None or seen.token >= newest.token):
             self._newest[seen.shard] = seen
 
-    def _adopt(self, busy: frozenset[str]) -> None:
+    def _adopt(self) -> None:
         """Give every shard without an owner one: the newest process that was found, else as declared."""
         placement = self._journal.placement()
         new: dict[Label, Owner] = {}
@@ -88,10 +108,14 @@ class Settlement:
                     if found and newest is not None
                     else Owner(spec.host, placement.generation + 1)
                 )
-            elif newest is not None and newest.token > owner.token and spec.name not in busy:
+            elif newest is not None and newest.token > owner.token and self._strange(newest):
                 self._dispute(spec, owner, newest)
         if new:
             self._journal.adopt(new, Label(AUTOPILOT))
+
+    def _strange(self, seen: ShardObservation) -> bool:
+        """Whether a token newer than the owner's is none that a move of ours was promised."""
+        return seen.shard not in self._busy() and not self._journal.abandoned(seen.shard, seen.token)
 
     def _dispute(self, spec: ShardSpec, owner: Owner, newest: ShardObservation) -> None:
         """The world is ahead of the journal: an older journal was put in place. Nobody is stopped for that."""
@@ -103,34 +127,72 @@ class Settlement:
                 f"token {owner.token}: is this an old journal? The shard is left alone",
             )
 
-    async def _put_right(self, host: str, found: tuple[ShardObservation, ...], busy: frozenset[str]) -> bool:
+    async def _put_right(self, host: str, found: tuple[ShardObservation, ...]) -> bool:
         """Stop what is not the owner's, start what is missing; False if something has to be tried again."""
         placement = self._journal.placement()
         fine = True
         by_shard = {str(o.shard): o for o in sorted(found, key=lambda o: o.token)}
         for spec in self._fleet.shards:
-            if spec.name in busy or spec.name in self.disputed:
+            if spec.name in self._busy() or spec.name in self.disputed:
                 continue
             seen, owner = by_shard.get(spec.name), placement.owners[spec.name]
             try:
                 if owner.host == host:
                     await self._keep_or_start(spec, seen, owner)
-                elif seen is not None and seen.token < owner.token and seen.state is not ShardState.FAILED:
-                    await self._backends[spec.backend].stop(self._transport(host), spec, owner.token)
-                    self._log.say(
-                        "host", f"{host}: stopped {spec.name}: token {seen.token} is older than {owner.token}"
-                    )
+                elif seen is not None and seen.state is not ShardState.FAILED:
+                    await self._end_copy(spec, seen, owner)
+                self._complaints.pop((host, spec.name), None)
             except SidestepError as error:
                 fine = False
-                self._log.say("error", f"{spec.name} on {host}: {error}")
+                self._complain(host, spec.name, str(error))
         return fine
+
+    async def _end_copy(self, spec: ShardSpec, seen: ShardObservation, owner: Owner) -> None:
+        """Stop and fence a process on a host that does not own the shard, if it is known to be left over.
+
+        The old owner is kept until the new one serves: it is the last that has the state in memory.
+        """
+        backend, transport = self._backends[spec.backend], self._transport(seen.host)
+        if seen.token < owner.token and self._journal.unresumed(spec.name, owner.token):
+            return
+        if seen.token < owner.token:
+            await backend.stop(transport, spec, owner.token)
+            self._log.say("host", f"{seen.host}: stopped {spec.name}: token {seen.token} is older than {owner.token}")
+        elif self._journal.abandoned(spec.name, seen.token):
+            await backend.stop(transport, spec, seen.token)
+            self._log.say("host", f"{seen.host}: stopped the copy of {spec.name} that a move left, token {seen.token}")
 
     async def _keep_or_start(self, spec: ShardSpec, seen: ShardObservation | None, owner: Owner) -> None:
         backend, transport = self._backends[spec.backend], self._transport(owner.host)
-        if seen is None or seen.token != owner.token or seen.state is not ShardState.RUNNING:
-            if seen is not None and seen.token < owner.token:
-                await backend.stop(transport, spec, owner.token)
+        if seen is not None and seen.token < owner.token:
+            await backend.stop(transport, spec, owner.token)
+            seen = None
+        left = self._journal.unresumed(spec.name, owner.token)
+        if left is not None:
+            await self._bring_up(spec, owner, *left)
+        elif seen is None or seen.token != owner.token or seen.state is not ShardState.RUNNING:
             seen = await backend.start(transport, spec, owner.token, self._fleet.host(owner.host).address)
             self._log.say("host", f"{owner.host}: started {spec.name} with token {owner.token}, port {seen.port}")
-        if seen.port:
+        if seen is not None and seen.port:
             self._journal.set_endpoint(spec.name, seen.address, seen.port)
+        self._serving.add(spec.name)
+
+    async def _bring_up(self, spec: ShardSpec, owner: Owner, digest: str, number: int) -> None:
+        """Do what a committed move could not: its state is there, and a new start would forget it."""
+        plan, _ = self._journal.plan(digest)
+        action = next(a for a in plan.actions if a.id == number)
+        move = move_of(self._fleet, plan, action, digest=digest, old_token=action.token, new_token=owner.token)
+        notes, began = self._journal.notes(digest, number), time.monotonic()
+        source, destination = self._transport(move.source), self._transport(move.destination)
+        result = await self._backends[spec.backend].step(StepName.RESUME, move, source, destination, notes)
+        self._journal.begin_step(digest, number, StepName.RESUME)
+        ms = (time.monotonic() - began) * 1000.0
+        self._journal.end_step(digest, number, StepName.RESUME, result, ms=ms)
+        self._log.say("host", f"{owner.host}: brought up {spec.name}, as plan {plan.number} had committed")
+        self.doubt({move.source})
+
+    def _complain(self, host: str, shard: str, text: str) -> None:
+        """Say trouble that is tried again and again once, until it changes."""
+        if self._complaints.get((host, shard)) != text:
+            self._complaints[host, shard] = text
+            self._log.say("error", f"{shard} on {host}: {text}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Final
 
 from sidestep.autopilot.approval import action_differences, expired
@@ -13,8 +13,8 @@ from sidestep.autopilot.executor_retry import Pacing, Trouble
 from sidestep.autopilot.faults import NO_FAULTS, Faults
 from sidestep.autopilot.journal import Journal
 from sidestep.autopilot.recovery import Decision, Way, committed, decide, to_finish, to_take_back
-from sidestep.autopilot.steps import Hands, MoveHands, routing_table
-from sidestep.backends.base import Backend, Move, Router
+from sidestep.autopilot.steps import Hands, MoveHands, move_of, routing_table
+from sidestep.backends.base import Backend, Router
 from sidestep.backends.ssh.base import Transport
 from sidestep.fleet.errors import SidestepError
 from sidestep.fleet.inventory import FleetSpec, ShardSpec
@@ -25,7 +25,7 @@ from sidestep.fleet.plans import Action, ActionStatus, Basis, Plan, PlanStatus
 ACTOR: Final = Label("executor")
 
 
-def _ignore(status: PlanStatus) -> None:
+def _ignore(_: object) -> None:
     """Nobody wants to know."""
 
 
@@ -33,7 +33,8 @@ class Executor:
     """The only thing that moves shards. Everything it knows is in the journal.
 
     ``present`` gives the facts that hold now for the hosts of a plan; ``changed`` is called
-    after every change of a plan's status; ``pacing`` says how long hosts are insisted on.
+    after every change of a plan's status; ``doubt`` with the hosts of an action that ended
+    otherwise than planned, which may keep something of it; ``pacing`` says how long hosts are insisted on.
     """
 
     def __init__(
@@ -47,12 +48,13 @@ class Executor:
         present: Callable[[Plan], Basis],
         clock: Callable[[], float] = time.time,
         changed: Callable[[PlanStatus], None] = _ignore,
+        doubt: Callable[[Collection[str]], None] = _ignore,
         faults: Faults = NO_FAULTS,
         pacing: Pacing = Pacing(),  # noqa: B008 - frozen
     ) -> None:
         self._hands = Hands(fleet=fleet, backend_for=backend_for, transport_for=transport_for, router=router)
         self._journal, self._present, self._clock = journal, present, clock
-        self._changed, self._faults, self._pacing = changed, faults, pacing
+        self._changed, self._doubt, self._faults, self._pacing = changed, doubt, faults, pacing
         self._turn = asyncio.Lock()
         self._stopping = False
         self._moving: set[str] = set()
@@ -62,6 +64,15 @@ class Executor:
     def moving(self) -> frozenset[str]:
         """Shards in an unfinished action, and those that wait for a person since the daemon started."""
         return frozenset(self._moving | self._waiting)
+
+    @property
+    def busy(self) -> frozenset[str]:
+        """Shards in an unfinished action: nobody else may touch them."""
+        return frozenset(self._moving)
+
+    def served(self, shards: Collection[str]) -> None:
+        """These shards were found or made to serve: those among them that waited for a person do no longer."""
+        self._waiting -= set(shards)
 
     async def run(self, digest: str) -> PlanStatus:
         """Run an approved plan to its end; it becomes STALE or EXPIRED instead if it no longer fits.
@@ -162,16 +173,9 @@ class Executor:
     def _action_run(self, plan: Plan, digest: str, action: Action, token: int) -> ActionRun:
         """Everything that one action needs. Raises SidestepError for what is no longer declared."""
         try:
-            move = Move(
-                key=f"{digest}-{action.id}",
-                shard=self._declared_shard(action.shard),
-                source=action.source,
-                destination=action.destination,
-                old_token=self._expected_token(plan, digest, action),
-                new_token=token,
-                destination_address=self._hands.fleet.host(action.destination).address,
-                observe=plan.policy.observe,
-            )
+            self._declared_shard(action.shard)
+            old = self._expected_token(plan, digest, action)
+            move = move_of(self._hands.fleet, plan, action, digest=digest, old_token=old, new_token=token)
             hands = MoveHands(
                 hands=self._hands,
                 move=move,
@@ -242,9 +246,13 @@ class Executor:
         """The shard is free to move again, unless it waits for a person or for another action."""
         if state is ActionState.FAILED_NEEDS_HUMAN:
             self._waiting.add(action.shard)
-        pairs = self._pairs(*self._journal.plan(digest))
-        if not any(a.shard == action.shard and not final(ACTION, s.state) for a, s in pairs):
-            self._moving.discard(action.shard)
+        mine = [(a, s) for a, s in self._pairs(*self._journal.plan(digest)) if a.shard == action.shard]
+        if not all(final(ACTION, s.state) for _, s in mine):
+            return
+        self._moving.discard(action.shard)
+        for a, s in mine:
+            if s.state in {ActionState.FAILED_NEEDS_HUMAN, ActionState.ABORTED}:
+                self._doubt((a.source, a.destination))
 
     def _set(self, digest: str, new: PlanState, note: str = "") -> PlanStatus:
         status = self._journal.set_state(digest, new, actor=ACTOR, note=scrub(note, 2000))

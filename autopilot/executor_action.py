@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
@@ -63,15 +63,18 @@ class ActionRun:
             self._set(
                 ActionState.FAILED_NEEDS_HUMAN,
                 f"{trouble.text}. Past the commit point: {self.action.shard} belongs to {self.action.destination}"
-                f" and is not taken back; the steps from {step} on are to be done by hand",
+                f" and is not taken back, steps from {step} on are open{self._waiting(step)}."
+                f" Put {self.action.destination} right, and the shard is brought up there",
             )
             return ActionState.FAILED_NEEDS_HUMAN
         self._set(ActionState.DONE)
         return ActionState.DONE
 
     async def unwind(self, trouble: Trouble) -> ActionState:
-        """Take back, newest first, every step that was begun; then ABORTED, or a person is needed.
+        """Take back every step that was begun, the freeze first; then ABORTED, or a person is needed.
 
+        A destination that does not answer is not waited for once the source serves: what is left
+        there is put right when it comes back.
         A journal that cannot be written stops no thaw: taking back twice is harmless. That error
         is raised at the end.
         """
@@ -80,16 +83,22 @@ class ActionRun:
         if self._state() in {ActionState.RUNNING, ActionState.TIMED_OUT}:
             self._write(lambda: self._set(ActionState.ABORTING, trouble.text))
         left = list(to_take_back(self._status()))
+        away = False
 
         async def take_back() -> Trouble | None:
-            left[:], last = await self._take_back(tuple(left))
-            return last
+            nonlocal away
+            left[:], troubles = await self._take_back(tuple(left))
+            away = StepName.FREEZE not in left and all(t.away == self.action.destination for t in troubles)
+            return troubles[-1] if troubles else None
 
-        last = await self.pacing.insist(take_back, self.stopping)
+        last = await self.pacing.insist(take_back, lambda: away or self.stopping())
         if self._unwritten is not None:
             raise self._unwritten
         if last is None:
             self._set(ActionState.ABORTED)
+        elif away:
+            rest = f"What is left on {self.action.destination} waits: {last.text}"
+            self._set(ActionState.ABORTED, f"{trouble.text}. {rest}")
         elif not self.stopping() or last.hopeless:
             self._set(ActionState.FAILED_NEEDS_HUMAN, self._half_way(trouble, last, left))
         return self._state()
@@ -134,27 +143,30 @@ class ActionRun:
         await self.hands.connect()
         return await self.hands.do(step, self._notes(), deadline)
 
-    async def _take_back(self, steps: Sequence[StepName]) -> tuple[list[StepName], Trouble | None]:
-        """One try at each step; what is left to take back, and the last trouble.
+    async def _take_back(self, steps: Sequence[StepName]) -> tuple[list[StepName], list[Trouble]]:
+        """One try at each step; what is left to take back, and why.
 
-        After a first failure the thaw goes before the rest: the shard's users wait for that.
+        The thaw goes first and needs the source only: the shard's users wait for it.
         """
         deadline = 2.0 * self.plan.policy.step_deadline  # a backend may have to give up one host to thaw the other
+        left, troubles = [], []
+        await self._reach(self.hands.connect_source(), deadline)
+        freezing = [step for step in steps if step is StepName.FREEZE]
+        others = [step for step in steps if step is not StepName.FREEZE]
+        for step in (*freezing, *others):
+            if others and step is others[0]:
+                await self._reach(self.hands.connect(), deadline)
+            trouble = await self._undo(step, deadline)
+            if trouble is not None:
+                left.append(step)
+                troubles.append(trouble)
+        return left, troubles
+
+    @staticmethod
+    async def _reach(connecting: Awaitable[None], deadline: float) -> None:
         with suppress(TimeoutError):
             async with asyncio.timeout(deadline):
-                await self.hands.connect()
-        order, left, last = list(steps), [], None
-        while order:
-            step = order.pop(0)
-            trouble = await self._undo(step, deadline)
-            if trouble is None:
-                continue
-            left.append(step)
-            last = trouble
-            if StepName.FREEZE in order:
-                order.remove(StepName.FREEZE)
-                order.insert(0, StepName.FREEZE)
-        return left, last
+                await connecting
 
     async def _undo(self, step: StepName, deadline: float) -> Trouble | None:
         try:
@@ -170,6 +182,11 @@ class ActionRun:
         self._tell()
         return None
 
+    def _waiting(self, step: StepName) -> str:
+        if not self.hands.requests_held or step not in (StepName.ROUTE, StepName.RESUME):
+            return ""
+        return f"; requests to {self.action.shard} wait at the router"
+
     def _half_way(self, trouble: Trouble, last: Trouble, left: Sequence[StepName]) -> str:
         names = ", ".join(left)
         held = StepName.FREEZE in left and self.hands.requests_held
@@ -178,7 +195,10 @@ class ActionRun:
             if held
             else f"{self.action.source} owns {self.action.shard} and its requests flow"
         )
-        return f"{trouble.text}. Taking back failed too ({names}): {last.text}. Not committed: {users}"
+        return (
+            f"{trouble.text}. Taking back failed too ({names}): {last.text}. Not committed: {users}."
+            f" Put the host right, and the shard is brought up on {self.action.source}"
+        )
 
     def _record_failure(self, step: StepName, trouble: Trouble, began: float) -> None:
         if self.journal.step_state(self.digest, self.action.id, step) is not StepState.RUNNING:

@@ -8,7 +8,7 @@ import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
-from sidestep.fleet.errors import AuthenticationRefused, HostKeyRefused, SidestepError
+from sidestep.fleet.errors import AuthenticationRefused, HostKeyRefused, HostUnreachable, SidestepError
 from sidestep.fleet.labels import Label, scrub
 
 _LOG = logging.getLogger(__name__)
@@ -17,11 +17,15 @@ _LIMIT = 2000
 
 @dataclass(frozen=True)
 class Trouble:
-    """Why an attempt failed, in words; ``hopeless`` if only a person can change that."""
+    """Why an attempt failed, in words; ``hopeless`` if only a person can change that.
+
+    ``away`` names the host that did not answer, if that is all there is to it.
+    """
 
     text: Label
     timed_out: bool = False
     hopeless: bool = False
+    away: str = ""
 
 
 def trouble_of(error: Exception, doing: str, deadline: float) -> Trouble:
@@ -31,7 +35,8 @@ def trouble_of(error: Exception, doing: str, deadline: float) -> Trouble:
     if isinstance(error, SidestepError):
         hint = f"; remedy: {error.hint}" if error.hint else ""
         hopeless = isinstance(error, HostKeyRefused | AuthenticationRefused)
-        return Trouble(scrub(f"{doing}: {error.args[0]}{hint}", _LIMIT), hopeless=hopeless)
+        away = error.host if isinstance(error, HostUnreachable) else ""
+        return Trouble(scrub(f"{doing}: {error.args[0]}{hint}", _LIMIT), hopeless=hopeless, away=away)
     _LOG.error("%s failed unexpectedly", doing, exc_info=error)
     return Trouble(scrub(f"{doing}: {type(error).__name__}: {error}", _LIMIT))
 

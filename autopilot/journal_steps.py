@@ -124,6 +124,26 @@ class StepLedger(PlanLedger):
         """Whether the action is past its commit point."""
         return self.step_state(digest, action, StepName.COMMIT) is StepState.DONE
 
+    def abandoned(self, shard: str, token: int) -> bool:
+        """Whether the token was promised to a move of the shard that ended without a commit: it owns nothing."""
+        rows = self._rows(
+            "SELECT digest, id FROM action WHERE shard = ? AND token = ? AND state IN (?, ?)",
+            *(shard, token, ActionState.ABORTED, ActionState.FAILED_NEEDS_HUMAN),
+        )
+        return bool(rows) and not any(self.committed(row["digest"], row["id"]) for row in rows)
+
+    def unresumed(self, shard: str, token: int) -> tuple[str, int] | None:
+        """The ended action that gave the shard this token by its commit, and never brought it up; None mostly."""
+        rows = self._rows(
+            "SELECT digest, id FROM action WHERE shard = ? AND token = ? AND state = ?",
+            *(shard, token, ActionState.FAILED_NEEDS_HUMAN),
+        )
+        for digest, action in rows:
+            resumed = self.step_state(digest, action, StepName.RESUME) is StepState.DONE
+            if self.committed(digest, action) and not resumed:
+                return digest, action
+        return None
+
     def step_state(self, digest: str, action: int, step: StepName) -> StepState:
         """How far the step is; PENDING if it never began."""
         rows = self._rows("SELECT state FROM step WHERE digest = ? AND action = ? AND name = ?", digest, action, step)

@@ -20,6 +20,7 @@ from sidestep.fleet.inventory import FleetSpec, ShardSpec
 from sidestep.fleet.labels import Label, scrub
 from sidestep.fleet.machines import MOVE_STEPS, ShardState, StepName
 from sidestep.fleet.placement import Placement, Route, RoutingTable
+from sidestep.fleet.plans import Action, Plan
 
 _COMMIT_AT: Final = MOVE_STEPS.index(StepName.COMMIT)
 #: everything here can be taken back, nothing in the second can
@@ -53,6 +54,21 @@ def routing_table(fleet: FleetSpec, placement: Placement, endpoints: Endpoints) 
     except ValueError as error:
         raise SidestepError(f"no routing table: {error}", hint="correct the keys of that app's shards") from error
     return table
+
+
+def move_of(fleet: FleetSpec, plan: Plan, action: Action, *, digest: str, old_token: int, new_token: int) -> Move:
+    """What a backend is told about one action. Raises KeyError for a shard or host that is not declared."""
+    return Move(
+        key=f"{digest}-{action.id}",
+        shard=fleet.shard(action.shard),
+        source=action.source,
+        destination=action.destination,
+        old_token=old_token,
+        new_token=new_token,
+        destination_address=fleet.host(action.destination).address,
+        observe=plan.policy.observe,
+        deadline=plan.policy.step_deadline,
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -102,9 +118,18 @@ class MoveHands:
         self._refused.clear()
         await asyncio.gather(*(self._connect(t) for t in (self.source, self.destination)))
 
+    async def connect_source(self) -> None:
+        """Connect the source if it is not connected; a refusal is reported by the step that needs it."""
+        self._refused.pop(self.source.host, None)
+        await self._connect(self.source)
+
     async def reach_destination(self) -> None:
-        """Raise HostError unless the destination answers: asked last before it becomes the owner."""
+        """Raise HostError unless the destination answers: asked last before it becomes the owner.
+
+        A connection says nothing: it may not have been noticed yet that the host is gone.
+        """
         await self.destination.connect()
+        await self.destination.run(":")
 
     async def do(self, step: StepName, notes: dict[str, str], deadline: float) -> StepResult:
         """Do one step (all but commit). Raises SidestepError."""

@@ -39,6 +39,8 @@ class Move(Struct, frozen=True, kw_only=True):
     #: address shards listen on at the destination
     destination_address: str
     observe: float = 2.0
+    #: seconds that one step may take; taking one back is cut off after twice as long
+    deadline: float = 15.0
 
 
 class StepResult(Struct, frozen=True, kw_only=True):
@@ -93,7 +95,12 @@ class Backend(Protocol):
     async def abort(
         self, name: StepName, move: Move, source: Transport, destination: Transport, notes: dict[str, str]
     ) -> None:
-        """Take one step back, before the commit point; harmless if the step never ran."""
+        """Take one step back, before the commit point; harmless if the step never ran.
+
+        ``freeze`` is taken back first: afterwards the source serves, whatever later steps did, and
+        this never waits for the destination. Raises HostUnreachable for a destination that may
+        keep a copy: it is stopped when that host answers again.
+        """
         ...
 
 

@@ -10,10 +10,10 @@ a process that leaves the group is not stopped, moved or killed with it.
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import re
 from collections.abc import AsyncGenerator, Awaitable, Callable
-from contextlib import suppress
 from typing import Final
 
 from sidestep.backends.base import Capability, Move, ShardObservation, StepResult
@@ -31,8 +31,10 @@ _STATES: Final = {
     "damaged": ShardState.FAILED,
 }
 _UNDOABLE: Final = MOVE_STEPS[: MOVE_STEPS.index(StepName.COMMIT)]
-#: steps that leave something to undo at the source: from freeze on it may not serve
+#: steps after which the source may not serve
 _FREEZING: Final = MOVE_STEPS[MOVE_STEPS.index(StepName.FREEZE) : MOVE_STEPS.index(StepName.COMMIT)]
+#: steps that leave something at the destination
+_CARRYING: Final = frozenset({StepName.PREPARE, StepName.TRANSFER, StepName.RESTORE, StepName.VERIFY})
 #: steps after which a copy may run at the destination
 _COPYING: Final = frozenset({StepName.RESTORE, StepName.VERIFY})
 _ADDRESS: Final = re.compile(r"[A-Za-z0-9.:%_-]{0,253}")
@@ -108,24 +110,27 @@ class ProcessBackend:
     ) -> None:
         """Take one step back, before the commit point; harmless if the step never ran.
 
-        Leaves the source serving whatever happens to the destination. A destination that
-        may hold a started copy and cannot be reached is an error, raised afterwards; scratch
-        files on a host that cannot be reached are not: the next move there removes them.
+        Leaves the source serving, before anything else: the destination is waited for afterwards,
+        and for half a step's deadline. One that may hold a started copy and does not answer is
+        HostUnreachable; scratch files there are no error: the next move to it removes them.
         """
         if name not in _UNDOABLE:
             raise HostError(source.host, name, "is behind the commit point: there is only forward")
         trouble: HostError | None = None
         try:
-            await self._at(destination, name, "discard", move, token=move.new_token)
-        except HostUnreachable as error:
-            trouble = error if name in _COPYING else None
+            if name in _FREEZING:
+                await self._at(source, name, "thaw", move, token=move.old_token)
         except HostError as error:
             trouble = error
-        if name in _FREEZING:
-            await self._at(source, name, "thaw", move, token=move.old_token)
-        elif name == StepName.PRECOPY:
-            with suppress(HostUnreachable):
-                await self._at(source, name, "tidy", move)
+        try:
+            if name == StepName.PRECOPY:
+                await self._clean(source, name, "tidy", move)
+            if name in _CARRYING:
+                await self._clean(destination, name, "discard", move, token=move.new_token)
+        except HostUnreachable as error:
+            trouble = trouble or (error if name in _COPYING else None)
+        except HostError as error:
+            trouble = trouble or error
         if trouble is not None:
             raise trouble
 
@@ -219,6 +224,17 @@ class ProcessBackend:
         return StepResult(detail=scrub(f"{source.host} fenced at {move.new_token}"))
 
     # -- inside
+
+    async def _clean(self, transport: Transport, step: str, operation: str, move: Move, **more: str | int) -> None:
+        """An operation that nobody waits for. Raises HostUnreachable when it has not ended in time."""
+        patience = move.deadline / 2
+        try:
+            async with asyncio.timeout(patience):
+                await self._at(transport, step, operation, move, **more)
+        except TimeoutError as error:
+            raise HostUnreachable(
+                transport.host, step, f"was not cleaned up within {patience:g} s", command=f"process/{operation}"
+            ) from error
 
     async def _at(
         self, transport: Transport, step: str, operation: str, move: Move, **more: str | int

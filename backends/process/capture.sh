@@ -1,6 +1,7 @@
 # Write the capsule, and stop the process for good: from here on the old owner cannot serve.
 main() {
     lock
+    not_taken_back
     need_owner "$token"
     if [ ! -f "$d/capsule.$key" ] || ! all_stopped; then
         rm -f "$d/capsule.$key"

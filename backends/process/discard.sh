@@ -1,6 +1,7 @@
 # Take back whatever this move made at the destination.
 main() {
     lock
+    take_back
     if load_pid && [ "$p_token" = "$token" ]; then
         kill_group 0
     fi

@@ -1,6 +1,7 @@
 # Make the shard refuse work. A restart shard is stopped here; a hook shard after its save.
 main() {
     lock
+    not_taken_back
     need_owner "$token"
     if ! all_stopped; then
         if [ -n "$cmd_quiesce" ]; then

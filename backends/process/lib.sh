@@ -122,6 +122,16 @@ check_fence() {
     [ "$1" -ge "$f_at" ] || fail host "fenced: token $1 is older than $f_at, which this host has seen"
 }
 
+# The newest moves that were taken back here: what is still on its way of theirs comes too late.
+take_back() {
+    [ ! -f "$d/undone" ] || ! grep -qxF "$key" "$d/undone" || return 0
+    write_file "$d/undone" "$({ [ ! -f "$d/undone" ] || tail -n 15 "$d/undone"; printf '%s' "$key"; })"
+}
+
+not_taken_back() {
+    [ ! -f "$d/undone" ] || ! grep -qxF "$key" "$d/undone" || fail host 'this move was taken back here already'
+}
+
 # One operation on a shard at a time: a repeated step must not meet the first one half way.
 lock() {
     mkdir -p "$d" || fail host "cannot make $d"

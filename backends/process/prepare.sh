@@ -1,6 +1,7 @@
 # Make room at the destination: folders, and a port that stays reserved for this move.
 main() {
     lock
+    not_taken_back
     need_tools
     check_fence "$token"
     if alive && [ "$p_token" != "$token" ]; then

@@ -1,6 +1,7 @@
 # Bring the capsule to life at the destination, without serving.
 main() {
     lock
+    not_taken_back
     check_fence "$token"
     [ -f "$d/move.$key" ] || fail host 'the destination was not prepared for this move'
     [ -f "$d/capsule.$key" ] || fail host 'the capsule is not here'

@@ -1,17 +1,13 @@
-"""A small world of hosts, processes and a router that checks its own invariants after every change.
-
-The invariants of a move: a shard is served by at most one process, and only by its owner's;
-every write that was acknowledged is in the state of whatever serves next.
-"""
+"""A backend, faults and a clock over ``move_world``, and the bench that executors are tried on."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import msgspec
+from move_world import HOSTS, SHARDS, FakeRouter, FakeTransport, Process, World
 
 from sidestep.autopilot.executor import Executor
 from sidestep.autopilot.executor_retry import Pacing
@@ -19,15 +15,13 @@ from sidestep.autopilot.faults import NO_FAULTS, Faults, InjectedFault
 from sidestep.autopilot.journal import Journal
 from sidestep.autopilot.steps import routing_table
 from sidestep.backends.base import Move, ShardObservation, StepResult
-from sidestep.fleet.errors import HostError, HostUnreachable
+from sidestep.fleet.errors import HostError
 from sidestep.fleet.inventory import FleetSpec, HostSpec, Policy, ShardSpec
 from sidestep.fleet.labels import Label
 from sidestep.fleet.machines import PlanState, ShardState, StepName
-from sidestep.fleet.placement import Owner, RoutingTable
+from sidestep.fleet.placement import Owner
 from sidestep.fleet.plans import Action, Basis, HostFact, PlacementFact, Plan, PlanStatus, Reason
 
-HOSTS = ("h1", "h2", "h3")
-SHARDS = ("s1", "s2", "s3")
 NOW = 1000.0
 OPERATOR = Label("operator")
 POLICY = Policy(step_deadline=0.05, observe=0.0)
@@ -35,117 +29,6 @@ POLICY = Policy(step_deadline=0.05, observe=0.0)
 
 class Crash(BaseException):
     """The process is gone: nothing after this line runs."""
-
-
-@dataclass
-class Process:
-    token: int
-    state: str
-    writes: list[int] = field(default_factory=list)
-
-
-class World:
-    """Hosts, their processes, their scratch files, and one client per shard that never stops writing."""
-
-    def __init__(self) -> None:
-        self.processes: dict[tuple[str, str], Process] = {
-            (host, shard): Process(1, "serving") for shard, host in zip(SHARDS, ("h1", "h1", "h2"), strict=True)
-        }
-        self.scratch: dict[tuple[str, str], tuple[int, ...]] = {}
-        self.fences: dict[tuple[str, str], int] = {}
-        self.down: set[str] = set()
-        self.acknowledged: dict[str, list[int]] = {shard: [] for shard in SHARDS}
-        self.owner_of: Callable[[str], str] = lambda shard: ""
-        self.router: FakeRouter | None = None
-        self.watch: Callable[[], None] = lambda: None
-        self._next = 0
-
-    def reach(self, host: str, step: str) -> None:
-        if host in self.down:
-            raise HostUnreachable(host, step, "no route to host")
-
-    def changed(self) -> None:
-        """Called after every change: a client of each shard writes, then all invariants must hold."""
-        for shard in SHARDS:
-            self._next += 1
-            if self.router is not None:
-                self.router.write(shard, self._next)
-        self.check()
-        self.watch()
-
-    def check(self) -> None:
-        for shard in SHARDS:
-            serving = [(h, p) for (h, s), p in self.processes.items() if s == shard and p.state == "serving"]
-            assert len(serving) <= 1, f"{shard} is served by {[h for h, _ in serving]}"
-            for host, process in serving:
-                assert host == self.owner_of(shard), f"{shard} is served by {host}, owned by {self.owner_of(shard)}"
-                lost = set(self.acknowledged[shard]) - set(process.writes)
-                assert not lost, f"{shard} lost writes {lost}"
-
-    def serving_host(self, shard: str) -> str:
-        found = [h for (h, s), p in self.processes.items() if s == shard and p.state == "serving"]
-        assert len(found) == 1, f"{shard} is served by {found}"
-        return found[0]
-
-
-class FakeTransport:
-    def __init__(self, world: World, host: str) -> None:
-        self.world, self.host = world, host
-
-    async def connect(self) -> None:
-        self.world.reach(self.host, "connect")
-
-
-class FakeRouter:
-    """Sends by its table; what is held waits, and is sent once it is let go."""
-
-    def __init__(self, world: World) -> None:
-        self.world = world
-        self.table: RoutingTable | None = None
-        self.held: dict[str, list[int]] = {}
-        self.broken = False
-        self.dropped: list[tuple[str, int]] = []
-
-    def write(self, shard: str, value: int) -> None:
-        if shard in self.held:
-            self.held[shard].append(value)
-            return
-        assert self.table is not None
-        route = next(r for r in self.table.routes if r.shard == shard)
-        process = self.world.processes.get((route.address, shard))
-        if process is not None and process.state == "serving" and process.token == route.token:
-            process.writes.append(value)
-            self.world.acknowledged[shard].append(value)
-        else:
-            self.dropped.append((shard, value))
-
-    def _works(self) -> None:
-        if self.broken:
-            raise HostError("router", "control", "connection refused")
-
-    async def hold(self, shard: str, deadline: float) -> None:
-        self._works()
-        self.held.setdefault(shard, [])
-
-    async def release(self, shard: str) -> None:
-        self._works()
-        for value in self.held.pop(shard, []):
-            self.write(shard, value)
-
-    async def apply(self, table: bytes, checksum: int) -> int:
-        self._works()
-        new = msgspec.msgpack.decode(table, type=RoutingTable)
-        assert new.checksum() == checksum
-        new.check()
-        if self.table is None or new.generation > self.table.generation:
-            self.table = new
-        return self.table.generation
-
-    async def generation(self) -> int:
-        return self.table.generation if self.table else 0
-
-    async def aclose(self) -> None:
-        return
 
 
 class FakeBackend:
@@ -170,6 +53,26 @@ class FakeBackend:
             for (host, shard), p in self.world.processes.items()
             if host == transport.host
         )  # fmt: skip
+
+    async def start(self, transport: FakeTransport, shard: ShardSpec, token: int, address: str) -> ShardObservation:
+        self.world.reach(transport.host, "start")
+        self.done.append(f"start {shard.name}")
+        at = (transport.host, str(shard.name))
+        assert self.world.fences.get(at, 0) <= token
+        process = self.world.processes.setdefault(at, Process(token, "loaded"))
+        assert process.token == token
+        process.state = "serving"
+        self.world.changed()
+        return next(seen for seen in await self.discover(transport) if seen.shard == shard.name)
+
+    async def stop(self, transport: FakeTransport, shard: ShardSpec, token: int) -> None:
+        self.world.reach(transport.host, "stop")
+        self.done.append(f"stop {shard.name}")
+        at = (transport.host, str(shard.name))
+        assert self.world.processes[at].token <= token
+        del self.world.processes[at]
+        self.world.fences[at] = token
+        self.world.changed()
 
     async def step(
         self, name: StepName, move: Move, source: FakeTransport, destination: FakeTransport, notes: dict[str, str]
@@ -248,7 +151,9 @@ class FakeBackend:
 
     def _resume(self, move: Move, notes: dict[str, str]) -> StepResult:
         self.world.reach(move.destination, "resume")
-        process = self.world.processes[move.destination, move.shard.name]
+        capsule = self.world.scratch.get((move.destination, move.key), ())
+        again = Process(move.new_token, "loaded", list(capsule))
+        process = self.world.processes.setdefault((move.destination, move.shard.name), again)
         assert process.token == move.new_token
         process.state = "serving"
         return StepResult()
@@ -335,6 +240,8 @@ class Bench:
         self.router = FakeRouter(self.world)
         self.seen: list[PlanStatus] = []
         self.pace = FakePacing()
+        #: hosts that the executor wants to be looked at again
+        self.doubtful: set[str] = set()
         self.journal = Journal(self.path, clock=lambda: self.now)
         self.journal.adopt(
             {Label(s): Owner(Label(h), 1) for s, h in zip(SHARDS, ("h1", "h1", "h2"), strict=True)}, OPERATOR
@@ -375,6 +282,7 @@ class Bench:
             fleet=self.fleet, journal=self.journal, backend_for=lambda shard: self.backend,
             transport_for=self._transport, router=self.router, present=self.basis, clock=lambda: self.now,
             changed=self.seen.append, faults=faults, pacing=self.pace.pacing(),
+            doubt=self.doubtful.update,
         )  # fmt: skip
 
     def _transport(self, host: str) -> FakeTransport:

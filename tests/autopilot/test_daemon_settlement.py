@@ -79,6 +79,7 @@ class Scene:
     def __init__(self, folder: Path) -> None:
         self.journal = Journal(folder / "journal.db")
         self.said = io.StringIO()
+        self.busy: set[str] = set()
         self.hosts = {name: Host(name) for name in HOSTS}
         self.backend = Processes()
         self.settlement = Settlement(
@@ -87,6 +88,7 @@ class Scene:
             {"process": self.backend},  # type: ignore[dict-item]
             lambda name: self.hosts[name],  # type: ignore[arg-type, return-value]
             Log(self.journal, stream=self.said),
+            busy=lambda: frozenset(self.busy),
         )
 
     def own(self, **tokens: int) -> None:
@@ -194,7 +196,8 @@ async def test_a_shard_that_moves_is_left_alone(scene: Scene) -> None:
     scene.own(s1=5)
     scene.backend.put("h1", "s1", 5, ShardState.FROZEN)
     scene.backend.put("h2", "s1", 3)
-    await scene.settlement.settle(HOSTS, busy=frozenset({"s1"}))
+    scene.busy = {"s1"}
+    await scene.settlement.settle(HOSTS)
     assert scene.backend.run["h1", "s1"] == (5, ShardState.FROZEN) and ("h2", "s1") in scene.backend.run
 
 

@@ -44,10 +44,10 @@ async def test_a_fault_is_taken_back_before_the_commit_and_overcome_after_it(
     bench.journal.verify_chain()
 
 
-async def test_steps_are_taken_back_newest_first_and_only_those_that_began(bench: Bench) -> None:
+async def test_the_thaw_is_first_then_steps_are_taken_back_newest_first_and_only_those_that_began(bench: Bench) -> None:
     await bench.executor(FaultsAt(("transfer:before", "error"))).run(bench.approved())
     back = [line for line in bench.backend.done if line.startswith("abort")]
-    assert back == ["abort transfer", "abort capture", "abort freeze", "abort precopy", "abort prepare"]
+    assert back == ["abort freeze", "abort transfer", "abort capture", "abort precopy", "abort prepare"]
 
 
 async def test_the_status_and_the_log_say_host_step_command_and_log(bench: Bench) -> None:
@@ -90,29 +90,50 @@ async def test_a_dead_destination_gives_the_source_back_at_once(bench: Bench) ->
     """The users of a shard do not wait for a host that is not theirs."""
     bench.world.watch = lambda: bench.world.down.add("h3") if bench.backend.done[-1:] == ["restore"] else None
     status = await bench.executor().run(bench.approved())
-    assert status.actions[0].state is ActionState.FAILED_NEEDS_HUMAN
-    assert "its requests flow" in status.actions[0].note
+    assert (status.state, status.actions[0].state) == (PlanState.FAILED, ActionState.ABORTED)
+    assert "What is left on h3 waits: s1 from h1 to h3: abort" in status.actions[0].note
     assert bench.world.serving_host("s1") == "h1"
     assert not bench.router.held
-    thaw = bench.backend.done.index("abort freeze")
-    assert thaw == bench.backend.done.index("abort restore") + 1, "the thaw waited for the dead host"
+    back = [line for line in bench.backend.done if line.startswith("abort")]
+    assert back[0] == "abort freeze", "the thaw waited for the dead host"
+    assert bench.pace.pauses == 0, "the plan waited for the dead host"
+    assert bench.doubtful == {"h1", "h3"}, "nobody looks at the dead host when it comes back"
 
 
 async def test_a_destination_that_died_before_the_commit_does_not_become_the_owner(bench: Bench) -> None:
     bench.world.watch = lambda: bench.world.down.add("h3") if bench.backend.done[-1:] == ["verify"] else None
-    bench.pace = FakePacing(during=bench.world.down.clear)
     status = await bench.executor().run(bench.approved())
     assert status.actions[0].state is ActionState.ABORTED
     assert "commit: h3: connect: no route to host" in status.actions[0].note
-    bench.world.watch = lambda: None
+    assert bench.world.serving_host("s1") == "h1" == bench.journal.placement().owners["s1"].host
+
+
+async def test_a_destination_that_falls_silent_before_the_commit_does_not_become_the_owner(bench: Bench) -> None:
+    """A host that hangs keeps its connection for a while."""
+    bench.world.silent.add("h3")
+    status = await bench.executor().run(bench.approved())
+    assert (status.state, status.actions[0].state) == (PlanState.FAILED, ActionState.ABORTED)
+    assert "commit: did not end within" in status.actions[0].note
     bench.at_rest("s1", "h1")
 
 
-async def test_a_destination_that_comes_back_in_time_is_cleaned_up(bench: Bench) -> None:
-    bench.world.watch = lambda: bench.world.down.add("h3") if bench.backend.done[-1:] == ["restore"] else None
-    bench.pace = FakePacing(during=bench.world.down.clear)
+async def test_a_clean_up_that_fails_on_a_destination_that_answers_is_insisted_on(bench: Bench) -> None:
+    bench.backend.fail |= {
+        "verify": HostError("h3", "verify", "another digest"),
+        "abort restore": HostError("h3", "abort restore", "process group 7 does not die"),
+    }
+    bench.pace = FakePacing(during=bench.backend.fail.clear)
     status = await bench.executor().run(bench.approved())
     assert status.actions[0].state is ActionState.ABORTED
+    assert bench.pace.pauses == 1
+    bench.at_rest("s1", "h1")
+
+
+async def test_a_source_that_does_not_answer_is_insisted_on_until_it_serves(bench: Bench) -> None:
+    bench.world.watch = lambda: bench.world.down.add("h1") if bench.backend.done[-1:] == ["capture"] else None
+    bench.pace = FakePacing(during=bench.world.down.clear)
+    status = await bench.executor().run(bench.approved())
+    assert (status.actions[0].state, bench.pace.pauses) == (ActionState.ABORTED, 1)
     bench.world.watch = lambda: None
     bench.at_rest("s1", "h1")
 

@@ -16,7 +16,7 @@ from sidestep.backends.process import ProcessBackend
 from sidestep.backends.sampler import sample
 from sidestep.backends.ssh.asyncssh_transport import AsyncsshTransport
 from sidestep.backends.ssh.hostkeys import HostKeys
-from sidestep.fleet.errors import HostError
+from sidestep.fleet.errors import HostError, HostUnreachable
 from sidestep.fleet.machines import ShardState, StepName
 
 pytestmark = pytest.mark.fleet
@@ -82,6 +82,28 @@ async def test_a_host_that_dies_while_it_restores_leaves_the_source_serving(
     with pytest.raises(HostError, match="b: "):
         await embedded_pair.abort(StepName.RESTORE, move)
     assert await embedded_pair.at_source("add") == "1"
+
+
+async def test_a_destination_that_is_silent_keeps_nobody_from_serving(
+    embedded_pair: Pair, fleet: EmbeddedFleet
+) -> None:
+    """S3.9: the source is thawed before anything is asked of the destination, which is given up in time."""
+    spec = shard_spec("hook", embedded_pair.port)
+    await embedded_pair.start(spec)
+    move = embedded_pair.move(spec, deadline=1.0)
+    for name in BEFORE_COMMIT:
+        await embedded_pair.step(name, move)
+    await fleet.cut("b")
+    try:
+        async with asyncio.timeout(10):
+            await embedded_pair.abort(StepName.FREEZE, move)
+            assert await embedded_pair.at_source("add") == "1"
+            with pytest.raises(HostUnreachable, match=r"b: verify: was not cleaned up within 0.5 s; command"):
+                await embedded_pair.abort(StepName.VERIFY, move)
+    finally:
+        await fleet.heal("b")
+    await embedded_pair.abort(StepName.VERIFY, move)
+    assert await embedded_pair.backend.discover(embedded_pair.destination) == ()
 
 
 @pytest.mark.parametrize("python", [True, False], ids=["python", "awk"])
