@@ -7,11 +7,11 @@ from typing import ClassVar
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.screen import Screen
-from textual.widgets import Footer
 
 from sidestep.console.commands import Scope, on_screen, show_key
 from sidestep.console.context import Context, Picture
 from sidestep.console.text import Line, Span, span
+from sidestep.console.widgets.keybar import KeyBar
 from sidestep.console.widgets.lines import LinePane
 from sidestep.console.widgets.topbar import TopBar
 
@@ -50,7 +50,7 @@ class ConsoleScreen(Screen[None]):
         yield TopBar(self.given)
         yield LinePane(id="waiting")
         yield from self.compose_body()
-        yield Footer(show_command_palette=False)
+        yield KeyBar(self.SCOPE)
 
     def compose_body(self) -> ComposeResult:
         """The screen's own widgets; each has the class ``body``."""
