@@ -33,7 +33,9 @@ def check_approval(
     if len(reason) > LONGEST_REASON:
         raise UsageError(f"a reason of {len(reason)} characters; at most {LONGEST_REASON} are kept")
     if status.state is PlanState.STALE:
-        raise StalePlan(plan.number, plan.basis.differences(present) or (status.note or "the world was different for a while",))
+        raise StalePlan(
+            plan.number, plan.basis.differences(present) or (status.note or "the world was different for a while",)
+        )
     if status.state is not PlanState.PROPOSED:
         raise SidestepError(f"plan {plan.number} is {status.state} and cannot be approved", hint=_NEWEST)
     if late := expired(plan, now):

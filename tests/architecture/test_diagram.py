@@ -18,7 +18,9 @@ def imported() -> set[tuple[str, str]]:
         for path in (ROOT / floor).rglob("*.py"):
             for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
                 names = [a.name for a in node.names] if isinstance(node, ast.Import) else []
-                names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
+                if isinstance(node, ast.ImportFrom):
+                    inner = [f"sidestep.{a.name}" for a in node.names] if node.module == "sidestep" else []
+                    names += [node.module or "", *inner]
                 for name in names:
                     parts = name.split(".")
                     if parts[0] == "sidestep" and len(parts) > 1 and parts[1] in FLOORS and parts[1] != floor:

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-
 from ground import Ground
+
 from sidestep.autopilot.protocol import GetSnapshot, SnapshotFrame, host_states
 from sidestep.fleet.resources import DIMENSIONS
 

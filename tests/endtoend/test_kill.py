@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from itertools import cycle
 
 import pytest
-
 from ground import Ground
+
 from sidestep.backends.routing.client import UnixRouter
 from sidestep.fleet.machines import MOVE_STEPS, ActionState, PlanState, StepName
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import pytest
-
 from ground import Ground
+
 from sidestep.autopilot.client import Refused
 from sidestep.fleet.machines import PlanState
 
