@@ -1,293 +1,60 @@
-"""The command line. Nothing heavy is imported before a command needs it: ``--help`` is instant.
+"""The ``sidestep`` program: straight to the console when only that is asked for, else the command line.
 
-Exit codes: 0 done, 1 refused or failed, 2 bad input. Errors are one message on standard
-error, never a traceback.
+The console is what people wait for, and the command line's library costs a third of the
+time to its first paint; so its few options are read here when they are plain. Exit codes:
+0 done, 1 refused or failed, 2 bad input. Errors are one message on standard error, never
+a traceback.
 """
 
 from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, NoReturn
+from typing import Final, NamedTuple, NoReturn
 
-import typer
-
-from sidestep import __version__
 from sidestep.fleet.errors import SidestepError
 
-app = typer.Typer(
-    name="sidestep",
-    help="Moves work out of the way before hosts run hot. Without a command: the console.",
-    epilog="Exit codes: 0 done, 1 refused or failed, 2 bad input. Every list takes --json.",
-    rich_markup_mode=None,
-    pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
-)
-plan = typer.Typer(rich_markup_mode=None, help="Plans: what is proposed, running and done.", no_args_is_help=True)
-app.add_typer(plan, name="plan")
-
-FleetFile = Annotated[Path | None, typer.Option("--fleet", metavar="FILE", help="The fleet file.")]
-Socket = Annotated[
-    Path | None, typer.Option("--socket", metavar="PATH", envvar="SIDESTEP_SOCKET", help="The daemon's socket.")
-]
-Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
-Why = Annotated[str, typer.Option("--reason", metavar="TEXT", help="Why, for the log.")]
-ThemeName = Annotated[str, typer.Option("--theme", metavar="NAME", help="Colours: dusk, day, contrast or your own.")]
-Ascii = Annotated[bool, typer.Option("--ascii", help="Draw with ASCII characters only.")]
-ReadOnly = Annotated[bool, typer.Option("--read-only", help="Look, but approve nothing.")]
-Ref = Annotated[str, typer.Argument(metavar="PLAN", help="Its number, or the start of its digest.")]
+_VALUES: Final = {"--fleet": "fleet", "--socket": "socket", "--theme": "theme"}
+_FLAGS: Final = {"--ascii": "ascii_only", "--read-only": "read_only"}
 
 
-def _socket(context: typer.Context, fleet: Path | None, socket: Path | None) -> Path:
-    """The daemon's socket as the command's or the program's options name it."""
-    from sidestep.console.headless import target as targets  # noqa: PLC0415
+class Straight(NamedTuple):
+    """The console's own options, as the command line would read them."""
 
-    given: targets.Target = context.obj
-    return targets.socket(targets.Target(fleet=fleet or given.fleet, socket=socket or given.socket))
-
-
-@app.callback(invoke_without_command=True)
-def root(
-    context: typer.Context,
-    fleet: FleetFile = None,
-    socket: Socket = None,
-    theme: ThemeName = "dusk",
-    ascii_only: Ascii = False,
-    read_only: ReadOnly = False,
-) -> None:
-    """Open the console on the fleet; a daemon in level advise is started if none runs."""
-    from sidestep.console.headless.target import Target  # noqa: PLC0415
-
-    context.obj = Target(fleet=fleet, socket=socket)
-    if context.invoked_subcommand is None:
-        from sidestep.console import launch  # noqa: PLC0415
-
-        opened = launch.session(context.obj)
-        raise typer.Exit(launch.open_console(opened, theme=theme, ascii_only=ascii_only, read_only=read_only))
+    fleet: str = ""
+    socket: str = ""
+    theme: str = "dusk"
+    ascii_only: bool = False
+    read_only: bool = False
 
 
-@app.command()
-def demo(
-    hosts: Annotated[int, typer.Option(min=2, max=64, help="Hosts of the fleet.")] = 4,
-    shards: Annotated[int, typer.Option(min=1, max=1000, help="Shards on them.")] = 12,
-    seed: Annotated[int, typer.Option(help="Seed of the load.")] = 7,
-    headless: Annotated[
-        bool, typer.Option("--headless", help="Tell the story instead of opening the console.")
-    ] = False,
-    as_json: Json = False,
-    theme: ThemeName = "dusk",
-    ascii_only: Ascii = False,
-    read_only: ReadOnly = False,
-) -> None:
-    """A live fleet on this machine: real SSH, real processes, real load, and the console on it."""
-    if headless:
-        numbers = ["--hosts", str(hosts), "--shards", str(shards), "--seed", str(seed)]
-        _become("sidestep.autopilot.demo", "--headless", *(["--json"] if as_json else []), *numbers)
-    if as_json:
-        raise typer.BadParameter("--json is for --headless")
-    from sidestep.console import launch  # noqa: PLC0415
-    from sidestep.console.sessions import Demo  # noqa: PLC0415
-
-    opened = Demo(hosts, shards, seed)
-    raise typer.Exit(launch.open_console(opened, theme=theme, ascii_only=ascii_only, read_only=read_only))
-
-
-@app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []})
-def autopilot(context: typer.Context) -> None:
-    """Run the daemon in the foreground; see sidestep autopilot --help."""
-    _become("sidestep.autopilot", *context.args)
-
-
-def _become(module: str, *arguments: str) -> NoReturn:
-    sys.stdout.flush()
-    os.execv(sys.executable, [sys.executable, "-m", module, *arguments])  # noqa: S606 - our own interpreter
-
-
-@plan.command("list")
-def plan_list(
-    context: typer.Context,
-    limit: Annotated[int, typer.Option(min=1, help="At most that many.")] = 20,
-    as_json: Json = False,
-    fleet: FleetFile = None,
-    socket: Socket = None,
-) -> None:
-    """Plans, newest first."""
-    from sidestep.console.headless import plans  # noqa: PLC0415
-
-    plans.show_list(_socket(context, fleet, socket), limit, as_json=as_json)
-
-
-@plan.command("show")
-def plan_show(
-    context: typer.Context, ref: Ref, as_json: Json = False, fleet: FleetFile = None, socket: Socket = None
-) -> None:
-    """What one plan does, why, what was rejected, and what came of it."""
-    from sidestep.console.headless import plans  # noqa: PLC0415
-
-    plans.show(_socket(context, fleet, socket), ref, as_json=as_json)
-
-
-@plan.command("approve")
-def plan_approve(
-    context: typer.Context,
-    ref: Ref,
-    digest: Annotated[str, typer.Option(metavar="D", help="Refuse unless the digest starts with this.")] = "",
-    reason: Why = "",
-    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
-    as_json: Json = False,
-    fleet: FleetFile = None,
-    socket: Socket = None,
-) -> None:
-    """Print exactly what will run, ask, and approve that and nothing else."""
-    from sidestep.console.headless import plans  # noqa: PLC0415
-
-    plans.approve(_socket(context, fleet, socket), ref, digest, reason, yes=yes, as_json=as_json)
-
-
-@plan.command("reject")
-def plan_reject(
-    context: typer.Context,
-    ref: Ref,
-    reason: Why = "",
-    as_json: Json = False,
-    fleet: FleetFile = None,
-    socket: Socket = None,
-) -> None:
-    """Refuse a proposed plan."""
-    from sidestep.console.headless import plans  # noqa: PLC0415
-
-    plans.reject(_socket(context, fleet, socket), ref, reason, as_json=as_json)
-
-
-@plan.command("move")
-def plan_move(
-    context: typer.Context,
-    shard: Annotated[str, typer.Argument(metavar="SHARD")],
-    host: Annotated[str, typer.Argument(metavar="HOST")],
-    reason: Why = "",
-    as_json: Json = False,
-    fleet: FleetFile = None,
-    socket: Socket = None,
-) -> None:
-    """Propose a move of your own; it still needs approval."""
-    from sidestep.console.headless import plans  # noqa: PLC0415
-
-    plans.move(_socket(context, fleet, socket), shard, host, reason, as_json=as_json)
-
-
-@app.command()
-def hosts(context: typer.Context, as_json: Json = False, fleet: FleetFile = None, socket: Socket = None) -> None:
-    """Hosts, highest risk first."""
-    from sidestep.console.headless import lists  # noqa: PLC0415
-
-    lists.hosts(_socket(context, fleet, socket), as_json=as_json)
-
-
-@app.command()
-def shards(context: typer.Context, as_json: Json = False, fleet: FleetFile = None, socket: Socket = None) -> None:
-    """Shards and where they are."""
-    from sidestep.console.headless import lists  # noqa: PLC0415
-
-    lists.shards(_socket(context, fleet, socket), as_json=as_json)
-
-
-@app.command()
-def demand(
-    context: typer.Context,
-    name: Annotated[str, typer.Argument(metavar="[APP]", help="One app; all without.")] = "",
-    at: Annotated[str, typer.Option("--at", metavar="TIME", help="How far ahead, such as +15m.")] = "+0s",
-    as_json: Json = False,
-    fleet: FleetFile = None,
-    socket: Socket = None,
-) -> None:
-    """Predicted demand of apps at one future instant."""
-    from sidestep.console.headless import lists  # noqa: PLC0415
-
-    lists.demand(_socket(context, fleet, socket), name, at, as_json=as_json)
-
-
-@app.command()
-def log(
-    context: typer.Context,
-    since: Annotated[int, typer.Option(min=0, help="Only rows after that number.")] = 0,
-    limit: Annotated[int, typer.Option(min=1, help="At most that many.")] = 500,
-    as_json: Json = False,
-    fleet: FleetFile = None,
-    socket: Socket = None,
-) -> None:
-    """What happened and why, oldest first."""
-    from sidestep.console.headless import lists  # noqa: PLC0415
-
-    lists.log(_socket(context, fleet, socket), since, limit, as_json=as_json)
-
-
-@app.command()
-def level(
-    context: typer.Context,
-    wanted: Annotated[str, typer.Argument(metavar="[off|advise|full]", help="The new level; without, print it.")] = "",
-    reason: Why = "",
-    as_json: Json = False,
-    fleet: FleetFile = None,
-    socket: Socket = None,
-) -> None:
-    """Print or set the automation level."""
-    from sidestep.console.headless import lists  # noqa: PLC0415
-
-    lists.level(_socket(context, fleet, socket), wanted, reason, as_json=as_json)
-
-
-@app.command()
-def version(as_json: Json = False) -> None:
-    """Print the version."""
-    from sidestep.console.headless import output  # noqa: PLC0415
-
-    if as_json:
-        output.dump({"version": __version__})
-    else:
-        output.say(f"sidestep {__version__}")
-
-
-@app.command()
-def locate(as_json: Json = False) -> None:
-    """Print where configuration, sockets, state and themes are looked for."""
-    from sidestep import themes  # noqa: PLC0415
-    from sidestep.autopilot import paths  # noqa: PLC0415
-    from sidestep.console.headless import output  # noqa: PLC0415
-
-    places = {
-        "fleet file": str(paths.config_path()),
-        "sockets": str(paths.runtime_dir()),
-        "state": str(paths.state_dir("<fleet>")),
-        "themes": str(themes.user_dir()),
-    }
-    if as_json:
-        output.dump(places)
-    else:
-        output.table([[name, place] for name, place in places.items()])
-
-
-@app.command(hidden=True)
-def picture(
-    context: typer.Context,
-    out: Annotated[Path, typer.Option("--out", metavar="FILE.svg")],
-    size: Annotated[str, typer.Option("--size", metavar="COLUMNSxROWS")] = "120x40",
-    screen: Annotated[str, typer.Option("--screen", metavar="NAME")] = "fleet",
-    theme: ThemeName = "dusk",
-    ascii_only: Ascii = False,
-    fleet: FleetFile = None,
-    socket: Socket = None,
-) -> None:
-    """Write a screen as SVG."""
-    from sidestep.console.picture import export_svg, parse_size  # noqa: PLC0415
-
-    path = _socket(context, fleet, socket)
-    export_svg(path, parse_size(size), screen, out, theme=theme, ascii_only=ascii_only)
+def straight(arguments: Sequence[str], environment: Mapping[str, str]) -> Straight | None:
+    """The options when they ask for the console and nothing else; None leaves it to the command line."""
+    found: dict[str, str | bool] = {"socket": environment.get("SIDESTEP_SOCKET", "")}
+    rest = iter(arguments)
+    for word in rest:
+        if word in _FLAGS:
+            found[_FLAGS[word]] = True
+        elif word in _VALUES:
+            value = next(rest, "")
+            if not value or value.startswith("-"):
+                return None
+            found[_VALUES[word]] = value
+        else:
+            return None
+    return Straight(**found)  # type: ignore[arg-type]
 
 
 def main() -> None:
     """The ``sidestep`` program."""
     try:
+        options = None if "_SIDESTEP_COMPLETE" in os.environ else straight(sys.argv[1:], os.environ)
+        if options is not None:
+            sys.exit(_console(options))
+        from sidestep.console.commandline import app  # noqa: PLC0415 - costs more than the console's own start
+
         app()
     except SidestepError as error:
         _fail(str(error), error.exit_code)
@@ -298,6 +65,18 @@ def main() -> None:
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
+
+
+def _console(options: Straight) -> int:
+    from sidestep.console import launch  # noqa: PLC0415 - not for --help
+    from sidestep.console.headless.target import Target  # noqa: PLC0415 - likewise
+
+    target = Target(
+        fleet=Path(options.fleet) if options.fleet else None, socket=Path(options.socket) if options.socket else None
+    )
+    return launch.open_console(
+        launch.session(target), theme=options.theme, ascii_only=options.ascii_only, read_only=options.read_only
+    )
 
 
 def _fail(message: str, code: int) -> NoReturn:

@@ -11,7 +11,7 @@ from typing import Any
 import typer.main
 
 from sidestep.console import commands
-from sidestep.console.cli import app
+from sidestep.console.commandline import app
 
 _INTRO = """\
 # The command line

@@ -19,7 +19,6 @@ from sidestep.fleet.machines import ActionState, PlanState, StepState
 from sidestep.fleet.resources import show_seconds, show_size
 
 StyleName = Literal["text", "muted", "strong", "accent", "ok", "warn", "error", "bar", "alert"]
-STYLES: Final[tuple[StyleName, ...]] = ("text", "muted", "strong", "accent", "ok", "warn", "error", "bar", "alert")
 
 
 class Span(NamedTuple):

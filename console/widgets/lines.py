@@ -7,7 +7,7 @@ is what keeps a quiet fleet quiet on a slow SSH line.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, ClassVar, Final
+from typing import Any, Final
 
 from rich.segment import Segment
 from rich.style import Style
@@ -15,28 +15,27 @@ from textual.geometry import Size
 from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
-from sidestep.console.text import STYLES, Line, StyleName, width_of
+from sidestep.console.text import Line, StyleName, width_of
 
-_CLASSES: Final = frozenset(f"line--{name}" for name in STYLES) | {"line--cursor"}
+#: the theme's variables for foreground and background, and whether it is bold. Not component classes:
+#: Textual would work those out anew for every pane whenever any class on the screen changes.
+_LOOKS: Final[dict[StyleName, tuple[str, str, bool]]] = {
+    "text": ("foreground", "", False),
+    "muted": ("muted", "", False),
+    "strong": ("foreground", "", True),
+    "accent": ("accent", "", False),
+    "ok": ("ok", "", False),
+    "warn": ("warn", "", True),
+    "error": ("error", "", True),
+    "bar": ("foreground", "panel", True),
+    "alert": ("background", "warn", True),
+}
 
 
 class LinePane(ScrollView):
     """Shows lines that are plain data. Subclasses say what stands in a line, never how it is painted."""
 
-    COMPONENT_CLASSES: ClassVar[set[str]] = set(_CLASSES)
-    DEFAULT_CSS = """
-    LinePane { scrollbar-size: 1 1; overflow-x: hidden; }
-    LinePane > .line--text { color: $foreground; }
-    LinePane > .line--muted { color: $muted; }
-    LinePane > .line--strong { color: $foreground; text-style: bold; }
-    LinePane > .line--accent { color: $accent; }
-    LinePane > .line--ok { color: $ok; }
-    LinePane > .line--warn { color: $warn; text-style: bold; }
-    LinePane > .line--error { color: $error; text-style: bold; }
-    LinePane > .line--bar { background: $panel; color: $foreground; text-style: bold; }
-    LinePane > .line--alert { background: $warn; color: $background; text-style: bold; }
-    LinePane > .line--cursor { background: $panel; }
-    """
+    DEFAULT_CSS = "LinePane { scrollbar-size: 1 1; overflow-x: hidden; }"
 
     def __init__(self, *, id: str | None = None, classes: str | None = None) -> None:
         super().__init__(id=id, classes=classes)
@@ -83,9 +82,10 @@ class LinePane(ScrollView):
         """The Rich style of a name, on the cursor's background if marked."""
         style = self._styles.get((name, marked))
         if style is None:
-            style = self.get_component_rich_style(f"line--{name}")
-            if marked:
-                style += Style(bgcolor=self.get_component_styles("line--cursor").background.rich_color)
+            theme = self.app.theme_variables
+            front, back, bold = _LOOKS[name]
+            behind = "panel" if marked else back
+            style = Style(color=theme[front], bgcolor=theme[behind] if behind else None, bold=bold)
             self._styles[name, marked] = style
         return style
 
