@@ -49,6 +49,7 @@ bench: $(VENV)/test-ready
 
 docs: $(VENV)/test-ready
 	$(BIN)/python -m scripts.traceability
+	$(BIN)/python -m sidestep.console.manual > docs/cli.md
 	$(BIN)/python -m scripts.pictures
 
 clean:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import re
 from pathlib import Path
 from typing import Final
@@ -36,7 +37,8 @@ async def svg(socket: Path, size: tuple[int, int], screen: str, *, theme: str, a
     if screen not in SCREENS:
         raise UsageError(f"--screen {screen}: no such screen", hint=f"one of {', '.join(SCREENS)}")
     feed = Feed(Attached(socket))
-    app = ConsoleApp(feed, theme=theme, ascii_only=ascii_only, patterns=ascii_only)
+    patterns = ascii_only or "NO_COLOR" in os.environ  # asked before Textual takes it from the environment
+    app = ConsoleApp(feed, theme=theme, ascii_only=ascii_only, patterns=patterns)
     life = asyncio.create_task(feed.run(), name="feed")
     try:
         async with app.run_test(size=size) as pilot:

@@ -84,8 +84,8 @@ class LinePane(ScrollView):
         if style is None:
             theme = self.app.theme_variables
             front, back, bold = _LOOKS[name]
-            behind = "panel" if marked else back
-            style = Style(color=theme[front], bgcolor=theme[behind] if behind else None, bold=bold)
+            behind = theme["panel" if marked else back] if marked or back else self.background_colors[1].hex6
+            style = Style(color=theme[front], bgcolor=behind, bold=bold)
             self._styles[name, marked] = style
         return style
 

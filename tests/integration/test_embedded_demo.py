@@ -133,7 +133,7 @@ async def test_the_fleet_file_declares_what_runs(ground: Ground) -> None:
     """S6.1: the demonstration says what it is, and that its time is compressed."""
     fleet = ground.fleet
     assert fleet.banner == "EMBEDDED"
-    assert "a day lasts 60 s" in fleet.notice
+    assert "a day lasts 120 s" in fleet.notice
     assert [s.name for s in fleet.shards] == ["kv-01", "kv-02", "kv-03", "kv-04"]
     assert {s.driver for s in fleet.shards} == {"hook"}
     assert (fleet.shards[0].keys, fleet.shards[-1].keys) == ((0, 16384), (49152, 65536))
