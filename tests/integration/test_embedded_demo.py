@@ -137,7 +137,7 @@ async def test_the_fleet_file_declares_what_runs(ground: Ground) -> None:
     assert [s.name for s in fleet.shards] == ["kv-01", "kv-02", "kv-03", "kv-04"]
     assert {s.driver for s in fleet.shards} == {"hook"}
     assert (fleet.shards[0].keys, fleet.shards[-1].keys) == ((0, 16384), (49152, 65536))
-    assert (fleet.policy.threshold_cpu, fleet.oracle.season, fleet.interval) == (0.8, 60.0, 1.0)
+    assert (fleet.policy.threshold_cpu, fleet.oracle.season, fleet.interval) == (0.8, 120.0, 1.0)
     assert (await ground.router.stats())["load_age"] == -1.0
 
 
