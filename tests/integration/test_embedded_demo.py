@@ -130,7 +130,7 @@ def left(folder: str) -> list[str]:
 
 
 async def test_the_fleet_file_declares_what_runs(ground: Ground) -> None:
-    """S6.1: the demonstration says what it is, and that its time is compressed."""
+    """The demonstration says what it is, and that its time is compressed."""
     fleet = ground.fleet
     assert fleet.banner == "EMBEDDED"
     assert "a day lasts 120 s" in fleet.notice
