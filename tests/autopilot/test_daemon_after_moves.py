@@ -87,7 +87,7 @@ async def scene(tmp_path: Path) -> Scene:
 
 @pytest.mark.parametrize("restarted", [False, True])
 async def test_the_copy_of_a_move_that_was_given_up_is_ended_and_fenced(scene: Scene, restarted: bool) -> None:
-    """S2.22: its token is newer than the owner's, and owns nothing."""
+    """S2.27: its token is newer than the owner's, and owns nothing."""
     bench = scene.bench
     bench.world.watch = lambda: bench.world.down.add("h3") if bench.backend.done[-1:] == ["verify"] else None
     assert await scene.run() is ActionState.ABORTED

@@ -137,7 +137,7 @@ async def test_of_two_unknown_copies_the_newer_one_is_kept_and_the_older_one_sto
 
 
 async def test_the_owners_process_is_kept_and_an_older_copy_is_fenced(scene: Scene) -> None:
-    """S2.22, S2.27: an owner with an older token is no owner."""
+    """S2.27: an owner with an older token is no owner."""
     scene.own(s1=5)
     scene.backend.put("h1", "s1", 5)
     scene.backend.put("h2", "s1", 3)

@@ -79,7 +79,7 @@ async def test_dependents_are_cancelled_and_independent_actions_still_run(bench:
 
 
 async def test_the_token_of_an_aborted_move_is_never_given_again(bench: Bench) -> None:
-    """S2.22: a process left over from an aborted move can hold no token that anybody else holds."""
+    """S2.27: a process left over from an aborted move can hold no token that anybody else holds."""
     await bench.executor(FaultsAt(("commit:before", "error"))).run(bench.approved())
     status = await bench.executor().run(bench.approved())
     assert status.state is PlanState.SUCCEEDED

@@ -179,7 +179,7 @@ def test_an_action_that_does_not_run_cannot_commit(bench: Bench, state: ActionSt
 
 
 def test_the_wrong_token_cannot_commit(bench: Bench) -> None:
-    """S2.22: whoever holds an old token is no owner."""
+    """S2.27: whoever holds an old token is no owner."""
     digest = bench.approved()
     bench.journal.begin_action(digest, 1)
     with pytest.raises(PlacementConflict, match="has token 1 on h1, expected token 0"):

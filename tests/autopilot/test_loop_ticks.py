@@ -180,7 +180,7 @@ async def test_plans_that_fail_take_level_full_back_to_advise(scene: Scene) -> N
 
 
 async def test_the_outcome_is_measured_to_the_end_of_the_horizon(scene: Scene) -> None:
-    """S4.22: predicted without, predicted with, and what came."""
+    """predicted without, predicted with, and what came."""
     scene.loop.level = "full"
     scene.oracle.peak = 2.9
     await scene.tick()

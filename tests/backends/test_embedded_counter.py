@@ -39,7 +39,7 @@ def test_a_standby_serves_only_after_resume(counter: Make) -> None:
 
 
 def test_the_state_moves_to_another_process_bit_for_bit(counter: Make) -> None:
-    """S2.11: save, load and save give the same bytes; counting goes on where it stopped."""
+    """save, load and save give the same bytes; counting goes on where it stopped."""
     source, destination = counter("kv-01", 1), counter("kv-01", 2, standby=True)
     for key in (b"k1", b"k2", b"k1"):
         source.ask(b"INC x %s\n" % key)

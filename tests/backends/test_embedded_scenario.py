@@ -23,7 +23,7 @@ def plots(draw: st.DrawFn) -> Scenario:
 @settings(deadline=None, max_examples=50)
 @given(plots())
 def test_one_host_passes_the_threshold_in_time_and_no_other_does(plot: Scenario) -> None:
-    """S3.12: the contention comes late enough to be foretold, and surely."""
+    """the contention comes late enough to be foretold, and surely."""
     at = plot.placement()
     crossing = plot.crosses(plot.hot, at)
     assert crossing is not None
@@ -36,7 +36,7 @@ def test_one_host_passes_the_threshold_in_time_and_no_other_does(plot: Scenario)
 @settings(deadline=None, max_examples=50)
 @given(plots())
 def test_one_shard_can_move_to_a_host_that_stays_below_with_it(plot: Scenario) -> None:
-    """S3.13: there is something to decide: one move is enough, and there is room for it."""
+    """there is something to decide: one move is enough, and there is room for it."""
     at = plot.placement()
     good = []
     for shard in (i for i, host in enumerate(at) if host == plot.hot):

@@ -150,7 +150,7 @@ def test_a_destination_that_falls_silent_before_the_commit_gives_the_shard_back(
 
 
 def test_a_move_ends_without_waiting_for_the_silent_host_that_may_hold_a_copy(hasty: Ground) -> None:
-    """S2.22: what it left there can never serve, and is ended when the host answers again."""
+    """S2.27: what it left there can never serve, and is ended when the host answers again."""
     with held_open(hasty, "kv-02", "verify:before") as (view, source, destination):
         hasty.order(cut=destination)
         try:
@@ -163,7 +163,7 @@ def test_a_move_ends_without_waiting_for_the_silent_host_that_may_hold_a_copy(ha
 
 
 def test_a_copy_that_nobody_could_end_is_ended_when_its_host_comes_back(hasty: Ground) -> None:
-    """S2.22: the daemon died, its successor does not reach the destination, and knows of the copy all the same."""
+    """S2.27: the daemon died, its successor does not reach the destination, and knows of the copy all the same."""
     with hasty.daemon(fault="kill@verify:before") as daemon:
         ((source, _),) = hasty.serving("kv-02")
         destination = OTHER[source]

@@ -212,7 +212,7 @@ async def test_shards_outlive_the_daemon_and_are_kept_by_the_next_one(stage: Sta
 
 
 async def test_a_copy_with_an_older_token_is_stopped_and_the_owners_own_is_kept(stage: Stage) -> None:
-    """S2.22: after a partition the old owner's process is no owner."""
+    """S2.27: after a partition the old owner's process is no owner."""
     await end(await stage.daemon())
     stray = stage.transport("b")
     await stray.connect()

@@ -98,7 +98,7 @@ async def test_the_signal_that_ended_a_command_is_reported(fleet: EmbeddedFleet)
 
 
 async def test_every_host_has_a_key_and_an_address_of_its_own(fleet: EmbeddedFleet) -> None:
-    """S5.2: host keys are verified, so each host must have its own."""
+    """host keys are verified, so each host must have its own."""
     known = fleet.known_hosts.read_text().split()
     assert len(set(known[0::3])) == len(set(known[2::3])) == 2
     assert len({h.address for h in fleet.hosts}) == 2
@@ -133,7 +133,7 @@ async def test_what_is_started_on_a_host_stays_in_its_tree_however_it_detaches(f
 
 
 async def test_a_closed_channel_ends_its_command_but_not_what_detached(fleet: EmbeddedFleet) -> None:
-    """S4.4: the sampler dies with its connection, shards survive it."""
+    """the sampler dies with its connection, shards survive it."""
     async with connect(fleet) as connection:  # type: ignore[attr-defined]
         await connection.create_process(
             "setsid sleep 612 >/dev/null 2>&1 </dev/null & sleep 613 & trap '' TERM HUP; sleep 614", encoding=None

@@ -29,7 +29,7 @@ async def test_it_is_a_backend_and_is_found_by_its_entry_point(pair: Any) -> Non
 
 
 async def test_an_older_token_is_refused(pair: Any) -> None:
-    """S2.22: a lower fencing token than one seen before cannot start the shard."""
+    """S2.27: a lower fencing token than one seen before cannot start the shard."""
     spec = shard_spec("hook", pair.port)
     await pair.start(spec, token=7)
     await pair.backend.stop(pair.source, spec, 9)
