@@ -16,7 +16,6 @@ def variables(theme: themes.Theme) -> dict[str, str]:
         "muted": theme.muted,
         "input-cursor-background": theme.accent,
         "input-cursor-foreground": theme.background,
-        "footer-background": theme.panel,
         "scrollbar": theme.panel,
         "scrollbar-background": theme.surface,
         "scrollbar-background-hover": theme.surface,
