@@ -14,6 +14,8 @@ from sidestep.fleet.labels import Label
 
 Level = Literal["off", "advise", "full"]
 Driver = Literal["restart", "hook"]
+#: how a host is sampled; "sftp" reads the same numbers through SFTP alone, for keys that allow no command
+SamplerKind = Literal["auto", "python", "perl", "awk", "sh", "sftp"]
 
 
 class HostSpec(Struct, frozen=True, kw_only=True):
@@ -23,15 +25,24 @@ class HostSpec(Struct, frozen=True, kw_only=True):
     address: str
     port: int = 22
     user: str = ""
-    #: cores and bytes; the reserve is kept free and never handed out
-    cpu: float
-    memory: int
+    #: cores and bytes, 0 where the host says itself what it has; the reserve is kept free and never handed out
+    cpu: float = 0.0
+    memory: int = 0
     reserve_cpu: float = 0.0
     reserve_memory: int = 0
     zone: Label = Label("")
     #: cost per hour, for the cost-aware policy
     cost: float = 0.0
     cordoned: bool = False
+    #: sorted; what policies and filters choose hosts by
+    labels: tuple[tuple[Label, Label], ...] = ()
+    #: groups of the fleet file that the host is in, sorted
+    groups: tuple[Label, ...] = ()
+    #: private key file of this host; empty is the fleet's
+    identity: str = ""
+    #: jump hosts as ProxyJump writes them; empty is what ssh_config says, "none" is none at all
+    jump: str = ""
+    sampler: SamplerKind = "auto"
 
 
 class ShardSpec(Struct, frozen=True, kw_only=True):
@@ -119,7 +130,16 @@ class FleetSpec(Struct, frozen=True, kw_only=True):
     interval: float = 1.0
     known_hosts: str = ""
     identity: str = ""
+    #: the ssh_config to read: empty is the user's own if there is one, "none" is none
+    ssh_config: str = ""
+    #: where the passphrase of encrypted identities comes from: "file:PATH" or "command:LINE"; never the secret
+    passphrase: str = ""
     connect_timeout: float = 5.0
+    #: seconds between keepalives; a connection that misses two is lost
+    keepalive: float = 5.0
+    #: handshakes at a time: in all, and to one address or through one jump host
+    handshakes: int = 32
+    handshakes_per_address: int = 8
     #: unix socket of the router; empty when the fleet routes by itself
     router: str = ""
     #: says so on every screen: "" or "EMBEDDED" or "SIMULATED"

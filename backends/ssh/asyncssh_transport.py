@@ -12,9 +12,10 @@ from typing import Any, Final
 import asyncssh
 
 from sidestep.backends.ssh import carry
-from sidestep.backends.ssh.base import Completed
+from sidestep.backends.ssh.base import Completed, Feed, Receiver
 from sidestep.backends.ssh.channel import AsyncsshChannel
 from sidestep.backends.ssh.dial import Witness, dial
+from sidestep.backends.ssh.feed import ChannelFeed
 from sidestep.backends.ssh.hostkeys import HostKeys
 from sidestep.fleet.errors import HostError, HostUnreachable
 from sidestep.fleet.inventory import HostSpec
@@ -75,6 +76,10 @@ class AsyncsshTransport:
             if not opened:
                 channel.connection_lost(None)
         return channel
+
+    async def feed(self, command: str, receiver: Receiver) -> Feed:
+        """Start a command; its output is pushed to ``receiver``."""
+        return ChannelFeed(await self.open(command), receiver)
 
     async def run(self, command: str, *, stdin: bytes = b"", timeout: float = 30.0) -> Completed:
         """Run a command with /bin/sh to its end.

@@ -12,6 +12,8 @@ from typing import Protocol, runtime_checkable
 
 from msgspec import Struct
 
+from sidestep.fleet.errors import HostError
+
 
 class Completed(Struct, frozen=True):
     """A command that ended: its exit status (negative for a signal) and what it wrote."""
@@ -51,6 +53,32 @@ class Channel(Protocol):
 
 
 @runtime_checkable
+class Receiver(Protocol):
+    """Takes what a stream says straight from where it arrives: must be quick and must not raise."""
+
+    def data(self, data: bytes) -> None:
+        """Bytes of standard output, in order, cut anywhere."""
+        ...
+
+    def end(self, error: HostError | None, stderr: bytes) -> None:
+        """Called once, last: how it ended; None when the command ended by itself."""
+        ...
+
+
+@runtime_checkable
+class Feed(Protocol):
+    """A running remote command whose output goes to a Receiver."""
+
+    def write(self, data: bytes) -> None:
+        """Write a little to standard input (a lease, a payload below 1 MiB); silently lost once it ended."""
+        ...
+
+    async def aclose(self) -> None:
+        """Close the channel; the remote command sees end-of-file. The Receiver is told."""
+        ...
+
+
+@runtime_checkable
 class Transport(Protocol):
     """One host, one connection, several channels (at most eight sessions at a time)."""
 
@@ -66,6 +94,13 @@ class Transport(Protocol):
 
     async def open(self, command: str) -> Channel:
         """Start a command and return its streams."""
+        ...
+
+    async def feed(self, command: str, receiver: Receiver) -> Feed:
+        """Start a command in the login shell; its output is pushed to ``receiver``.
+
+        For streams that never end, such as samples: no task and no buffer a host.
+        """
         ...
 
     async def send(self, path: str, chunks: AsyncIterator[bytes], *, timeout: float = 60.0) -> str:
