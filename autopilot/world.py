@@ -164,8 +164,8 @@ def _host_columns(watches: tuple[HostWatch, ...]) -> HostColumns:
     pressure = np.full((count, 3), np.nan)
     for row, watch in enumerate(watches):
         spec = watch.spec
-        capacity[row, [CPU, MEMORY]] = spec.cpu, spec.memory
-        allocatable[row, [CPU, MEMORY]] = spec.cpu - spec.reserve_cpu, spec.memory - spec.reserve_memory
+        capacity[row, [CPU, MEMORY]] = spec.capacity()
+        allocatable[row, [CPU, MEMORY]] = spec.allocatable()
         if watch.sample is not None and watch.fresh:
             use[row], pressure[row] = watch.sample.use, watch.sample.pressure
     return HostColumns(

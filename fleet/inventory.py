@@ -6,6 +6,7 @@ seconds, cpu is cores.
 
 from __future__ import annotations
 
+import math
 from typing import Literal
 
 from msgspec import Struct
@@ -30,6 +31,9 @@ class HostSpec(Struct, frozen=True, kw_only=True):
     memory: int = 0
     reserve_cpu: float = 0.0
     reserve_memory: int = 0
+    #: the same as a share of what a host that declares no capacity turns out to have
+    reserve_cpu_percent: float = 0.0
+    reserve_memory_percent: float = 0.0
     zone: Label = Label("")
     #: cost per hour, for the cost-aware policy
     cost: float = 0.0
@@ -43,6 +47,23 @@ class HostSpec(Struct, frozen=True, kw_only=True):
     #: jump hosts as ProxyJump writes them; empty is what ssh_config says, "none" is none at all
     jump: str = ""
     sampler: SamplerKind = "auto"
+
+    def capacity(self, cpus: float = math.nan, memory: float = math.nan) -> tuple[float, float]:
+        """Cores and bytes: what is declared, else what was discovered; NaN is not known yet."""
+        return self.cpu or cpus, self.memory or memory
+
+    def allocatable(self, cpus: float = math.nan, memory: float = math.nan) -> tuple[float, float]:
+        """Cores and bytes that may be handed out of that capacity; NaN is not known yet, 0 is nothing."""
+        cores, size = self.capacity(cpus, memory)
+        return (
+            _left(cores, self.reserve_cpu, self.reserve_cpu_percent),
+            _left(size, self.reserve_memory, self.reserve_memory_percent),
+        )
+
+
+def _left(capacity: float, reserve: float, percent: float) -> float:
+    left = capacity - reserve - capacity * percent / 100
+    return left if math.isnan(left) else max(left, 0.0)
 
 
 class ShardSpec(Struct, frozen=True, kw_only=True):
