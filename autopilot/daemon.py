@@ -37,6 +37,9 @@ from sidestep.backends.routing.client import UnixRouter
 from sidestep.backends.sampler import sample
 from sidestep.backends.ssh.asyncssh_transport import AsyncsshTransport
 from sidestep.backends.ssh.hostkeys import HostKeys
+from sidestep.backends.ssh.identity import KeyRing
+from sidestep.backends.ssh.target import plain_target
+from sidestep.backends.ssh.tunnels import Tunnels
 from sidestep.fleet.errors import SidestepError
 from sidestep.fleet.inventory import FleetSpec, HostSpec, Level
 from sidestep.fleet.labels import Label
@@ -61,6 +64,7 @@ class Daemon:
         self._clock = Clock()
         self._end = asyncio.Event()
         self._keys = self._load_keys()
+        self._ring, self._tunnels = KeyRing(passphrase=fleet.passphrase), Tunnels()
 
     async def run(self, ready: Callable[[Path], None]) -> None:
         """Serve until told to end; ``ready`` is called once the socket answers.
@@ -81,6 +85,8 @@ class Daemon:
         self._end.set()
 
     async def _run(self, stack: AsyncExitStack, journal: Journal, log: Log, ready: Callable[[Path], None]) -> None:
+        stack.push_async_callback(self._ring.aclose)
+        stack.push_async_callback(self._tunnels.aclose)
         parts = self._parts(stack, journal, log)
         loop = ControlLoop(parts, level=self._level)
         service = DaemonService(
@@ -192,7 +198,8 @@ class Daemon:
 
     def _transport(self, host: HostSpec) -> AsyncsshTransport:
         identity = str(self._beside(self.fleet.identity)) if self.fleet.identity else ""
-        return AsyncsshTransport(host, self._keys, identity=identity, connect_timeout=self.fleet.connect_timeout)
+        target = plain_target(host, identity=identity, connect_timeout=self.fleet.connect_timeout)
+        return AsyncsshTransport(target, self._keys, ring=self._ring, tunnels=self._tunnels)
 
     def _load_keys(self) -> HostKeys:
         return HostKeys.load(self._beside(self.fleet.known_hosts or "~/.ssh/known_hosts"))
@@ -213,6 +220,7 @@ class Daemon:
             except SidestepError as error:
                 log.say("error", str(error))
                 return
+            self._tunnels.forgive()
             log.say("daemon", f"trying {world.retry_refused()} refused hosts again")
 
         loop.add_signal_handler(signal.SIGHUP, again)

@@ -14,11 +14,14 @@ import asyncssh
 from sidestep.backends.ssh import carry
 from sidestep.backends.ssh.base import Completed, Feed, Receiver
 from sidestep.backends.ssh.channel import AsyncsshChannel
-from sidestep.backends.ssh.dial import Witness, dial
+from sidestep.backends.ssh.dial import dial
 from sidestep.backends.ssh.feed import ChannelFeed
 from sidestep.backends.ssh.hostkeys import HostKeys
+from sidestep.backends.ssh.identity import KeyRing
+from sidestep.backends.ssh.target import SshTarget
+from sidestep.backends.ssh.tunnels import Tunnels
+from sidestep.backends.ssh.witness import Witness
 from sidestep.fleet.errors import HostError, HostUnreachable
-from sidestep.fleet.inventory import HostSpec
 
 #: OpenSSH allows ten sessions on a connection; two stay free for people
 SESSIONS: Final = 8
@@ -32,14 +35,16 @@ _MARK: Final = "sidestep-pid:"
 class AsyncsshTransport:
     """One connection to one host; implements ``Transport``.
 
-    ``identity`` is a private key file; when it is empty the agent and the default key
-    files are used. ``connect_timeout`` is in seconds.
+    ``ring`` holds the identities and ``tunnels`` the jump hosts that a fleet's transports share.
     """
 
-    def __init__(self, host: HostSpec, keys: HostKeys, *, identity: str, connect_timeout: float) -> None:
-        self.host: str = host.name
-        self._spec, self._keys = host, keys
-        self._identity, self._connect_timeout = identity, connect_timeout
+    def __init__(
+        self, target: SshTarget, keys: HostKeys, *, ring: KeyRing | None = None, tunnels: Tunnels | None = None
+    ) -> None:
+        self.host: str = target.name
+        self._target, self._keys = target, keys
+        self._ring = ring or KeyRing()
+        self._tunnels = tunnels or Tunnels(idle=0.0)
         self._conn: asyncssh.SSHClientConnection | None = None
         self._witness = Witness()
         self._connecting = asyncio.Lock()
@@ -59,7 +64,7 @@ class AsyncsshTransport:
         """
         async with self._connecting:
             if not self.connected:
-                self._conn, self._witness = await dial(self._spec, self._keys, self._identity, self._connect_timeout)
+                self._conn, self._witness = await dial(self._target, self._keys, self._ring, self._tunnels)
 
     async def open(self, command: str, *, window: int = WINDOW) -> AsyncsshChannel:
         """Start a command and return its streams; waits while eight sessions are open."""

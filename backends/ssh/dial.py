@@ -5,18 +5,20 @@ from __future__ import annotations
 import asyncio
 import getpass
 import random
-from functools import lru_cache
-from pathlib import Path
+from functools import partial
 from typing import Any, Final
 
 import asyncssh
 
 from sidestep.backends.ssh.hostkeys import HostKeys, Trust
+from sidestep.backends.ssh.identity import Credentials, KeyRing
+from sidestep.backends.ssh.target import SshTarget
+from sidestep.backends.ssh.tunnels import Lease, Tunnels
+from sidestep.backends.ssh.witness import Witness
 from sidestep.fleet.errors import AuthenticationRefused, HostError, HostUnreachable
-from sidestep.fleet.inventory import HostSpec
 
-KEEPALIVE: Final = 5.0
-KEEPALIVE_COUNT: Final = 2
+__all__ = ["Witness", "dial"]
+
 LOGIN_TIMEOUT: Final = 10.0
 _CIPHERS: Final = ("aes128-gcm@openssh.com", "aes256-gcm@openssh.com", "chacha20-poly1305@openssh.com", "aes256-ctr")
 _PLAIN: Final = (
@@ -30,57 +32,58 @@ _PLAIN: Final = (
 _CERTIFIED: Final = tuple(f"{name}-cert-v01@openssh.com" for name in _PLAIN)
 
 
-class Witness(asyncssh.SSHClient):
-    """Asked only about keys that are not in our list: remembers them, and always says no."""
-
-    presented: asyncssh.SSHKey | None = None
-    lost: Exception | None = None
-
-    def validate_host_public_key(self, host: str, addr: str, port: int, key: asyncssh.SSHKey) -> bool:
-        """Refuse; ``presented`` goes into the explanation."""
-        self.presented = key
-        return False
-
-    def validate_host_ca_key(self, host: str, addr: str, port: int, key: asyncssh.SSHKey) -> bool:
-        """Refuse an authority that is not in our list."""
-        self.presented = key
-        return False
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        """Keep why, for the next caller."""
-        self.lost = exc
-
-
 async def dial(
-    spec: HostSpec, keys: HostKeys, identity: str, connect_timeout: float
+    target: SshTarget, keys: HostKeys, ring: KeyRing, tunnels: Tunnels
 ) -> tuple[asyncssh.SSHClientConnection, Witness]:
-    """Connect and authenticate.
+    """Connect and authenticate, through the target's jump hosts if it has any.
 
     Raises HostKeyRefused or AuthenticationRefused (not worth a retry), HostUnreachable, or
-    HostError when the two have no algorithm in common.
+    HostError when the two have no algorithm in common. A jump host's failure is raised as
+    the host's, of the same kind, and names the jump host.
     """
-    trust = await asyncio.to_thread(keys.trust, spec.address, spec.port)
-    credentials = await asyncio.to_thread(_credentials, spec.name, identity)
-    options = _options(spec, trust, credentials, connect_timeout)
-    witness = Witness()
+    handshake = partial(_handshake, keys=keys, ring=ring)
+    lease = await tunnels.lease(target.jumps, handshake, host=target.name)
     try:
-        conn = await asyncssh.connect(spec.address, spec.port, client_factory=lambda: witness, **options)
+        conn, witness = await handshake(target, lease)
+    except BaseException:
+        if lease is not None:
+            lease.release()
+        raise
+    if lease is not None:
+        witness.when_lost(lease.release)
+    return conn, witness
+
+
+async def _handshake(
+    target: SshTarget, lease: Lease | None, *, keys: HostKeys, ring: KeyRing
+) -> tuple[asyncssh.SSHClientConnection, Witness]:
+    """Connect to one host, straight or through the jump host that is leased."""
+    trust = await asyncio.to_thread(keys.trust, target.address, target.port)
+    credentials = await ring.credentials(target)
+    options = _options(target, trust, credentials)
+    witness = Witness()
+    if lease is not None:
+        options["tunnel"] = lease.conn
+    try:
+        conn = await asyncssh.connect(target.address, target.port, client_factory=lambda: witness, **options)
     except asyncssh.HostKeyNotVerifiable as error:
-        raise keys.explain(spec.name, spec.address, spec.port, witness.presented) from error
+        raise keys.explain(target.name, target.address, target.port, witness.presented) from error
     except asyncssh.PermissionDenied as error:
         raise AuthenticationRefused(
-            spec.name,
+            target.name,
             "connect",
-            f"user {options['username']} is refused with {identity or 'the agent and the default keys'}",
+            f"user {options['username']} is refused with {credentials.said}",
             hint="add the public key to ~/.ssh/authorized_keys of that user, or set another user or identity",
         ) from error
     except asyncssh.KeyExchangeFailed as error:
         raise HostError(
-            spec.name, "connect", f"no algorithm in common: {error}", hint="update the host's OpenSSH"
+            target.name, "connect", f"no algorithm in common: {error}", hint="update the host's OpenSSH"
         ) from error
     except (OSError, TimeoutError, asyncssh.Error) as error:
-        where = f"{spec.address} port {spec.port}"
-        raise HostUnreachable(spec.name, "connect", _why(error, where, connect_timeout), hint=_hint(error)) from error
+        where = f"{target.address} port {target.port}"
+        raise HostUnreachable(
+            target.name, "connect", _why(error, where, target.connect_timeout), hint=_hint(error)
+        ) from error
     return conn, witness
 
 
@@ -98,28 +101,9 @@ def _hint(error: BaseException) -> str:
     return ""
 
 
-def _credentials(host: str, identity: str) -> tuple[Any, ...] | None:
-    if not identity:
-        return None
-    path = Path(identity).expanduser()
-    try:
-        return _identity(str(path), path.stat().st_mtime_ns)
-    except OSError as error:
-        raise AuthenticationRefused(host, "connect", f"identity {path} cannot be read: {error.strerror}") from error
-    except asyncssh.KeyImportError as error:
-        raise AuthenticationRefused(
-            host,
-            "connect",
-            f"identity {path} cannot be used: {error}",
-            hint="load an encrypted key into ssh-agent and leave the identity empty",
-        ) from error
-
-
-def _options(
-    spec: HostSpec, trust: Trust, credentials: tuple[Any, ...] | None, connect_timeout: float
-) -> dict[str, Any]:
+def _options(target: SshTarget, trust: Trust, credentials: Credentials) -> dict[str, Any]:
     options: dict[str, Any] = {
-        "username": spec.user or getpass.getuser(),
+        "username": target.user or getpass.getuser(),
         "config": None,
         # An explicit list: no file is read, and an empty one trusts nobody.
         "known_hosts": (
@@ -134,17 +118,17 @@ def _options(
         "preferred_auth": "publickey",
         "agent_forwarding": False,
         "gss_host": None,
-        "connect_timeout": connect_timeout,
+        "connect_timeout": target.connect_timeout,
         "login_timeout": LOGIN_TIMEOUT,
-        "keepalive_interval": KEEPALIVE,
-        "keepalive_count_max": KEEPALIVE_COUNT,
+        "keepalive_interval": target.keepalive,
+        "keepalive_count_max": target.keepalive_count,
         # Spread, or a thousand connections made together renew their keys together.
         "rekey_seconds": random.uniform(2700, 4500),  # noqa: S311 - not a secret
     }
-    if credentials is None:
+    if credentials.keys is None:
         options["ignore_encrypted"] = True
     else:
-        options["client_keys"], options["agent_path"] = list(credentials), None
+        options["client_keys"], options["agent_path"] = list(credentials.keys), None
     return options
 
 
@@ -155,13 +139,3 @@ def _key_order(trust: Trust) -> list[str]:
         known.add("rsa-sha2-256")
     plain = sorted(_PLAIN, key=lambda name: name not in known)
     return [*(_CERTIFIED if trust.authorities else ()), *plain]
-
-
-@lru_cache(maxsize=64)
-def _identity(path: str, _changed: int) -> tuple[Any, ...]:
-    """The private key, with its certificate if there is one beside it."""
-    key = asyncssh.read_private_key(path)
-    certificate = Path(f"{path}-cert.pub")
-    if certificate.exists():
-        return ((key, asyncssh.read_certificate(certificate)),)
-    return (key,)

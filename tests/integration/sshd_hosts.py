@@ -15,6 +15,9 @@ import pytest
 
 from sidestep.backends.ssh.asyncssh_transport import AsyncsshTransport
 from sidestep.backends.ssh.hostkeys import HostKeys
+from sidestep.backends.ssh.identity import KeyRing
+from sidestep.backends.ssh.target import SshTarget, plain_target
+from sidestep.backends.ssh.tunnels import Tunnels
 from sidestep.fleet.inventory import HostSpec
 from sidestep.fleet.labels import Label
 
@@ -34,11 +37,24 @@ class SshdHost:
     process: subprocess.Popen[bytes]
     transports: list[AsyncsshTransport] = field(default_factory=list)
 
-    def transport(self, **changes: object) -> AsyncsshTransport:
+    def target(self, *, identity: str | None = None, connect_timeout: float = 10.0) -> SshTarget:
+        """How this host is reached; ``identity`` None is the one that it lets in."""
+        chosen = str(self.identity) if identity is None else identity
+        return plain_target(self.spec, identity=chosen, connect_timeout=connect_timeout)
+
+    def transport(
+        self,
+        *,
+        keys: HostKeys | None = None,
+        identity: str | None = None,
+        connect_timeout: float = 10.0,
+        ring: KeyRing | None = None,
+        tunnels: Tunnels | None = None,
+    ) -> AsyncsshTransport:
         """A transport to this host, not yet connected; closed when the test ends."""
-        options: dict[str, object] = {"identity": str(self.identity), "connect_timeout": 10.0}
-        keys = changes.pop("keys", None) or HostKeys.load(self.known_hosts)
-        transport = AsyncsshTransport(self.spec, keys, **(options | changes))  # type: ignore[arg-type]
+        target = self.target(identity=identity, connect_timeout=connect_timeout)
+        keys = keys or HostKeys.load(self.known_hosts)
+        transport = AsyncsshTransport(target, keys, ring=ring, tunnels=tunnels)
         self.transports.append(transport)
         return transport
 

@@ -34,6 +34,7 @@ from sidestep.backends.embedded import EmbeddedFleet
 from sidestep.backends.process import ProcessBackend
 from sidestep.backends.ssh.asyncssh_transport import AsyncsshTransport
 from sidestep.backends.ssh.hostkeys import HostKeys
+from sidestep.backends.ssh.target import plain_target
 from sidestep.fleet.errors import UsageError
 from sidestep.fleet.inventory import ShardSpec
 from sidestep.fleet.labels import Label
@@ -91,7 +92,7 @@ class Stage:
     def transport(self, name: str) -> AsyncsshTransport:
         (spec,) = (h for h in self.hosts.hosts if h.name == name)
         keys = HostKeys.load(self.hosts.known_hosts)
-        return AsyncsshTransport(spec, keys, identity=str(self.hosts.identity), connect_timeout=10)
+        return AsyncsshTransport(plain_target(spec, identity=str(self.hosts.identity), connect_timeout=10), keys)
 
 
 def free_port() -> int:

@@ -20,6 +20,7 @@ from sidestep.backends.process import ProcessBackend
 from sidestep.backends.routing.client import UnixRouter
 from sidestep.backends.ssh.asyncssh_transport import AsyncsshTransport
 from sidestep.backends.ssh.hostkeys import HostKeys
+from sidestep.backends.ssh.target import plain_target
 from sidestep.fleet.config import parse_fleet
 from sidestep.fleet.inventory import FleetSpec
 from sidestep.fleet.labels import Label
@@ -39,7 +40,7 @@ class Ground:
         self.backend = ProcessBackend(str(self.fleet.name))
         keys = HostKeys.load(Path(self.fleet.known_hosts))
         self.transports = {
-            str(h.name): AsyncsshTransport(h, keys, identity=self.fleet.identity, connect_timeout=10)
+            str(h.name): AsyncsshTransport(plain_target(h, identity=self.fleet.identity, connect_timeout=10), keys)
             for h in self.fleet.hosts
         }
         self.routes: dict[str, Route] = {}

@@ -16,6 +16,7 @@ from sidestep.backends.process import ProcessBackend
 from sidestep.backends.sampler import sample
 from sidestep.backends.ssh.asyncssh_transport import AsyncsshTransport
 from sidestep.backends.ssh.hostkeys import HostKeys
+from sidestep.backends.ssh.target import plain_target
 from sidestep.fleet.errors import HostError, HostUnreachable
 from sidestep.fleet.machines import ShardState, StepName
 
@@ -33,7 +34,8 @@ async def fleet(tmp_path: Path) -> AsyncIterator[EmbeddedFleet]:
 @pytest.fixture
 async def embedded_pair(fleet: EmbeddedFleet) -> AsyncIterator[Pair]:
     keys = HostKeys.load(fleet.known_hosts)
-    a, b = (AsyncsshTransport(h, keys, identity=str(fleet.identity), connect_timeout=10) for h in fleet.hosts)
+    targets = [plain_target(h, identity=str(fleet.identity), connect_timeout=10) for h in fleet.hosts]
+    a, b = (AsyncsshTransport(target, keys) for target in targets)
     await asyncio.gather(a.connect(), b.connect())
     base = ".local/state/sidestep/test/tally.0"
     yield Pair(ProcessBackend("test"), a, b, fleet.folder / "hosts/a" / base, fleet.folder / "hosts/b" / base)

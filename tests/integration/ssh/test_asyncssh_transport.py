@@ -18,6 +18,7 @@ from sidestep.backends.embedded import EmbeddedFleet
 from sidestep.backends.ssh.asyncssh_transport import AsyncsshTransport
 from sidestep.backends.ssh.base import Channel, Transport
 from sidestep.backends.ssh.hostkeys import HostKeys
+from sidestep.backends.ssh.target import plain_target
 from sidestep.fleet.errors import AuthenticationRefused, HostError, HostKeyRefused, HostUnreachable
 from sidestep.fleet.inventory import HostSpec
 from sidestep.fleet.labels import Label
@@ -45,7 +46,7 @@ async def transport(request: pytest.FixtureRequest, tmp_path_factory: pytest.Tem
 
 def embedded_transport(fleet: EmbeddedFleet) -> AsyncsshTransport:
     keys = HostKeys.load(fleet.known_hosts)
-    return AsyncsshTransport(fleet.hosts[0], keys, identity=str(fleet.identity), connect_timeout=10)
+    return AsyncsshTransport(plain_target(fleet.hosts[0], identity=str(fleet.identity), connect_timeout=10), keys)
 
 
 async def chunks(data: bytes, size: int = 65536) -> AsyncIterator[bytes]:
@@ -348,7 +349,7 @@ async def test_a_closed_port_is_unreachable(tmp_path: Path, client_identity: Pat
         holder.bind(("127.0.0.1", 0))
         spec = HostSpec(name=Label("a"), address="127.0.0.1", port=holder.getsockname()[1], cpu=1.0, memory=1)
         keys = HostKeys.load(tmp_path / "none")
-        transport = AsyncsshTransport(spec, keys, identity=str(client_identity), connect_timeout=5)
+        transport = AsyncsshTransport(plain_target(spec, identity=str(client_identity), connect_timeout=5), keys)
         with pytest.raises(HostUnreachable, match=r"remedy: is sshd running"):
             await transport.connect()
 
@@ -359,7 +360,7 @@ async def test_a_silent_server_is_unreachable_in_time(tmp_path: Path, client_ide
         silent.listen(1)
         spec = HostSpec(name=Label("a"), address="127.0.0.1", port=silent.getsockname()[1], cpu=1.0, memory=1)
         keys = HostKeys.load(tmp_path / "none")
-        transport = AsyncsshTransport(spec, keys, identity=str(client_identity), connect_timeout=0.3)
+        transport = AsyncsshTransport(plain_target(spec, identity=str(client_identity), connect_timeout=0.3), keys)
         with pytest.raises(HostUnreachable, match=r"within 0.3 s"):
             await transport.connect()
 
@@ -368,7 +369,7 @@ async def test_a_name_that_does_not_resolve_is_unreachable(tmp_path: Path, clien
     spec = HostSpec(name=Label("a"), address="does-not-exist.invalid", cpu=1.0, memory=1)
     keys = HostKeys.load(tmp_path / "none")
     with pytest.raises(HostUnreachable, match=r"does-not-exist\.invalid port 22"):
-        await AsyncsshTransport(spec, keys, identity=str(client_identity), connect_timeout=5).connect()
+        await AsyncsshTransport(plain_target(spec, identity=str(client_identity), connect_timeout=5), keys).connect()
 
 
 async def test_commands_before_connecting_are_refused(shared_sshd: Any) -> None:
