@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import aclosing, suppress
 from shlex import quote
 from typing import Any, Final
@@ -15,7 +15,8 @@ from sidestep.backends.ssh import carry
 from sidestep.backends.ssh.base import Completed, Feed, Receiver
 from sidestep.backends.ssh.channel import AsyncsshChannel
 from sidestep.backends.ssh.dial import dial
-from sidestep.backends.ssh.feed import ChannelFeed
+from sidestep.backends.ssh.fastlane import FastLane
+from sidestep.backends.ssh.feed import PushFeed
 from sidestep.backends.ssh.hostkeys import HostKeys
 from sidestep.backends.ssh.identity import KeyRing
 from sidestep.backends.ssh.target import SshTarget
@@ -46,6 +47,7 @@ class AsyncsshTransport:
         self._ring = ring or KeyRing()
         self._tunnels = tunnels or Tunnels(idle=0.0)
         self._conn: asyncssh.SSHClientConnection | None = None
+        self._lane: FastLane | None = None
         self._witness = Witness()
         self._connecting = asyncio.Lock()
         self._sessions = asyncio.Semaphore(SESSIONS)
@@ -65,26 +67,21 @@ class AsyncsshTransport:
         async with self._connecting:
             if not self.connected:
                 self._conn, self._witness = await dial(self._target, self._keys, self._ring, self._tunnels)
+                self._lane = FastLane.lay(self._conn)
 
     async def open(self, command: str, *, window: int = WINDOW) -> AsyncsshChannel:
         """Start a command and return its streams; waits while eight sessions are open."""
         await self._sessions.acquire()
         channel = AsyncsshChannel(self.host, command, self._sessions.release)
-        opened = False
-        try:
-            await self._connection("open").create_session(lambda: channel, command, encoding=None, window=window)
-            opened = True
-        except (OSError, asyncssh.Error) as error:
-            kind = HostError if self.connected else HostUnreachable
-            raise kind(self.host, "open", f"no channel: {error}", command=command) from error
-        finally:
-            if not opened:
-                channel.connection_lost(None)
+        await self._start(channel, command, window, lambda: channel.connection_lost(None))
         return channel
 
     async def feed(self, command: str, receiver: Receiver) -> Feed:
-        """Start a command; its output is pushed to ``receiver``."""
-        return ChannelFeed(await self.open(command), receiver)
+        """Start a command; its output is pushed to ``receiver``, perhaps before this returns."""
+        await self._sessions.acquire()
+        feed = PushFeed(self.host, command, receiver, self._lane, self._sessions.release)
+        await self._start(feed, command, WINDOW, feed.abandon)
+        return feed
 
     async def run(self, command: str, *, stdin: bytes = b"", timeout: float = 30.0) -> Completed:
         """Run a command with /bin/sh to its end.
@@ -153,6 +150,20 @@ class AsyncsshTransport:
             why = f"connection lost: {self._witness.lost}" if self._witness.lost else "not connected"
             raise HostUnreachable(self.host, step, why)
         return self._conn
+
+    async def _start(
+        self, session: AsyncsshChannel | PushFeed, command: str, window: int, failed: Callable[[], None]
+    ) -> None:
+        opened = False
+        try:
+            await self._connection("open").create_session(lambda: session, command, encoding=None, window=window)
+            opened = True
+        except (OSError, asyncssh.Error) as error:
+            kind = HostError if self.connected else HostUnreachable
+            raise kind(self.host, "open", f"no channel: {error}", command=command) from error
+        finally:
+            if not opened:
+                failed()
 
     async def _kill(self, channel: AsyncsshChannel) -> None:
         """Kill the command's process group, and close its channel."""
