@@ -38,15 +38,16 @@ def check_fleet(fleet: Readable, add: Add) -> None:
 
 
 def _check_hosts(fleet: Readable, add: Add) -> None:
-    seen: dict[tuple[str, int], str] = {}
+    seen: dict[tuple[str, int, str], str] = {}
     for host in fleet.hosts:
         path = ("hosts", host.name)
-        first = seen.setdefault((host.address, host.port), host.name)
+        # Behind different jump hosts the same private address is another machine.
+        first = seen.setdefault((host.address, host.port, host.jump), host.name)
         if first != host.name:
             add((*path, "address"), host.address, f"port {host.port} is already host {first}", "keep one of the two")
-        if host.reserve_cpu >= host.cpu:
+        if 0 < host.cpu <= host.reserve_cpu:
             add((*path, "reserve_cpu"), host.reserve_cpu, f"leaves nothing of {host.cpu:g} cores", "keep it below cpu")
-        if host.reserve_memory >= host.memory:
+        if 0 < host.memory <= host.reserve_memory:
             add(
                 (*path, "reserve_memory"), host.reserve_memory, f"leaves nothing of {host.memory} bytes",
                 "keep it below memory",

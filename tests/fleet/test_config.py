@@ -74,7 +74,7 @@ def test_a_good_file_is_read_with_units_and_defaults() -> None:
         ("cpu = 4", "cpu = 4\nreserve_cpu = 4", 14, "leaves nothing of 4 cores", "below cpu"),
         ('memory = "512M"', 'memory = "512 potatoes"', 14, "not a size", "512M"),
         ('memory = "512M"', "memory = true", 14, "not a boolean", "512M"),
-        ("cpu = 4\n", "", 11, "hosts.h1.cpu: is missing", "[hosts.h1]"),
+        ('address = "127.0.0.1"\n', "", 11, "hosts.h1.address: is missing", "[hosts.h1]"),
         ("[hosts.h2]", "[hosts.h1]", 16, "hosts.h1: is declared twice; the first is on line 11", "delete"),
         ("cpu = 4", "cpu = 4\ncpu = 5", 14, "hosts.h1.cpu: is declared twice; the first is on line 13", "delete"),
         ('host = "h1"', 'host = "h9"', 24, "is no host of this fleet", "[hosts.h9]"),

@@ -1,0 +1,83 @@
+"""A fleet written as TOML: what ``parse_fleet`` reads back as an equal fleet."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping
+from typing import Any, Final
+
+from sidestep.fleet.config_fields import FIELDS
+from sidestep.fleet.inventory import FleetSpec, HostSpec
+
+#: keys of the file that have another name in the model
+_RENAMED: Final = {"config": "ssh_config"}
+
+
+def dump_fleet(spec: FleetSpec) -> str:
+    """TOML that parses back to an equal fleet (``source`` apart), every host spelled out."""
+    ssh = {key: getattr(spec, _RENAMED.get(key, key)) for key in FIELDS["ssh"] if key != "user"}
+    parts = [_table("fleet", _values(spec, "fleet")), _table("ssh", ssh)]
+    parts += [_table("policy", _values(spec.policy, "policy")), _table("oracle", _values(spec.oracle, "oracle"))]
+    parts += [_table(f"hosts.{_key(h.name)}", host_values(h)) for h in spec.hosts]
+    members: dict[str, list[str]] = {}
+    for host in spec.hosts:
+        for group in host.groups:
+            members.setdefault(group, []).append(host.name)
+    parts += [_table(f"groups.{_key(name)}", {"hosts": tuple(hosts)}) for name, hosts in members.items()]
+    parts += [_table(f"shards.{_key(s.name)}", _values(s, "shard")) for s in spec.shards]
+    return "\n".join(parts)
+
+
+def host_values(host: HostSpec) -> dict[str, Any]:
+    """The keys of a host's table; what is left to be discovered is left out."""
+    values = _values(host, "host")
+    for kind in ("cpu", "memory"):
+        if not values[kind]:
+            del values[kind]
+        percent = getattr(host, f"reserve_{kind}_percent")
+        if percent:
+            values[f"reserve_{kind}"] = f"{percent:.17g}%"
+    values["labels"] = dict(host.labels)
+    return values
+
+
+def table(name: str, values: Mapping[str, Any]) -> str:
+    """One table whose last part of the name may need quotes; for files that we write ourselves."""
+    section, _, last = name.partition(".")
+    return _table(f"{section}.{_key(last)}" if last else section, values)
+
+
+def _values(struct: object, kind: str) -> dict[str, Any]:
+    return {name: getattr(struct, name) for name in FIELDS[kind]}
+
+
+def _key(name: str) -> str:
+    return name if re.fullmatch(r"[A-Za-z0-9_-]+", name) else _text(name)
+
+
+def _table(name: str, values: Mapping[str, Any]) -> str:
+    rows = [f"{key} = {_toml(value)}" for key, value in values.items() if value is not None]
+    return "\n".join([f"[{name}]", *rows, ""])
+
+
+def _toml(value: object) -> str:
+    match value:
+        case bool():
+            return "true" if value else "false"
+        case int():
+            return str(int(value))
+        case float():
+            return repr(float(value)) if math.isfinite(value) else str(float(value))
+        case str():
+            return _text(value)
+        case tuple() | list():
+            return "[" + ", ".join(_toml(item) for item in value) + "]"
+        case dict():
+            return "{" + ", ".join(f"{_key(key)} = {_toml(item)}" for key, item in value.items()) + "}"
+    raise TypeError(f"{type(value).__name__} has no place in a fleet file")
+
+
+def _text(value: str) -> str:
+    escaped = "".join(f"\\{c}" if c in '"\\' else c if c.isprintable() else f"\\U{ord(c):08x}" for c in value)
+    return f'"{escaped}"'
