@@ -79,6 +79,8 @@ class Panel:
         self.tasks: list[tuple[ScheduledTask, ...]] = [() for _ in hosts]
         self.kinds: list[str] = [""] * count
         self._boots = [""] * count
+        #: rows whose facts are of the run before
+        self._old_facts: set[int] = set()
         # what goes on from record to record
         self._arrived: I64 = np.frombuffer(self.arrived, dtype=np.int64)
         self._taken = np.full(count, -np.inf)
@@ -133,6 +135,7 @@ class Panel:
         self.restarts[row] += bool(self._boots[row])
         self._goes_on[row] &= same
         self._run_seq[row] = -1
+        self._old_facts.add(row)
         self._boots[row], self.kinds[row] = greeting.boot, greeting.kind
 
     def schema(self, row: int, names: tuple[Label, ...]) -> None:
@@ -141,8 +144,9 @@ class Panel:
         self._renamed[row] = names
 
     def told(self, row: int, facts: dict[str, Label]) -> None:
-        """Newest facts win."""
-        self.facts[row] = {**self.facts[row], **facts}
+        """Newest facts win; the first of a run replace those of the run before."""
+        self.facts[row] = facts if row in self._old_facts else {**self.facts[row], **facts}
+        self._old_facts.discard(row)
 
     def scheduled(self, row: int, tasks: tuple[ScheduledTask, ...]) -> None:
         """Newest tasks of a host."""
