@@ -34,13 +34,15 @@ demo: $(VENV)/run-ready
 	@$(BIN)/sidestep demo $(DEMO_ARGS)
 
 test: $(VENV)/test-ready
-	@scripts/debian-packages openssh-server
+	@scripts/debian-packages openssh-client openssh-server perl mawk rsync prometheus prometheus-node-exporter
+	@scripts/debian-packages --if-root mmdebstrap lxcfs iproute2
 	$(BIN)/python -m pytest $(TEST_ARGS)
+	$(BIN)/python -m scripts.testfleet run -- $(BIN)/python -m pytest tests/systemd
 
 check: $(VENV)/test-ready
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/mypy
+	$(BIN)/mypy -p sidestep -p scripts.testfleet
 	$(BIN)/lint-imports
 	$(BIN)/python -m scripts.traceability --check
 
@@ -50,6 +52,7 @@ bench: $(VENV)/test-ready
 docs: $(VENV)/test-ready
 	$(BIN)/python -m scripts.traceability
 	$(BIN)/python -m sidestep.console.manual > docs/cli.md
+	$(BIN)/python -m scripts.fleet_file
 	$(BIN)/python -m scripts.pictures
 
 clean:

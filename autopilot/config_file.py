@@ -76,10 +76,15 @@ def _read(path: Path, source: str, above: tuple[Path, ...], reading: _Reading) -
     reading.documents.append(document)
     for pattern in document.includes:
         try:
-            for found in _matches(path.parent, pattern, document):
-                _include(found, pattern, document, (*above, real), reading)
+            found = _matches(path.parent, pattern, document)
         except ConfigError as error:
             reading.problems.append(error)
+            continue
+        for file in found:
+            try:
+                _include(file, pattern, document, (*above, real), reading)
+            except ConfigError as error:
+                reading.problems.append(error)
 
 
 def _include(path: Path, pattern: str, by: Document, above: tuple[Path, ...], reading: _Reading) -> None:
@@ -89,7 +94,7 @@ def _include(path: Path, pattern: str, by: Document, above: tuple[Path, ...], re
         raise _refused(by, pattern, f"goes round in a circle: {chain}", "remove one of these includes")
     if real in reading.paths:
         raise _refused(by, pattern, f"includes {path} a second time", "include every file once")
-    if len(above) >= MAX_DEPTH:
+    if len(above) > MAX_DEPTH:
         raise _refused(by, pattern, f"is more than {MAX_DEPTH} files deep", "include the file from further up")
     if len(reading.paths) >= MAX_FILES:
         raise _refused(by, pattern, f"makes more than {MAX_FILES} files", "put several hosts into one file")

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import os
-import sys
 from pathlib import Path
-from typing import Annotated, NoReturn
+from typing import Annotated
 
 import typer
 
 from sidestep import __version__
+from sidestep.console import commandline_fleet
+from sidestep.console.become import become as _become
 
 app = typer.Typer(
     name="sidestep",
@@ -21,6 +21,7 @@ app = typer.Typer(
 )
 plan = typer.Typer(rich_markup_mode=None, help="Plans: what is proposed, running and done.", no_args_is_help=True)
 app.add_typer(plan, name="plan")
+commandline_fleet.add(app)
 
 FleetFile = Annotated[Path | None, typer.Option("--fleet", metavar="FILE", help="The fleet file.")]
 Socket = Annotated[
@@ -92,11 +93,6 @@ def demo(
 def autopilot(context: typer.Context) -> None:
     """Run the daemon in the foreground; see sidestep autopilot --help."""
     _become("sidestep.autopilot", *context.args)
-
-
-def _become(module: str, *arguments: str) -> NoReturn:
-    sys.stdout.flush()
-    os.execv(sys.executable, [sys.executable, "-m", module, *arguments])  # noqa: S606 - our own interpreter
 
 
 @plan.command("list")

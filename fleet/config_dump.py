@@ -16,7 +16,7 @@ _RENAMED: Final = {"config": "ssh_config"}
 
 def dump_fleet(spec: FleetSpec) -> str:
     """TOML that parses back to an equal fleet (``source`` apart), every host spelled out."""
-    ssh = {key: getattr(spec, _RENAMED.get(key, key)) for key in FIELDS["ssh"] if key != "user"}
+    ssh = {key: getattr(spec, file_key(key)) for key in FIELDS["ssh"] if key != "user"}
     parts = [_table("fleet", _values(spec, "fleet")), _table("ssh", ssh)]
     parts += [_table("policy", _values(spec.policy, "policy")), _table("oracle", _values(spec.oracle, "oracle"))]
     parts += [_table(f"hosts.{_key(h.name)}", host_values(h)) for h in spec.hosts]
@@ -27,6 +27,11 @@ def dump_fleet(spec: FleetSpec) -> str:
     parts += [_table(f"groups.{_key(name)}", {"hosts": tuple(hosts)}) for name, hosts in members.items()]
     parts += [_table(f"shards.{_key(s.name)}", _values(s, "shard")) for s in spec.shards]
     return "\n".join(parts)
+
+
+def file_key(key: str) -> str:
+    """The field of the model that a key of the file sets."""
+    return _RENAMED.get(key, key)
 
 
 def host_values(host: HostSpec) -> dict[str, Any]:
@@ -57,11 +62,12 @@ def _key(name: str) -> str:
 
 
 def _table(name: str, values: Mapping[str, Any]) -> str:
-    rows = [f"{key} = {_toml(value)}" for key, value in values.items() if value is not None]
+    rows = [f"{key} = {toml(value)}" for key, value in values.items() if value is not None]
     return "\n".join([f"[{name}]", *rows, ""])
 
 
-def _toml(value: object) -> str:
+def toml(value: object) -> str:
+    """A value as TOML writes it."""
     match value:
         case bool():
             return "true" if value else "false"
@@ -72,9 +78,9 @@ def _toml(value: object) -> str:
         case str():
             return _text(value)
         case tuple() | list():
-            return "[" + ", ".join(_toml(item) for item in value) + "]"
+            return "[" + ", ".join(toml(item) for item in value) + "]"
         case dict():
-            return "{" + ", ".join(f"{_key(key)} = {_toml(item)}" for key, item in value.items()) + "}"
+            return "{" + ", ".join(f"{_key(key)} = {toml(item)}" for key, item in value.items()) + "}"
     raise TypeError(f"{type(value).__name__} has no place in a fleet file")
 
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from sidestep.fleet.config import ConfigErrors, dump_fleet, parse_fleet
 from sidestep.fleet.errors import ConfigError
 from sidestep.fleet.inventory import FleetSpec, HostSpec, OracleSpec, Policy, ShardSpec
-from sidestep.fleet.labels import Label
+from sidestep.fleet.labels import Label, scrub
 from sidestep.fleet.placement import KEYS
 
 GOOD = """\
@@ -236,6 +236,18 @@ def test_a_fleet_that_is_written_reads_back_equal(
                 cordoned=i == 1,
                 zone=Label("a b"),
             )
+            if i != 2
+            else HostSpec(
+                name=Label(h),
+                address="10.0.0.2",
+                reserve_cpu_percent=quantile * 100,
+                reserve_memory=1 << 20,
+                labels=((Label("a.b"), Label('"')), (Label("rack"), scrub(command))),
+                groups=(Label("g.1"), Label("web")),
+                identity="~/k y",
+                jump="ops@j1:22,[fd00::1]:2222",
+                sampler="sftp",
+            )
             for i, h in enumerate(hosts)
         ),
         shards=tuple(
@@ -261,6 +273,11 @@ def test_a_fleet_that_is_written_reads_back_equal(
         level="full",
         router="/run/r.sock",
         known_hosts='/home/"x"/known_hosts',
+        ssh_config="none",
+        passphrase="command:pass show 'fleet'",
+        keepalive=quantile * 10,
+        handshakes=99,
+        handshakes_per_address=3,
         notice=Label("größe"),
     )
     assert parse_fleet(dump_fleet(spec), "f.toml") == spec

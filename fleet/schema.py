@@ -1,0 +1,64 @@
+"""The JSON Schema of the fleet file, made from the fields; ``scripts.fleet_file`` writes fleet/fleet.schema.json.
+
+For editors that check TOML while it is written. It accepts every file that we accept, also
+one of several that include each other: therefore no key is required in it.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any, Final
+
+from sidestep.fleet.config_docs import DOCS, SECTIONS
+from sidestep.fleet.config_fields import FIELDS
+from sidestep.fleet.config_read import NAME
+
+#: names that may have ranges, such as web[01-40]
+_RANGES: Final = r"^[A-Za-z0-9_\[][A-Za-z0-9._,\[\] -]*$"
+_OVERRIDE: Final = {"type": "boolean", "description": "Whether the keys replace those of an earlier table."}
+_NAME: Final = f"^{NAME.pattern}$"
+_NAMED: Final = {"hosts": ("host", _RANGES), "groups": ("group", _NAME), "shards": ("shard", _NAME)}
+
+
+def schema() -> dict[str, Any]:
+    """The whole schema."""
+    properties: dict[str, Any] = {
+        "include": {
+            "description": SECTIONS["include"],
+            "type": "array",
+            "items": {"type": "string", "pattern": r"\S"},
+        }
+    }
+    for kind in FIELDS:
+        if kind not in {"host", "group", "shard"}:
+            properties[kind] = _table(kind)
+    properties["defaults"] = {
+        "description": SECTIONS["defaults"],
+        "type": "object",
+        "properties": {kind: _table(kind) for kind in ("host", "shard")},
+        "additionalProperties": False,
+    }
+    for section, (kind, pattern) in _NAMED.items():
+        properties[section] = {
+            "description": SECTIONS[section],
+            "type": "object",
+            "propertyNames": {"pattern": pattern},
+            "additionalProperties": _table(kind),
+        }
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "Fleet file of sidestep",
+        "type": "object",
+        "properties": properties,
+        "additionalProperties": False,
+    }
+
+
+def _table(kind: str) -> dict[str, Any]:
+    keys = {name: {"description": DOCS[kind][name], **field.read.schema} for name, field in FIELDS[kind].items()}
+    return {"type": "object", "properties": {**keys, "override": _OVERRIDE}, "additionalProperties": False}
+
+
+def page() -> str:
+    """The schema as it is published."""
+    return json.dumps(schema(), indent=2, ensure_ascii=True) + "\n"
