@@ -1,188 +1,231 @@
-"""History: every series in three ring buffers of rising step, appended for all series at once.
+"""History: every series in ring buffers of rising step, appended for all series at once.
 
 The default rings hold 15 minutes by the second, 48 hours by the minute and 5 weeks by the
-quarter of an hour: 900 + 2,880 + 3,360 slots. A slot costs 8 bytes for the mean in every
-ring and 8 for the maximum in the coarser ones, so a series costs about 107 kB; half of that
-where single precision is enough.
+quarter of an hour. Tables are laid out by time: one slot of all series is one row, so that
+closing a slot writes one stretch of memory, and memory is used only as time passes. A
+series costs 4 bytes a slot in the finest ring (its mean) and 10 in the coarser ones (mean,
+maximum, number of samples): 66 kB when all rings are full. ``history_tables`` has the rings.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
 import numpy as np
 from msgspec import Struct
 from numpy.typing import NDArray
 
-Floats = NDArray[np.float64]
-#: what is kept: float64 or float32, as the history was made
-Kept = NDArray[Any]
+from sidestep.fleet.history_tables import Allocate, Block, Columns, Floats, Kept, Ring, RingSpec
 
-
-class RingSpec(Struct, frozen=True):
-    """``slots`` slots of ``step`` seconds each."""
-
-    step: float
-    slots: int
-
+__all__ = ["RINGS", "Block", "History", "RingSpec", "Series", "coarsened", "rates"]
 
 RINGS: Final = (RingSpec(1.0, 900), RingSpec(60.0, 2880), RingSpec(900.0, 3360))
+#: seconds (or samples, whichever is longer) by which a sample may be late; what is earlier is a clock set back
+LATE: Final = 60.0
 
 
-@dataclass
-class _Ring:
-    """Slots on the grid of ``step``; row r, column ``slot % slots`` holds that slot's mean and maximum.
+class Series(Struct, frozen=True, order=True):
+    """The parts of a series' name: ``kind`` is host or shard, ``name`` whose it is, ``metric`` what was measured."""
 
-    The open slot is accumulated in sums and counts and becomes readable at once, so that
-    the newest value is never older than the last append.
-    """
+    kind: str
+    name: str
+    metric: str
 
-    spec: RingSpec
-    mean: Kept
-    high: Kept | None
-    total: Floats
-    count: Floats
-    slot: int = -1
+    def __str__(self) -> str:
+        return f"{self.kind} {self.name} {self.metric}"
 
-    def roll_to(self, slot: int) -> None:
-        """Open ``slot``; the slots that were passed over hold nothing."""
-        if slot == self.slot:
-            return
-        passed = slot - self.slot if self.slot >= 0 else 1
-        columns = np.arange(slot - min(passed, self.spec.slots) + 1, slot + 1) % self.spec.slots
-        self.mean[:, columns] = np.nan
-        if self.high is not None:
-            self.high[:, columns] = np.nan
-        self.total[:] = 0.0
-        self.count[:] = 0.0
-        self.slot = slot
-
-    def put(self, rows: NDArray[np.intp], values: Floats) -> None:
-        """Add one value a row to the open slot; NaN and infinity add nothing."""
-        seen = np.isfinite(values)
-        rows, values = rows[seen], values[seen]
-        column = self.slot % self.spec.slots
-        self.total[rows] += values
-        self.count[rows] += 1
-        self.mean[rows, column] = self.total[rows] / self.count[rows]
-        if self.high is not None:
-            self.high[rows, column] = np.fmax(self.high[rows, column], values)
+    @classmethod
+    def parse(cls, text: str) -> Series:
+        """The parts again. Raises ValueError for a text that is no name of a series."""
+        kind, _, rest = text.partition(" ")
+        name, _, metric = rest.rpartition(" ")
+        if not (kind and name and metric):
+            raise ValueError(f"not the name of a series: {text!r}")
+        return cls(kind, name, metric)
 
 
 class History:
     """Recent values of many series by name, on fixed grids; missing is NaN (S1.3).
 
     Samples come at irregular times; a slot holds their mean, in the coarser rings also
-    their maximum. Series are added by appending to them and removed by ``forget``; rows
-    grow geometrically, so a fleet that grows costs no copy per series. ``dtype`` is what
-    is kept and read; sums are always float64.
+    their maximum and number. ``interval`` is the time between samples in seconds, which
+    tells how many a slot should hold. Series are added by appending to them and removed by
+    ``forget``. ``dtype`` is what is kept and read; sums are always float64. ``allocate``
+    makes the tables, so that they can live in a file.
     """
 
-    def __init__(self, rings: Sequence[RingSpec] = RINGS, *, dtype: type[np.floating[Any]] = np.float64) -> None:
-        self._rows: dict[str, int] = {}
+    def __init__(
+        self,
+        rings: Sequence[RingSpec] = RINGS,
+        *,
+        interval: float = 1.0,
+        dtype: type[np.floating[Any]] = np.float32,
+        allocate: Allocate = np.empty,
+    ) -> None:
+        self.interval = interval
+        self._columns: dict[str, int] = {}
         self._free: list[int] = []
-        #: the names of the latest append and their rows
-        self._latest: tuple[tuple[str, ...], NDArray[np.intp]] = (), np.zeros(0, np.intp)
-        self._rings = [
-            _Ring(
-                spec,
-                np.full((0, spec.slots), np.nan, dtype),
-                np.full((0, spec.slots), np.nan, dtype) if index else None,
-                np.zeros(0),
-                np.zeros(0),
-            )
-            for index, spec in enumerate(rings)
-        ]
+        #: the names of the latest append and their columns
+        self._latest: tuple[tuple[str, ...], Columns] = (), slice(0, 0)
+        self._rings = [Ring(spec, coarse=index > 0, dtype=dtype, allocate=allocate) for index, spec in enumerate(rings)]
+        self._time = -np.inf
 
     @property
     def names(self) -> tuple[str, ...]:
         """The series that are kept, in the order in which they came."""
-        return tuple(self._rows)
+        return tuple(self._columns)
+
+    @property
+    def rings(self) -> tuple[RingSpec, ...]:
+        """The grids, finest first."""
+        return tuple(ring.spec for ring in self._rings)
+
+    @property
+    def time(self) -> float:
+        """The newest time that was appended, -inf before the first."""
+        return self._time
+
+    def open_slot(self, ring: int) -> int:
+        """The number of the slot that samples go to now (its start is that times the step), -1 before the first."""
+        return self._rings[ring].slot
 
     def append(self, time: float, names: Sequence[str], values: Floats) -> bool:
         """Take one value for each of ``names`` at ``time`` (unix seconds).
 
-        A time before the open second is late: it is left out and False is returned, since
-        rewriting the past would change what forecasts were made from. Give the same tuple of
-        names every time and nothing is done per series in Python. Raises ValueError unless
-        there is one value a name and no name twice.
+        A time before the open slot of the finest ring is late: it is left out and False is
+        returned, since rewriting the past would change what forecasts were made from. One
+        that is earlier by more than ``LATE`` is a clock that was set back: what was written
+        for times that are the future now is dropped, and history goes on. Give the same
+        tuple of names every time and nothing is done per series in Python. Raises
+        ValueError unless there is one value a name and no name twice.
         """
-        values = np.asarray(values, dtype=np.float64)
-        if values.shape != (len(names),):
-            raise ValueError(f"{len(names)} names but values of shape {values.shape}")
-        rows = self._rows_of(tuple(names))
+        if len(values) != len(names) or np.ndim(values) != 1:
+            raise ValueError(f"{len(names)} names but values of shape {np.shape(values)}")
+        columns = self._columns_of(names)
         slots = [int(time // ring.spec.step) for ring in self._rings]
-        if any(slot < ring.slot for slot, ring in zip(slots, self._rings, strict=True)):
-            return False
-        for slot, ring in zip(slots, self._rings, strict=True):
+        if slots[0] < self._rings[0].slot:
+            if self._time - time <= max(LATE, 2 * self.interval):
+                return False
+            for ring, slot in zip(self._rings, slots, strict=True):
+                ring.turn_back(slot)
+        for ring, slot in zip(self._rings, slots, strict=True):
             ring.roll_to(slot)
-            ring.put(rows, values)
+        self._time = time
+        with np.errstate(over="ignore"):
+            kept = np.asarray(values, dtype=np.float64).astype(self._rings[0].mean.dtype)
+        seen = np.isfinite(kept)
+        whole = bool(seen.all())
+        clean = np.asarray(values, dtype=np.float64) if whole else np.where(seen, values, 0.0)
+        peak = kept if whole else np.where(seen, kept, np.nan).astype(kept.dtype, copy=False)
+        for ring in self._rings:
+            ring.put(columns, clean, seen, peak)
         return True
+
+    def query(
+        self, ring: int, start: float = -np.inf, end: float = np.inf, names: Sequence[str] | None = None
+    ) -> Block:
+        """The slots that begin in ``start <= time < end``, oldest first, the open one last; at most the whole ring.
+
+        Times that nothing was recorded at are in it as NaN with count 0. ``names`` chooses
+        and orders the series (all by default); one that is not kept is NaN.
+        """
+        chosen = self._rings[ring]
+        return chosen.read(*chosen.range(start, end), self._known(names), self.interval, self._time)
 
     def window(self, ring: int, steps: int, names: Sequence[str] | None = None) -> tuple[Floats, Kept]:
         """Start times (steps,) and means (S, steps) of the newest slots, oldest first.
 
         ``names`` chooses and orders the series (all by default); one that is not kept is NaN.
         """
-        return self._read(self._rings[ring], self._rings[ring].mean, steps, names)
+        block = self._newest(ring, steps, names)
+        return block.times, np.ascontiguousarray(block.mean.T)
 
     def highest(self, ring: int, steps: int, names: Sequence[str] | None = None) -> tuple[Floats, Kept]:
         """The same with the maximum of each slot; the finest ring has none apart from its mean."""
-        chosen = self._rings[ring]
-        return self._read(chosen, chosen.mean if chosen.high is None else chosen.high, steps, names)
+        block = self._newest(ring, steps, names)
+        return block.times, np.ascontiguousarray(block.high.T)
+
+    def load(self, ring: int, now: float, names: Sequence[str], block: Block) -> int:
+        """Fill slots of the past, up to the open one at ``now``, from a block whose columns are ``names``.
+
+        Only what is missing is filled, so that what was measured here stays. Times must be
+        starts of slots of this ring. Returns how many rows were in the ring's reach.
+        """
+        columns = self._columns_of(names)
+        target = self._rings[ring]
+        if target.slot < 0:
+            target.roll_to(int(now // target.spec.step))
+        return target.load(columns, block)
 
     def forget(self, name: str) -> None:
-        """Drop a series; its row is used again. Raises KeyError if it is not kept."""
-        row = self._rows.pop(name)
-        self._free.append(row)
-        self._latest = (), np.zeros(0, np.intp)
-        for ring in self._rings:
-            ring.mean[row] = np.nan
-            ring.total[row] = ring.count[row] = 0.0
-            if ring.high is not None:
-                ring.high[row] = np.nan
+        """Drop a series; its column is used again. Raises KeyError if it is not kept."""
+        self.forget_all((name,))
 
-    def _read(self, ring: _Ring, table: Kept, steps: int, names: Sequence[str] | None) -> tuple[Floats, Kept]:
-        steps = min(steps, ring.spec.slots)
-        chosen = self.names if names is None else tuple(names)
-        values = np.full((len(chosen), steps), np.nan, table.dtype)
-        slots = np.arange(ring.slot - steps + 1, ring.slot + 1)
-        known = np.array([self._rows.get(name, -1) for name in chosen], dtype=np.intp)
-        if ring.slot >= 0 and known.size:
-            kept = known >= 0
-            values[kept] = table[np.ix_(known[kept], slots % ring.spec.slots)]
-        return np.asarray(slots * ring.spec.step, dtype=np.float64), values
+    def forget_all(self, names: Iterable[str]) -> None:
+        """Drop several series. Raises KeyError if one is not kept."""
+        for name in names:
+            column = self._columns.pop(name)
+            self._free.append(column)
+            for ring in self._rings:
+                ring.clear(column)
+        self._latest = (), slice(0, 0)
 
-    def _rows_of(self, names: tuple[str, ...]) -> NDArray[np.intp]:
-        """The rows of ``names``, added where they are new; kept for the next append of the same names."""
-        if names != self._latest[0]:
-            if len(set(names)) < len(names):
-                raise ValueError("a name stands twice")
-            self._latest = names, np.array([self._row(name) for name in names], dtype=np.intp)
+    def _newest(self, ring: int, steps: int, names: Sequence[str] | None) -> Block:
+        chosen = self._rings[ring]
+        steps = min(steps, chosen.spec.slots)
+        return chosen.read(chosen.slot - steps + 1, chosen.slot + 1, self._known(names), self.interval, self._time)
+
+    def _known(self, names: Sequence[str] | None) -> NDArray[np.intp]:
+        if names is None:
+            return np.fromiter(self._columns.values(), dtype=np.intp, count=len(self._columns))
+        return np.fromiter((self._columns.get(name, -1) for name in names), dtype=np.intp, count=len(names))
+
+    def _columns_of(self, names: Sequence[str]) -> Columns:
+        """The columns of ``names``, added where they are new; kept for the next append of the same names."""
+        if names is self._latest[0]:
+            return self._latest[1]
+        wanted = tuple(names)
+        if wanted == self._latest[0]:
+            return self._latest[1]
+        if len(set(wanted)) < len(wanted):
+            raise ValueError("a name stands twice")
+        new = [name for name in wanted if name not in self._columns]
+        self._grow(len(new))
+        for name in new:
+            self._columns[name] = self._free.pop()
+        found = np.fromiter((self._columns[name] for name in wanted), dtype=np.intp, count=len(wanted))
+        straight = np.array_equal(found, np.arange(len(found)))
+        self._latest = wanted, slice(0, len(found)) if straight else found
         return self._latest[1]
 
-    def _row(self, name: str) -> int:
-        if name not in self._rows:
-            if not self._free:
-                self._grow()
-            self._rows[name] = self._free.pop()
-        return self._rows[name]
-
-    def _grow(self) -> None:
-        old = self._rings[0].mean.shape[0]
-        new = max(16, old * 2)
+    def _grow(self, new: int) -> None:
+        """Have at least ``new`` free columns; geometrically, so a fleet that grows costs no copy per series."""
+        lack = new - len(self._free)
+        if lack <= 0:
+            return
+        old = self._rings[0].width
+        width = old + max(lack, old // 4, 16)
         for ring in self._rings:
-            ring.mean = _taller(ring.mean, new)
-            ring.high = None if ring.high is None else _taller(ring.high, new)
-            ring.total = np.concatenate([ring.total, np.zeros(new - old)])
-            ring.count = np.concatenate([ring.count, np.zeros(new - old)])
-        self._free = list(range(new - 1, old - 1, -1))
+            ring.widen(width)
+        self._free = list(range(width - 1, old - 1, -1)) + self._free
 
 
-def _taller(table: Kept, rows: int) -> Kept:
-    return np.concatenate([table, np.full((rows - table.shape[0], table.shape[1]), np.nan, table.dtype)])
+def coarsened(block: Block, step: float) -> Block:
+    """The block on a grid of ``step`` seconds, a whole multiple of its own: means by number of samples, maxima."""
+    slots = np.floor(block.times / step).astype(np.int64)
+    known, where = np.unique(slots, return_inverse=True)
+    starts = np.searchsorted(where, np.arange(len(known)))
+    times = np.asarray(known * step, dtype=np.float64)
+    weight = np.where(np.isfinite(block.mean), block.count, 0).astype(np.float64)
+    if len(known) == 0:
+        return Block(step, block.interval, times, block.mean, block.high, block.count)
+    total = np.add.reduceat(np.where(weight > 0, block.mean, 0.0) * weight, starts, axis=0)
+    count = np.add.reduceat(weight, starts, axis=0)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        mean = np.where(count > 0, total / count, np.nan).astype(block.mean.dtype)
+    high = np.fmax.reduceat(block.high, starts, axis=0)
+    return Block(step, block.interval, times, mean, high, np.minimum(count, 65535).astype(np.uint16))
 
 
 def rates(previous: Floats, current: Floats, seconds: float) -> Floats:
