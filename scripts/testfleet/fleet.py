@@ -81,7 +81,7 @@ class Fleet:
         """Remove everything that the fleet ever made, whether it is whole, half made or crashed."""
         with locked(self.places.lock):
             self._sweep()
-        self.places.lock.unlink(missing_ok=True)
+            self.places.lock.unlink(missing_ok=True)
 
     def start(self, host: str) -> None:
         """Switch a host on and return when its sshd answers: same disk, same host key, everything else new."""
@@ -138,7 +138,7 @@ class Fleet:
 
     def exec(self, host: str, *argv: str, timeout: float = 30.0) -> str:
         """Run ``argv`` in a host as root, without SSH, and return what it printed. Raises FleetError."""
-        return call(self.command(host, argv), timeout=timeout)
+        return call(self.command(host, argv), timeout=timeout, shown=f"{host}: {' '.join(argv)}")
 
     def within(self, argv: Sequence[str]) -> list[str]:
         """The command line that runs ``argv`` where hosts can be reached: in the control namespace."""

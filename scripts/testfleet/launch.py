@@ -93,12 +93,13 @@ def command_in(groups: Cgroups, host: str, pid1: Process, argv: Sequence[str]) -
 
 
 def _enter(groups: Cgroups, group: str) -> str:
-    """Shell text that moves the shell into a group; on pure cgroup2 systemd has made the group itself a branch."""
-    lines = []
-    for file in groups.entrances(group):
-        below = shlex.quote(str(file.parent / "init.scope" / file.name))
-        lines.append(f"{{ echo $$ >{shlex.quote(str(file))}; }} 2>/dev/null || echo $$ >{below};")
-    return " ".join(lines)
+    """Shell text that moves the shell into a group."""
+    files = shlex.join(str(file.parent) for file in groups.entrances(group))
+    # On pure cgroup2 systemd has made the group itself a branch, which takes no processes.
+    return (
+        f"for g in {files}; do"
+        " { echo $$ >$g/cgroup.procs; } 2>/dev/null || echo $$ >$g/init.scope/cgroup.procs || exit; done;"
+    )
 
 
 def _spawn(argv: list[str], log: Path) -> subprocess.Popen[bytes]:

@@ -16,9 +16,9 @@ class Impossible(FleetError):
     """This machine cannot run a test fleet at all, and says why."""
 
 
-def call(argv: Sequence[str], *, stdin: str | None = None, timeout: float = 60.0) -> str:
-    """Run a command to its end and return what it printed. Raises FleetError."""
-    shown = " ".join(argv) if stdin is None else f"{' '.join(argv)} <<< {stdin.strip()!r}"
+def call(argv: Sequence[str], *, stdin: str | None = None, timeout: float = 60.0, shown: str = "") -> str:
+    """Run a command to its end and return what it printed. Raises FleetError that names it as ``shown``."""
+    shown = shown or (" ".join(argv) if stdin is None else f"{' '.join(argv)} <<< {stdin.strip()!r}")
     try:
         done = subprocess.run(
             argv,

@@ -88,11 +88,23 @@ def save(path: Path, state: FleetState) -> None:
 
 @contextmanager
 def locked(path: Path) -> Iterator[None]:
-    """Hold the fleet's lock: one command at a time changes it."""
+    """Hold the lock: one command at a time changes the fleet. Whoever holds it may unlink the file."""
     path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
-    handle = os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+    while True:
+        handle = os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX)
+            if not _is(path, handle):
+                # Removed while we waited: others may lock a new file already.
+                continue
+            yield
+            return
+        finally:
+            os.close(handle)
+
+
+def _is(path: Path, handle: int) -> bool:
     try:
-        fcntl.flock(handle, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(handle)
+        return path.stat().st_ino == os.fstat(handle).st_ino
+    except FileNotFoundError:
+        return False
