@@ -43,6 +43,7 @@ _HIGH: Final = np.uint64(0xF0F0F0F0F0F0F0F0)
 #: a token of length n occupies the n highest bytes of the word that ends with it
 _MASKS: Final = np.array([((1 << 64) - 1) << (64 - 8 * n) & ((1 << 64) - 1) for n in range(9)], dtype=np.uint64)
 _DASH: Final = np.uint64(0x0F << 56)
+_EXACT: Final = 2.0**52
 _DECIMALS: Final = 10.0 ** np.arange(MOST_DECIMALS + 1)
 
 
@@ -157,12 +158,13 @@ def _with_decimals(values: F64, length: I64, marks: NDArray[np.uint8], points: I
     # a point is never last: lines end with a newline
     after = points + 1
     digits = length[after]
-    joined = (values[points] * _DECIMALS.take(digits, mode="clip") + values[after]) / _DECIMALS.take(
-        digits, mode="clip"
-    )
+    scale = _DECIMALS.take(digits, mode="clip")
+    whole, part = values[points], values[after]
+    # one division of exact numbers rounds right; where they are not exact, the last place is all that the part can move
+    joined = np.where(whole * scale < _EXACT, (whole * scale + part) / scale, whole + part / scale)
     bad = wrong[after] | np.isnan(joined) | (digits > MOST_DECIMALS) | (marks[after] == _POINT)
     wrong[points[bad]] = True
     values[points] = joined
-    whole = np.ones(len(values), dtype=np.bool_)
-    whole[after] = False
-    return np.asarray(values[whole])
+    kept = np.ones(len(values), dtype=np.bool_)
+    kept[after] = False
+    return np.asarray(values[kept])
