@@ -72,7 +72,8 @@ class AsyncsshTransport:
     async def open(self, command: str, *, window: int = WINDOW) -> AsyncsshChannel:
         """Start a command and return its streams; waits while eight sessions are open."""
         await self._sessions.acquire()
-        channel = AsyncsshChannel(self.host, command, self._sessions.release)
+        release = self._attend()
+        channel = AsyncsshChannel(self.host, command, release)
         await self._start(channel, command, window, lambda: channel.connection_lost(None))
         return channel
 
@@ -80,7 +81,11 @@ class AsyncsshTransport:
         """Start a command; its output is pushed to ``receiver``, perhaps before this returns."""
         await self._sessions.acquire()
         feed = PushFeed(self.host, command, receiver, self._lane, self._sessions.release)
-        await self._start(feed, command, WINDOW, feed.abandon)
+        settle = self._attend(lambda: None)
+        try:
+            await self._start(feed, command, WINDOW, feed.abandon)
+        finally:
+            settle()
         return feed
 
     async def run(self, command: str, *, stdin: bytes = b"", timeout: float = 30.0) -> Completed:
@@ -150,6 +155,19 @@ class AsyncsshTransport:
             why = f"connection lost: {self._witness.lost}" if self._witness.lost else "not connected"
             raise HostUnreachable(self.host, step, why)
         return self._conn
+
+    def _attend(self, then: Callable[[], None] | None = None) -> Callable[[], None]:
+        """Have the connection read as things arrive, until what is returned is called, once."""
+        lane, then = self._lane, then or self._sessions.release
+        if lane is None:
+            return then
+        lane.attend()
+
+        def settle() -> None:
+            then()
+            lane.settle()
+
+        return settle
 
     async def _start(
         self, session: AsyncsshChannel | PushFeed, command: str, window: int, failed: Callable[[], None]

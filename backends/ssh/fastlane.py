@@ -22,6 +22,8 @@ from typing import Any, Final
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
+from sidestep.backends.ssh.beat import Beat, Loan, descriptor
+
 Sink = Callable[[bytes], None]
 
 _LOG: Final = logging.getLogger(__name__)
@@ -34,6 +36,8 @@ _ROUND: Final = 0xFFFFFFFF
 _INVOCATIONS: Final = 0xFFFFFFFFFFFFFFFF
 _SENDING: Final = ("open", "eof_pending", "eof")
 _MISSING: Final = object()
+#: seconds out of the beat after a flood
+_ROUSED: Final = 2.0
 _CONNECTION: Final = {
     "_transport": object,
     "_inpbuf": bytes,
@@ -76,8 +80,8 @@ _WINDOW_ADJUST: Final = 93
 class FastLane(asyncio.Protocol):
     """One connection's lane; ``lay`` is the only maker."""
 
-    __slots__ = ("_conn", "_encryption", "_heard", "_idle", "_loop", "_need", "_open", "_overdue", "_rest", "_seal",
-                 "_sealing", "_sinks", "_time", "consumed")  # fmt: skip
+    __slots__ = ("_beat", "_conn", "_encryption", "_heard", "_idle", "_loan", "_loop", "_need", "_open", "_overdue",
+                 "_rest", "_seal", "_sealing", "_sinks", "_socket", "_time", "_waiting", "consumed")  # fmt: skip
 
     def __init__(self, conn: Any, loop: asyncio.AbstractEventLoop) -> None:
         self._conn, self._loop, self._time = conn, loop, loop.time
@@ -90,6 +94,10 @@ class FastLane(asyncio.Protocol):
         #: the beginning of a packet that has not arrived whole, and the size at which to look again
         self._rest, self._need = bytearray(), 0
         self._heard = self._time()
+        #: the socket's number, and what is lent to the beat while that reads it
+        self._socket: int | None = None
+        self._loan: Loan | None = None
+        self._beat, self._waiting = Beat.of(loop), 0
         #: packets that did not need asyncssh
         self.consumed = 0
 
@@ -111,6 +119,7 @@ class FastLane(asyncio.Protocol):
             conn.data_received = lane.data_received
         else:
             transport.set_protocol(lane)  # type: ignore[union-attr]
+            lane._socket = descriptor(transport)
         # asyncssh sets a timer anew at every read; ours looks when it is due whether there was one.
         conn._keepalive_timer_callback = lane._look
         conn._reset_keepalive_timer()
@@ -125,19 +134,105 @@ class FastLane(asyncio.Protocol):
         if missing or chan._encoding is not None:
             _LOG.info("no fast lane: the channel has no %s", missing or "binary mode")
             return None
+        self._recall()
         number: int = chan._recv_chan
         self._sinks[number.to_bytes(4, "big")] = (chan, sink)
         return number
 
     def leave(self, number: int) -> None:
         """Forget a channel. Must be called before its number can be used again."""
+        self._recall()
         self._sinks.pop(number.to_bytes(4, "big"), None)
+
+    def attend(self) -> None:
+        """Somebody waits for an answer: read as things arrive until ``settle`` was called as often."""
+        self._waiting += 1
+        self.wake()
+
+    def settle(self) -> None:
+        """Nobody waits any more: leave reading to the beat when there is only a stream to read."""
+        self._waiting -= 1
+        transport = self._conn._transport
+        if self._waiting or self._loan is not None or self._socket is None or not self._sinks or not self._steady():
+            return
+        if not transport.is_closing():
+            transport.pause_reading()
+            self._loan = Loan(self, self._time())
+            self._lend()
+            self._beat.enter(self._socket, self._loan)
+
+    # -- what the beat calls
+
+    def wake(self) -> None:
+        """Out of the beat: the event loop must look at the socket."""
+        loan = self._loan
+        if loan is not None and self._socket is not None:
+            self._recall()
+            self._loan, self._heard = None, loan.heard
+            self._beat.leave(self._socket, loan)
+            transport = self._conn._transport
+            if transport is not None and not transport.is_closing():
+                transport.resume_reading()
+
+    def rouse(self) -> None:
+        """Much is coming: out of the beat for a while."""
+        self.attend()
+        self._loop.call_later(_ROUSED, self.settle)
+
+    def silent(self, seconds: float) -> None:
+        """Send a keepalive when it is due; with a timer of its own it is asyncssh's matter."""
+        conn = self._conn
+        if conn._keepalive_interval and seconds >= conn._keepalive_interval and conn._keepalive_timer is None:
+            self._overdue()
+
+    def failed(self) -> None:
+        """A receiver raised."""
+        self._conn.internal_error()
+
+    def _lend(self) -> None:
+        """Let the beat open the packets of the only stream here, until something else happens."""
+        loan = self._loan
+        if loan is None or self._rest or len(self._sinks) != 1 or not self._steady():
+            return
+        ((label, (chan, sink)),) = self._sinks.items()
+        if chan._recv_paused or chan._recv_state != "open" or chan._send_state not in _SENDING:
+            return
+        iv = self._encryption._cipher._iv
+        loan.fixed, loan.count = iv[:4], int.from_bytes(iv[4:], "big")
+        loan.label, loan.deliver = _DATA_TYPE + label, sink
+        loan.window, loan.low = chan._recv_window, chan._init_recv_window // 2
+        loan.open = self._open
+
+    def _recall(self) -> None:
+        """Have what was lent back, and asyncssh's counters as they are."""
+        loan = self._loan
+        if loan is None or loan.open is None:
+            return
+        loan.open = None
+        cipher, conn = self._encryption._cipher, self._conn
+        packets = loan.count - int.from_bytes(cipher._iv[4:], "big")
+        cipher._iv = loan.fixed + loan.count.to_bytes(8, "big")
+        conn._recv_seq = (conn._recv_seq + packets) & _ROUND
+        self.consumed += packets
+        found = self._sinks.get(loan.label[1:])
+        if found is not None:
+            found[0]._recv_window = loan.window
 
     # -- what the event loop calls
 
-    def data_received(self, data: bytes, datatype: object = None) -> None:  # noqa: PLR0912, PLR0915 - calls cost
+    def data_received(self, data: bytes, datatype: object = None) -> None:
         """Take what arrived: our packets to their sinks, everything else to asyncssh, in order."""
-        self._heard = self._time()
+        loan = self._loan
+        if loan is not None:
+            self._recall()
+            loan.heard = self._time()
+            self._take(data)
+            self._lend()
+        else:
+            self._heard = self._time()
+            self._take(data)
+
+    def _take(self, data: bytes) -> None:  # noqa: PLR0912 - calls cost
         if self._rest:
             self._rest += data
             if len(self._rest) < self._need:
@@ -202,6 +297,9 @@ class FastLane(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """Passed on."""
         self._sinks.clear()
+        if self._loan is not None and self._socket is not None:
+            self._beat.leave(self._socket, self._loan)
+        self._socket = self._loan = None
         self._conn.connection_lost(exc)
 
     # -- sending
@@ -276,7 +374,11 @@ class FastLane(asyncio.Protocol):
     def _look(self) -> None:
         """Keepalive is due: not when something was heard meanwhile."""
         conn = self._conn
-        due = self._heard + conn._keepalive_interval
+        if self._loan is not None and self._loan.heard > self._time() - conn._keepalive_interval:
+            conn._keepalive_timer = None
+            return
+        heard = self._heard if self._loan is None else self._loan.heard
+        due = heard + conn._keepalive_interval
         if due > self._time() + 0.001:
             conn._keepalive_timer = self._loop.call_at(due, self._look)
         else:

@@ -123,6 +123,8 @@ class PushFeed(asyncssh.SSHClientSession[bytes]):
         self._closing = True
         if self._chan is not None and self._receiver is not None:
             self._gone = asyncio.get_running_loop().create_future()
+            if self._lane is not None:
+                self._lane.wake()
             self._chan.abort()
             with suppress(TimeoutError):
                 async with asyncio.timeout(CLOSE_DEADLINE):
