@@ -36,11 +36,14 @@ from sidestep.backends.base import Backend
 from sidestep.backends.routing.client import UnixRouter
 from sidestep.backends.sampler import sample
 from sidestep.backends.ssh.asyncssh_transport import AsyncsshTransport
+from sidestep.backends.ssh.base import Transport
 from sidestep.backends.ssh.hostkeys import HostKeys
 from sidestep.backends.ssh.identity import KeyRing
-from sidestep.backends.ssh.target import plain_target
+from sidestep.backends.ssh.resolve import fleet_known_hosts, fleet_ssh_config, resolve
+from sidestep.backends.ssh.sshconfig import SshConfig
 from sidestep.backends.ssh.tunnels import Tunnels
-from sidestep.fleet.errors import SidestepError
+from sidestep.backends.ssh.unresolved import Unresolved
+from sidestep.fleet.errors import ConfigError, SidestepError
 from sidestep.fleet.inventory import FleetSpec, HostSpec, Level
 from sidestep.fleet.labels import Label
 from sidestep.fleet.machines import PlanState
@@ -63,7 +66,7 @@ class Daemon:
         self._level: Level = level or fleet.level
         self._clock = Clock()
         self._end = asyncio.Event()
-        self._keys = self._load_keys()
+        self._keys, self._config = self._load()
         self._ring, self._tunnels = KeyRing(passphrase=fleet.passphrase), Tunnels()
 
     async def run(self, ready: Callable[[Path], None]) -> None:
@@ -196,27 +199,26 @@ class Daemon:
         await parts.reconciler.settle(tuple(host.name for host in self.fleet.hosts))
         await parts.reconciler.push_routes()
 
-    def _transport(self, host: HostSpec) -> AsyncsshTransport:
-        identity = str(self._beside(self.fleet.identity)) if self.fleet.identity else ""
-        target = plain_target(host, identity=identity, connect_timeout=self.fleet.connect_timeout)
+    def _transport(self, host: HostSpec) -> Transport:
+        try:
+            target = resolve(host, self.fleet, self._config)
+        except ConfigError as error:
+            return Unresolved(host.name, error)
         return AsyncsshTransport(target, self._keys, ring=self._ring, tunnels=self._tunnels)
 
-    def _load_keys(self) -> HostKeys:
-        return HostKeys.load(self._beside(self.fleet.known_hosts or "~/.ssh/known_hosts"))
-
-    def _beside(self, path: str) -> Path:
-        """A path of the fleet file, which may be relative to that file's folder."""
-        return Path(self.fleet.source).absolute().parent / Path(path).expanduser()
+    def _load(self) -> tuple[HostKeys, SshConfig]:
+        """Read known_hosts and ssh_config. Raises ConfigError."""
+        return HostKeys.load(*fleet_known_hosts(self.fleet)), fleet_ssh_config(self.fleet)
 
     def _listen(self, world: World, log: Log) -> None:
-        """SIGTERM and SIGINT end the daemon; SIGHUP tries refused hosts again, with new known hosts."""
+        """SIGTERM and SIGINT end the daemon; SIGHUP tries refused hosts again, with new known hosts and ssh_config."""
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self.end)
 
         def again() -> None:
             try:
-                self._keys = self._load_keys()
+                self._keys, self._config = self._load()
             except SidestepError as error:
                 log.say("error", str(error))
                 return

@@ -54,6 +54,7 @@ def demo_spec(fleet: EmbeddedFleet, plot: Scenario, folder: Path) -> FleetSpec:
     return FleetSpec(
         name=scrub("demo"),
         source=str(folder / "fleet.toml"),
+        ssh_config="none",
         hosts=fleet.hosts,
         shards=tuple(
             counter_shard(

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import asyncio
 import getpass
 import random
+import socket
 from functools import partial
 from typing import Any, Final
 
 import asyncssh
 
-from sidestep.backends.ssh.hostkeys import HostKeys, Trust
+from sidestep.backends.ssh.algorithms import CERTIFIED, CIPHERS, HOST_KEYS
+from sidestep.backends.ssh.hostkeys import HostKeys, Trust, known_as
 from sidestep.backends.ssh.identity import Credentials, KeyRing
 from sidestep.backends.ssh.target import SshTarget
 from sidestep.backends.ssh.tunnels import Lease, Tunnels
@@ -20,16 +21,7 @@ from sidestep.fleet.errors import AuthenticationRefused, HostError, HostUnreacha
 __all__ = ["Witness", "dial"]
 
 LOGIN_TIMEOUT: Final = 10.0
-_CIPHERS: Final = ("aes128-gcm@openssh.com", "aes256-gcm@openssh.com", "chacha20-poly1305@openssh.com", "aes256-ctr")
-_PLAIN: Final = (
-    "ssh-ed25519",
-    "ecdsa-sha2-nistp256",
-    "ecdsa-sha2-nistp384",
-    "ecdsa-sha2-nistp521",
-    "rsa-sha2-512",
-    "rsa-sha2-256",
-)
-_CERTIFIED: Final = tuple(f"{name}-cert-v01@openssh.com" for name in _PLAIN)
+_FAMILIES: Final = {"any": socket.AF_UNSPEC, "inet": socket.AF_INET, "inet6": socket.AF_INET6}
 
 
 async def dial(
@@ -58,7 +50,7 @@ async def _handshake(
     target: SshTarget, lease: Lease | None, *, keys: HostKeys, ring: KeyRing
 ) -> tuple[asyncssh.SSHClientConnection, Witness]:
     """Connect to one host, straight or through the jump host that is leased."""
-    trust = await asyncio.to_thread(keys.trust, target.address, target.port)
+    keys, trust = await keys.judge(target)
     credentials = await ring.credentials(target)
     options = _options(target, trust, credentials)
     witness = Witness()
@@ -67,7 +59,7 @@ async def _handshake(
     try:
         conn = await asyncssh.connect(target.address, target.port, client_factory=lambda: witness, **options)
     except asyncssh.HostKeyNotVerifiable as error:
-        raise keys.explain(target.name, target.address, target.port, witness.presented) from error
+        raise keys.explain(target.name, *known_as(target), witness.presented, str(error)) from error
     except asyncssh.PermissionDenied as error:
         raise AuthenticationRefused(
             target.name,
@@ -112,8 +104,12 @@ def _options(target: SshTarget, trust: Trust, credentials: Credentials) -> dict[
             list(trust.revoked if trust.authorities else ()),
         ),
         "x509_trusted_certs": None,
-        "server_host_key_algs": _key_order(trust),
-        "encryption_algs": list(_CIPHERS),
+        "host_key_alias": target.host_key_alias or None,
+        "family": _FAMILIES[target.family],
+        "server_host_key_algs": _key_order(target, trust),
+        "encryption_algs": list(target.ciphers or CIPHERS),
+        "kex_algs": list(target.kex) or (),
+        "mac_algs": list(target.macs) or (),
         "compression_algs": ["none"],
         "preferred_auth": "publickey",
         "agent_forwarding": False,
@@ -132,10 +128,12 @@ def _options(target: SshTarget, trust: Trust, credentials: Credentials) -> dict[
     return options
 
 
-def _key_order(trust: Trust) -> list[str]:
+def _key_order(target: SshTarget, trust: Trust) -> list[str]:
     """Algorithms of the keys we know first, so that the host shows one of those."""
     known = {"rsa-sha2-512" if k.get_algorithm() == "ssh-rsa" else k.get_algorithm() for k in trust.trusted}
     if "rsa-sha2-512" in known:
         known.add("rsa-sha2-256")
-    plain = sorted(_PLAIN, key=lambda name: name not in known)
-    return [*(_CERTIFIED if trust.authorities else ()), *plain]
+    allowed = target.host_key_algorithms or (*CERTIFIED, *HOST_KEYS)
+    certified = [name for name in allowed if "-cert-" in name]
+    plain = sorted((name for name in allowed if "-cert-" not in name), key=lambda name: name not in known)
+    return [*(certified if trust.authorities else ()), *plain]

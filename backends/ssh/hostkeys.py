@@ -1,200 +1,184 @@
-"""Host keys: one known_hosts file, parsed once, and the decision about a presented key.
+"""Host keys: known_hosts files, parsed once, and the decision about a presented key.
 
 The decision is ours and comes before the SSH library accepts anything: unknown, changed and
-revoked keys are refused, and there is no way to ask for anything weaker.
+revoked keys are refused, and there is no way to ask for anything weaker. Addresses are not
+checked beside names (CheckHostIP): a key belongs to the name that the fleet file gives.
 """
 
 from __future__ import annotations
 
-import hmac
-from base64 import b64decode
+import asyncio
+import threading
 from collections.abc import Iterable
-from dataclasses import dataclass, field
-from fnmatch import fnmatchcase
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 import asyncssh
 
-from sidestep.fleet.errors import ConfigError, HostKeyRefused
-from sidestep.fleet.labels import scrub
+from sidestep.backends.ssh.hostkeys_file import AUTHORITY, REVOKED, Hidden, KnownKey, read
+from sidestep.backends.ssh.target import SshTarget
+from sidestep.fleet.errors import HostKeyRefused
 
 SSH_PORT: Final = 22
-_MARKERS: Final = ("@revoked", "@cert-authority")
-
-
-@dataclass(frozen=True)
-class KnownKey:
-    """One line of the file: whose key it is, and what the line says about it."""
-
-    hosts: str
-    key: asyncssh.SSHKey
-    line: int
-    marker: str = ""
-
-    def covers(self, name: str) -> bool:
-        """Whether the line is about ``name`` (``host``, or ``[host]:port`` off port 22)."""
-        if self.hosts.startswith("|1|"):
-            return _hash_matches(self.hosts, name)
-        found = False
-        for pattern in self.hosts.split(","):
-            negated = pattern.startswith("!")
-            if _wildcard(pattern.lstrip("!").lower(), name):
-                if negated:
-                    return False
-                found = True
-        return found
-
-    @property
-    def simple(self) -> bool:
-        """Whether the line names its hosts literally, so that it can be found by a look-up."""
-        return not self.hosts.startswith("|") and not any(c in self.hosts for c in "*?!")
 
 
 @dataclass(frozen=True)
 class Trust:
-    """What the file says about one host; the keys are already free of revoked ones."""
+    """What the files say about one host; the keys are already free of revoked ones."""
 
     trusted: tuple[asyncssh.SSHKey, ...]
     authorities: tuple[asyncssh.SSHKey, ...]
     revoked: tuple[asyncssh.SSHKey, ...]
+    #: the lines that these were found in
+    lines: tuple[KnownKey, ...] = ()
 
 
-@dataclass(frozen=True)
 class HostKeys:
-    """Everything a known_hosts file says. ``load`` is the only maker."""
+    """Everything that known_hosts files say. ``load`` is the only maker.
 
-    source: str
-    _literal: dict[str, tuple[KnownKey, ...]]
-    _patterns: tuple[KnownKey, ...]
-    _found: dict[tuple[str, int], Trust] = field(default_factory=dict, compare=False)
+    Thread safe. A name is looked up once; a hashed line is compared with names until it is
+    found to be about one, and then it is found by name like any other.
+    """
+
+    def __init__(self, files: tuple[str, ...], lines: Iterable[KnownKey]) -> None:
+        self.files = files
+        self.source = ", ".join(files)
+        self._lock = threading.Lock()
+        self._literal: dict[str, list[KnownKey]] = {}
+        self._patterns: list[KnownKey] = []
+        self._hidden: list[Hidden] = []
+        self._found: dict[tuple[str, int], Trust] = {}
+        self._others: dict[tuple[str, ...], HostKeys] = {}
+        for known in lines:
+            if known.hashed:
+                self._hidden.append(Hidden(known))
+            elif known.literal:
+                for name in known.hosts.split(","):
+                    self._literal.setdefault(name.lower(), []).append(known)
+            else:
+                self._patterns.append(known)
 
     @classmethod
-    def load(cls, path: str | Path) -> HostKeys:
-        """Parse the file. A missing file knows no host. Raises ConfigError naming file and line."""
-        source = Path(path).expanduser()
-        try:
-            text = source.read_text("utf-8", errors="surrogateescape")
-        except FileNotFoundError:
-            text = ""
-        except OSError as error:
-            raise ConfigError(str(source), 0, "", None, f"cannot be read: {error.strerror}") from error
-        literal: dict[str, list[KnownKey]] = {}
-        patterns: list[KnownKey] = []
-        for number, line in enumerate(text.splitlines(), 1):
-            known = _parse(str(source), number, line)
-            if known is None:
-                continue
-            if not known.simple:
-                patterns.append(known)
-                continue
-            for name in known.hosts.split(","):
-                literal.setdefault(name.lower(), []).append(known)
-        return cls(str(source), {name: tuple(keys) for name, keys in literal.items()}, tuple(patterns))
+    def load(cls, *paths: str | Path) -> HostKeys:
+        """Parse the files; a missing one knows no host. Raises ConfigError naming file and line."""
+        files = [Path(path).expanduser() for path in paths]
+        return cls(tuple(str(file) for file in files), (known for file in files for known in read(file)))
+
+    def of(self, target: SshTarget) -> HostKeys:
+        """The host keys that count for ``target``: of the files that ssh_config names for it, or these.
+
+        Reads files the first time. Raises ConfigError.
+        """
+        if not target.known_hosts or target.known_hosts == self.files:
+            return self
+        with self._lock:
+            other = self._others.get(target.known_hosts)
+            if other is None:
+                other = self._others[target.known_hosts] = HostKeys.load(*target.known_hosts)
+            return other
+
+    async def judge(self, target: SshTarget) -> tuple[HostKeys, Trust]:
+        """What is known about ``target``, and by whom; looked up in a thread the first time."""
+        keys = self if target.known_hosts in ((), self.files) else self._others.get(target.known_hosts)
+        found = keys._found.get(known_as(target)) if keys is not None else None
+        if keys is not None and found is not None:
+            return keys, found
+        return await asyncio.to_thread(self._judge, target)
 
     def trust(self, address: str, port: int) -> Trust:
-        """What is known about a host. Looked up once: a hashed file costs one HMAC a line and host."""
-        known = self._found.get((address, port))
-        if known is None:
-            known = self._found[address, port] = self._look_up(address.lower(), port)
-        return known
+        """What is known about a host. May compare the name with every hashed line: call it in a thread."""
+        found = self._found.get((address, port))
+        if found is None:
+            with self._lock:
+                found = self._found[address, port] = self._look_up(address.lower(), port)
+        return found
 
-    def explain(self, host: str, address: str, port: int, presented: asyncssh.SSHKey | None) -> HostKeyRefused:
+    def explain(
+        self, host: str, address: str, port: int, presented: asyncssh.SSHKey | None, reason: str = ""
+    ) -> HostKeyRefused:
         """Why the presented key is not accepted, with fingerprints and the remedy.
 
-        ``presented`` is None when the server showed none that could be read.
+        ``presented`` is None when the server showed none that could be read; ``reason`` is
+        then what the SSH library says.
         """
         trust, name = self.trust(address, port), _name(address, port)
-        shown = f"{_algorithm(presented)} {presented.get_fingerprint()}" if presented else "an unreadable key"
-        expected = _fingerprints(trust.trusted)
+        shown = f"{algorithm(presented)} {presented.get_fingerprint()}" if presented else "an unreadable key"
         if presented is not None and presented in trust.revoked:
-            message = f"host key of {name} is revoked: it presented {shown}, marked @revoked in {self.source}"
+            places = _places(trust, REVOKED, presented)
+            message = f"host key of {name} is revoked: it presented {shown}, marked @revoked in {places}"
             hint = "do not connect: the key is known to be compromised; give the host a new key, then record that one"
         elif presented is None and trust.revoked:
-            message = f"host key of {name} is revoked; revoked in {self.source}: {_fingerprints(trust.revoked)}"
+            message = f"host key of {name} is revoked; revoked in {self.source}: {fingerprints(trust.revoked)}"
             hint = "do not connect: give the host a new key, then record that one"
         elif trust.trusted:
-            message = f"host key of {name} has changed: it presented {shown}, {self.source} expects {expected}"
+            message = (
+                f"host key of {name} has changed: it presented {shown}, {_places(trust, '')} "
+                f"expects {fingerprints(trust.trusted)}"
+            )
             hint = (
                 "someone may be listening in; if the host was reinstalled, compare the fingerprint on its own "
-                f"console (ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub), then replace its line in {self.source}"
+                f"console (ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub), then remove {_places(trust, '')} "
+                f"and run sidestep trust {host}"
             )
         elif trust.authorities:
+            what = f"it presented {shown}" if presented or not reason else reason
             message = (
-                f"host key of {name} is not signed by a trusted authority: it presented {shown}, "
-                f"{self.source} trusts the authorities {_fingerprints(trust.authorities)}"
+                f"host key of {name} is not signed by a trusted authority: {what}, "
+                f"{self.source} trusts the authorities {fingerprints(trust.authorities)}"
             )
             hint = f"sign the host's key for the principal {address}, or add the key itself to {self.source}"
         else:
             message = f"host key of {name} is unknown: it presented {shown}, and {self.source} has no line for it"
             hint = (
                 "compare the fingerprint with the one on the host's own console "
-                f"(ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub), then add the key to {self.source}"
+                f"(ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub), then run sidestep trust {host}"
             )
         return HostKeyRefused(host, "connect", message, hint=hint)
+
+    def _judge(self, target: SshTarget) -> tuple[HostKeys, Trust]:
+        keys = self.of(target)
+        return keys, keys.trust(*known_as(target))
 
     def _look_up(self, address: str, port: int) -> Trust:
         exact = self._lines(_name(address, port))
         # Like OpenSSH: a host known without its port is known on every port.
         plain = self._lines(address) if port != SSH_PORT else exact
-        chosen = exact if any(k.marker != "@revoked" for k in exact) else plain
-        revoked = _unique(k.key for k in (*exact, *plain) if k.marker == "@revoked")
+        chosen = exact if any(k.marker != REVOKED for k in exact) else plain
+        revoked = _unique(k.key for k in (*exact, *plain) if k.marker == REVOKED)
         return Trust(
             trusted=_unique(k.key for k in chosen if not k.marker and k.key not in revoked),
-            authorities=_unique(k.key for k in chosen if k.marker == "@cert-authority" and k.key not in revoked),
+            authorities=_unique(k.key for k in chosen if k.marker == AUTHORITY and k.key not in revoked),
             revoked=revoked,
+            lines=tuple(dict.fromkeys((*chosen, *(k for k in (*exact, *plain) if k.marker == REVOKED)))),
         )
 
     def _lines(self, name: str) -> tuple[KnownKey, ...]:
+        hidden, encoded = self._hidden, name.encode()
+        claimed = [at for at, line in enumerate(hidden) if line.covers(encoded)]
+        for at in reversed(claimed):
+            self._literal.setdefault(name, []).append(hidden.pop(at).known)
         return (*self._literal.get(name, ()), *(k for k in self._patterns if k.covers(name)))
 
 
-def _parse(source: str, number: int, line: str) -> KnownKey | None:
-    """One line, or None for a comment or an empty one."""
-    words = line.split()
-    if not words or words[0].startswith("#"):
-        return None
-    marker = ""
-    if words[0].startswith("@"):
-        marker = words.pop(0)
-        if marker not in _MARKERS:
-            raise ConfigError(source, number, "marker", scrub(marker), f"is not one of {', '.join(_MARKERS)}")
-    if len(words) < 3:
-        raise ConfigError(
-            source, number, "", None, "a line needs hosts, a key type and a key", hint="ssh-keyscan prints such lines"
-        )
-    if words[0].startswith("|") and not _hash_readable(words[0]):
-        raise ConfigError(source, number, "hosts", scrub(words[0]), "is not a hashed host name that can be read")
-    try:
-        key = asyncssh.import_public_key(f"{words[1]} {words[2]}")
-    except (asyncssh.KeyImportError, ValueError) as error:
-        raise ConfigError(
-            source, number, "key", scrub(words[1]), f"cannot be read as a public key: {error}", hint="remove the line"
-        ) from error
-    return KnownKey(words[0], key, number, marker)
+def known_as(target: SshTarget) -> tuple[str, int]:
+    """Name and port under which known_hosts knows a host; an alias stands for both."""
+    return (target.host_key_alias, SSH_PORT) if target.host_key_alias else (target.address, target.port)
 
 
-def _hash_parts(hosts: str) -> tuple[bytes, bytes]:
-    _, _, salt, digest = hosts.split("|")
-    return b64decode(salt, validate=True), b64decode(digest, validate=True)
+def algorithm(key: asyncssh.SSHKey) -> str:
+    """The key's algorithm as known_hosts names it."""
+    return str(key.get_algorithm())
 
 
-def _hash_readable(hosts: str) -> bool:
-    try:
-        return hosts.startswith("|1|") and all(len(part) == 20 for part in _hash_parts(hosts))
-    except ValueError:
-        return False
+def fingerprints(keys: Iterable[asyncssh.SSHKey]) -> str:
+    """Algorithms and SHA-256 fingerprints."""
+    return ", ".join(f"{algorithm(k)} {k.get_fingerprint()}" for k in keys)
 
 
-def _hash_matches(hosts: str, name: str) -> bool:
-    # SHA-1 because that is the file's format; it hides names, it does not authenticate.
-    salt, digest = _hash_parts(hosts)
-    return hmac.compare_digest(hmac.digest(salt, name.encode(), "sha1"), digest)
-
-
-def _wildcard(pattern: str, name: str) -> bool:
-    # Only * and ? are special in known_hosts, and [ ] are part of "[host]:port".
-    return fnmatchcase(name, pattern.replace("[", "[[]"))
+def _places(trust: Trust, marker: str, key: asyncssh.SSHKey | None = None) -> str:
+    found = [k.place for k in trust.lines if k.marker == marker and (key is None or k.key == key)]
+    return ", ".join(found)
 
 
 def _name(address: str, port: int) -> str:
@@ -203,11 +187,3 @@ def _name(address: str, port: int) -> str:
 
 def _unique(keys: Iterable[asyncssh.SSHKey]) -> tuple[asyncssh.SSHKey, ...]:
     return tuple(dict.fromkeys(keys))
-
-
-def _algorithm(key: asyncssh.SSHKey) -> str:
-    return str(key.get_algorithm())
-
-
-def _fingerprints(keys: Iterable[asyncssh.SSHKey]) -> str:
-    return ", ".join(f"{_algorithm(k)} {k.get_fingerprint()}" for k in keys)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from msgspec import Struct
 
 from sidestep.fleet.inventory import HostSpec
@@ -25,8 +27,10 @@ class SshTarget(Struct, frozen=True, kw_only=True):
     user: str = ""
     #: the name that known_hosts knows the host by, when it is not the address
     host_key_alias: str = ""
-    #: private key files; empty is the agent and the default files
+    #: private key files; empty is the agent and the default files, "none" alone is the agent alone
     identities: tuple[str, ...] = ()
+    #: a missing identity is passed over, as ssh does with those of ssh_config
+    identities_optional: bool = False
     #: certificate files beside those that lie next to an identity
     certificates: tuple[str, ...] = ()
     #: only ``identities``, even if the agent holds more
@@ -35,6 +39,7 @@ class SshTarget(Struct, frozen=True, kw_only=True):
     agent: str = ""
     #: hosts to go through, outermost first
     jumps: tuple[SshTarget, ...] = ()
+    family: Literal["any", "inet", "inet6"] = "any"
     connect_timeout: float = 5.0
     keepalive: float = KEEPALIVE
     keepalive_count: int = KEEPALIVE_COUNT
