@@ -1,4 +1,4 @@
-"""Samples of one host, as long as the connection lasts.
+"""Runs a sampler on a host for as long as the connection lasts, and hands what it says to the panel.
 
 The sampler's text goes over standard input of one long-lived command; nothing is written on
 the host. It ends with its input, so with the connection, and when its lease is not renewed.
@@ -8,141 +8,105 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import AsyncGenerator
-from contextlib import aclosing, suppress
-from functools import cache
-from importlib.resources import files
-from shlex import quote
-from typing import Final
+from collections.abc import Callable
+from typing import Final, Protocol
 
-from sidestep.backends.sampler.records import MAX_LINE, Decoder, HostSample
-from sidestep.backends.ssh.base import Channel, Transport
-from sidestep.backends.ssh.carry import shell
+from sidestep.backends.sampler import starts
+from sidestep.backends.sampler.sftp import follow_files, only_files
+from sidestep.backends.ssh.base import Feed, Receiver, Transport
 from sidestep.fleet.errors import HostError, HostUnreachable
+from sidestep.fleet.inventory import SamplerKind
 
+#: seconds that a sampler lives without being asked to go on, and between our asking
 LEASE: Final = 60.0
 RENEW: Final = 20.0
 HELLO_DEADLINE: Final = 15.0
-#: lines that a host's shell may print before the sampler speaks; the next one counts as its own
-NOISE: Final = 64
-_SPEAKS: Final = re.compile(rb"(H\d+|E) ")
 _FLEET: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,99}")
-_READER: Final = """\
-import os, sys
-def take(n):
-    data = bytes()
-    while len(data) < n:
-        more = os.read(0, n - len(data))
-        if not more: sys.exit(98)
-        data += more
-    return data
-exec(compile(take(int(take(8))), 'sampler', 'exec'), {'__name__': '__main__'})
-"""
 
 
-async def sample(
-    transport: Transport, fleet: str, interval: float, *, python: bool = True
-) -> AsyncGenerator[HostSample, None]:
-    """Samples every ``interval`` seconds, until the caller stops or the host is lost.
+class Taken(Receiver, Protocol):
+    """What ``follow`` needs of an intake: see ``intake.Intake``."""
 
-    Without ``python``, or without python3 on the host, the awk sampler is used. Raises
-    HostError on a record that is none and when the sampler ends, HostUnreachable on loss
-    or silence. The first sample of a connection has no rates (NaN).
+    stderr: bytes
+
+    async def begun(self) -> bool:
+        """True at a valid greeting, False when the stream ended without one."""
+        ...
+
+    async def ended(self) -> None:
+        """Return when the sampler ended by itself; raises what else ended it."""
+        ...
+
+    def fail(self, error: HostError) -> None:
+        """End it here."""
+        ...
+
+
+async def follow(
+    transport: Transport, fleet: str, interval: float, intake: Callable[[], Taken], *, kind: SamplerKind = "auto"
+) -> None:
+    """Sample every ``interval`` seconds into a fresh ``intake()``, until the stream ends.
+
+    "auto" tries python, perl, awk and sh in this order, and reads files over SFTP where the
+    host allows nothing else. Raises HostError when no sampler starts, on what is no record and
+    when the sampler ends, HostUnreachable on loss; never returns. Cancellation ends the sampler.
     """
     if not _FLEET.fullmatch(fleet):
         raise HostError(transport.host, "sample", f"{fleet!r} cannot name a folder on a host")
-    channel, line, ticking = await _begin(transport, fleet, interval, python)
-    decoder = Decoder(transport.host)
-    pacing = asyncio.create_task(_pace(channel, interval if ticking else RENEW, b"n\n" if ticking else _lease()))
-    patience = max(10.0, 5 * interval)
-    async with aclosing(channel):
+    if kind == "sftp":
+        await follow_files(transport, fleet, interval, intake())
+    why: HostError | None = None
+    for chosen in starts.CHAIN if kind == "auto" else (kind,):
+        taken = intake()
+        feed = await transport.feed(starts.command(chosen, fleet, interval), taken)
         try:
-            while line:
-                found = decoder.feed(line)
-                if found is not None:
-                    yield found
-                line = await _next_line(transport.host, channel, patience)
+            feed.write(starts.payload(chosen, fleet, LEASE))
+            if await _begun(transport.host, taken):
+                await _renew(feed, taken, interval if starts.ticking(chosen) else RENEW, chosen)
+                raise HostError(transport.host, "sample", "the sampler ended", tail=taken.stderr.strip())
         finally:
-            pacing.cancel()
-            with suppress(asyncio.CancelledError, HostError):
-                await pacing
-        done = await channel.wait()
-        raise HostError(
-            transport.host, "sample", f"the sampler ended with status {done.status}", tail=done.stderr.strip()
-        )
+            await feed.aclose()
+        why = await _why(transport.host, chosen, taken)
+        if kind == "auto" and chosen == starts.CHAIN[0] and await only_files(transport):
+            await follow_files(transport, fleet, interval, intake())
+    assert why is not None
+    raise why
 
 
-async def _begin(transport: Transport, fleet: str, interval: float, python: bool) -> tuple[Channel, bytes, bool]:
-    """The running sampler, its first line, and whether it wants to be asked for every sample."""
-    if python:
-        channel = await transport.open(_python_command(fleet, interval))
-        line = await _greeting(transport.host, channel, _python_payload())
-        if line:
-            return channel, line, False
-        await channel.aclose()
-    channel = await transport.open(shell("exec /bin/sh -s"))
-    line = await _greeting(transport.host, channel, _awk_payload(fleet))
-    if line:
-        return channel, line, True
-    async with aclosing(channel):
-        done = await channel.wait()
-    raise HostError(transport.host, "sample", "no sampler starts: python3 and awk both fail", tail=done.stderr.strip())
-
-
-async def _greeting(host: str, channel: Channel, payload: bytes) -> bytes:
-    """The sampler's first line; b"" when it ended without one."""
-    heard = False
+async def _begun(host: str, taken: Taken) -> bool:
     try:
-        with suppress(HostUnreachable):
-            await channel.write(payload)
-        line = await _next_line(host, channel, HELLO_DEADLINE)
-        noise = 0
-        while line and not _SPEAKS.match(line) and noise < NOISE:
-            noise += 1
-            line = await _next_line(host, channel, HELLO_DEADLINE)
-        heard = True
-        return line
-    finally:
-        if not heard:
-            await channel.aclose()
-
-
-async def _next_line(host: str, channel: Channel, patience: float) -> bytes:
-    try:
-        async with asyncio.timeout(patience):
-            return await channel.readline(MAX_LINE)
+        async with asyncio.timeout(HELLO_DEADLINE):
+            return await taken.begun()
     except TimeoutError as error:
-        raise HostUnreachable(host, "sample", f"no record for {patience:g} s") from error
-    except ValueError as error:
-        raise HostError(host, "sample", str(error)) from error
+        lost = HostUnreachable(host, "sample", f"no greeting of a sampler for {HELLO_DEADLINE:g} s")
+        taken.fail(lost)
+        raise lost from error
 
 
-async def _pace(channel: Channel, seconds: float, word: bytes) -> None:
-    """Say ``word`` now and every ``seconds``, for as long as somebody listens."""
-    due = asyncio.get_running_loop().time()
-    with suppress(HostError):
-        while True:
-            await channel.write(word)
-            due = max(due + seconds, asyncio.get_running_loop().time())
-            await asyncio.sleep(due - asyncio.get_running_loop().time())
+async def _renew(feed: Feed, taken: Taken, seconds: float, kind: SamplerKind) -> None:
+    """Say now and every ``seconds`` that it is to go on, until it ends."""
+    word = b"n\n" if starts.ticking(kind) else b"l%d\n" % LEASE
+    ending = asyncio.ensure_future(taken.ended())
+    clock = asyncio.get_running_loop().time
+    due = clock()
+    try:
+        while not ending.done():
+            feed.write(word)
+            due = max(due + seconds, clock())
+            await asyncio.wait((ending,), timeout=due - clock())
+        await ending
+    finally:
+        ending.cancel()
 
 
-def _lease() -> bytes:
-    return b"l%d\n" % LEASE
-
-
-def _python_command(fleet: str, interval: float) -> str:
-    run = f'exec "$P" -SEs -c {quote(_READER)} {quote(fleet)} {interval:.3f}'
-    return shell(f"P=$(command -v python3) || exit 97; {run}")
-
-
-@cache
-def _python_payload() -> bytes:
-    code = files(__package__).joinpath("host_sampler.py").read_bytes()
-    return b"%08d" % len(code) + code
-
-
-def _awk_payload(fleet: str, lease: float = LEASE) -> bytes:
-    source = files(__package__)
-    program, script = (source.joinpath(f"host_sampler.{kind}").read_text("utf-8") for kind in ("awk", "sh"))
-    return f"fleet={quote(fleet)}\nlease={lease:g}\nprogram={quote(program)}\n{script}".encode()
+async def _why(host: str, kind: SamplerKind, taken: Taken) -> HostError:
+    """Why a sampler did not start; raises HostUnreachable when the host is lost."""
+    try:
+        await taken.ended()
+    except HostUnreachable:
+        raise
+    except HostError as error:
+        return HostError(
+            host, "sample", f"no sampler starts; the last was {kind}: {error.args[0]}", tail=taken.stderr.strip()
+        )
+    return HostError(host, "sample", f"no sampler starts; the last was {kind}", tail=taken.stderr.strip())

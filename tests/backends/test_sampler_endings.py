@@ -10,7 +10,7 @@ from contextlib import contextmanager
 import pytest
 
 from sidestep.backends.sampler import Decoder, host_sampler
-from sidestep.backends.sampler.stream import _awk_payload
+from sidestep.backends.sampler.sample1 import _awk_payload
 
 DEADLINE = 20
 
