@@ -5,8 +5,9 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 DEMO_ARGS ?=
+FUZZ_SECONDS ?= 30
 
-.PHONY: demo test check bench docs clean
+.PHONY: demo test check bench fuzz docs clean
 .DEFAULT_GOAL := help
 
 .PHONY: help
@@ -15,6 +16,7 @@ help:
 	@echo 'make test    all tests (installs the Debian packages they need when run as root)'
 	@echo 'make check   ruff, mypy --strict, import-linter'
 	@echo 'make bench   all benchmarks, into docs/performance.md'
+	@echo 'make fuzz    FUZZ_SECONDS (30) of hostile input for everything that reads foreign bytes'
 	@echo 'make docs    the generated pages: traceability, command line, pictures'
 
 $(VENV)/made:
@@ -48,6 +50,13 @@ check: $(VENV)/test-ready
 
 bench: $(VENV)/test-ready
 	$(BIN)/python -m benchmarks.report
+
+$(VENV)/fuzz-ready: $(VENV)/run-ready
+	$(PIP) -e '.[fuzz]'
+	@touch $@
+
+fuzz: $(VENV)/fuzz-ready
+	$(BIN)/python -m scripts.fuzz --seconds $(FUZZ_SECONDS)
 
 docs: $(VENV)/test-ready
 	$(BIN)/python -m scripts.traceability

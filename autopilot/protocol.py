@@ -302,6 +302,8 @@ class Reply(Struct, frozen=True):
     body: Answer
 
 
+#: what the decoder raises for bytes that are no message: text that is no UTF-8 and depth have errors of their own
+_UNREADABLE: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 _request = msgspec.msgpack.Decoder(Request)
 _reply = msgspec.msgpack.Decoder(Reply)
 
@@ -326,7 +328,7 @@ def parse_request(data: bytes) -> Request:
     """A request from a frame's bytes. Raises ProtocolError."""
     try:
         return _request.decode(data)
-    except (msgspec.DecodeError, msgspec.ValidationError) as error:
+    except _UNREADABLE as error:
         raise ProtocolError(f"not a request: {error}", hint="see docs/protocol.md") from error
 
 
@@ -334,5 +336,5 @@ def parse_reply(data: bytes) -> Reply:
     """A reply from a frame's bytes. Raises ProtocolError."""
     try:
         return _reply.decode(data)
-    except (msgspec.DecodeError, msgspec.ValidationError) as error:
+    except _UNREADABLE as error:
         raise ProtocolError(f"not a reply: {error}", hint="are console and daemon of one version?") from error

@@ -127,7 +127,7 @@ def _foreign(kind: str, data: str) -> bool:
         blob = b64decode(data, validate=True)
         asyncssh.import_public_key(f"{kind} {data}")
     except asyncssh.KeyImportError as error:
-        name = kind.encode()
+        name = kind.encode(errors="surrogateescape")
         return "nknown" in str(error) and blob[:4] == len(name).to_bytes(4) and blob[4 : 4 + len(name)] == name
     except ValueError:
         return False
