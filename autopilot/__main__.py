@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import asyncio
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import get_args
 
-from sidestep.autopilot import paths
+from sidestep.autopilot import eventloop, paths
 from sidestep.autopilot.config_file import load_fleet
 from sidestep.autopilot.daemon import Daemon
 from sidestep.fleet.errors import SidestepError
@@ -42,7 +41,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """The exit code: 0 after an orderly end, 2 for bad input, 1 for everything else that is told."""
     options = arguments(argv)
     try:
-        asyncio.run(serve(options))
+        eventloop.run(serve(options))
     except SidestepError as error:
         print(error, file=sys.stderr)
         return error.exit_code

@@ -34,9 +34,10 @@ from sidestep.autopilot.world import World
 from sidestep.autopilot.world_clock import Clock
 from sidestep.backends.base import Backend
 from sidestep.backends.routing.client import UnixRouter
-from sidestep.backends.sampler import sample
+from sidestep.backends.sampler import follow
 from sidestep.backends.ssh.asyncssh_transport import AsyncsshTransport
 from sidestep.backends.ssh.base import Transport
+from sidestep.backends.ssh.gates import lane_of
 from sidestep.backends.ssh.hostkeys import HostKeys
 from sidestep.backends.ssh.identity import KeyRing
 from sidestep.backends.ssh.resolve import fleet_known_hosts, fleet_ssh_config, resolve
@@ -47,7 +48,7 @@ from sidestep.fleet.errors import ConfigError, SidestepError
 from sidestep.fleet.inventory import FleetSpec, HostSpec, Level
 from sidestep.fleet.labels import Label
 from sidestep.fleet.machines import PlanState
-from sidestep.fleet.plans import Basis, Plan
+from sidestep.fleet.plans import Basis, Plan, PlanStatus
 from sidestep.forecasting.client import Oracle
 from sidestep.plugins import BACKENDS, load
 
@@ -56,6 +57,8 @@ _LAST_WORD: Final = 0.1
 #: seconds beyond the connection's timeout that a host's first sample may take
 _FIRST_SAMPLE: Final = 5.0
 _POLL: Final = 0.05
+#: seconds that recovery may keep the socket closed
+_RECOVERY: Final = 10.0
 
 
 class Daemon:
@@ -67,7 +70,8 @@ class Daemon:
         self._clock = Clock()
         self._end = asyncio.Event()
         self._keys, self._config = self._load()
-        self._ring, self._tunnels = KeyRing(passphrase=fleet.passphrase), Tunnels()
+        self._lanes: dict[str, str] = {}
+        self._ring, self._tunnels = KeyRing.of(fleet), Tunnels()
 
     async def run(self, ready: Callable[[Path], None]) -> None:
         """Serve until told to end; ``ready`` is called once the socket answers.
@@ -133,7 +137,7 @@ class Daemon:
         router = UnixRouter(fleet.router) if fleet.router else None
         if router is not None:
             stack.push_async_callback(router.aclose)
-        world = World(fleet, self._transport, sampler=sample, clock=clock, report=log.told("host"))
+        world = World(fleet, self._transport, follow=follow, clock=clock, report=log.told("host"), lane=self._lane)
 
         def present(plan: Plan) -> Basis:
             return world.basis(plan, journal.placement())
@@ -191,20 +195,47 @@ class Daemon:
             await self._clock.sleep(_POLL)
 
     async def _put_right(self, journal: Journal, parts: DaemonParts) -> None:
-        """First what a dead daemon left, then every shard, then the router."""
-        await parts.executor.recover()
+        """First what a dead daemon left, then every shard that can be reached, then the router."""
+        await self._recover(journal, parts)
         for plan, status in journal.plans_in(PlanState.APPROVED):
             note = f"the daemon ended before plan {plan.number} began"
             journal.set_state(status.digest, PlanState.CANCELLED, actor=Label(AUTOPILOT), note=note)
-        await parts.reconciler.settle(tuple(host.name for host in self.fleet.hosts))
+        # the others are settled when they come up
+        await parts.reconciler.settle(parts.world.reachable())
         await parts.reconciler.push_routes()
 
+    async def _recover(self, journal: Journal, parts: DaemonParts) -> None:
+        """Finish or take back what is left; a host that stays away does not keep people from looking meanwhile.
+
+        What is recovered is busy, and so left alone by everybody else. That holds of the plan that is
+        recovered just now, so that one plan at most is left to go on beside the rest.
+        """
+        left = len(journal.plans_in(PlanState.RUNNING))
+        recovering = asyncio.ensure_future(parts.executor.recover())
+        await asyncio.wait((recovering,), timeout=_RECOVERY if left == 1 else None)
+        if recovering.done():
+            recovering.result()
+        else:
+            parts.log.say("daemon", "a plan that a dead daemon left is still being put right; going on meanwhile")
+            recovering.add_done_callback(lambda task: self._recovered(task, parts.log))
+
+    @staticmethod
+    def _recovered(task: asyncio.Future[tuple[PlanStatus, ...]], log: Log) -> None:
+        if not task.cancelled() and (error := task.exception()) is not None:
+            log.say("error", f"recovery ended: {error}")
+
     def _transport(self, host: HostSpec) -> Transport:
+        self._lanes.pop(host.name, None)
         try:
             target = resolve(host, self.fleet, self._config)
         except ConfigError as error:
             return Unresolved(host.name, error)
+        self._lanes[host.name] = lane_of(target)
         return AsyncsshTransport(target, self._keys, ring=self._ring, tunnels=self._tunnels)
+
+    def _lane(self, host: HostSpec) -> str:
+        """Whom a handshake with that host burdens."""
+        return self._lanes.get(host.name, host.address)
 
     def _load(self) -> tuple[HostKeys, SshConfig]:
         """Read known_hosts and ssh_config. Raises ConfigError."""

@@ -36,10 +36,20 @@ class Journal(StepLedger):
     Every method that writes is durable when it returns. Not safe for several threads.
     """
 
+    #: the placement that was read last, and the state of the file then
+    _placed: tuple[tuple[int, int], Placement] | None = None
+
     def placement(self) -> Placement:
-        """Who owns what; generation 0 and empty at first."""
+        """Who owns what; generation 0 and empty at first. Cheap while nothing is written."""
+        # what this connection has written so far, and whether another one has written
+        version = self._db.total_changes, int(self._rows("PRAGMA data_version")[0][0])
+        if self._placed is not None and self._placed[0] == version and not self._db.in_transaction:
+            return self._placed[1]
         owners = {row["shard"]: Owner(row["host"], row["token"]) for row in self._rows("SELECT * FROM owner")}
-        return Placement(int(self._rows("SELECT generation FROM placement")[0][0]), owners)
+        placement = Placement(int(self._rows("SELECT generation FROM placement")[0][0]), owners)
+        if not self._db.in_transaction:  # what is rolled back was never so
+            self._placed = version, placement
+        return placement
 
     def adopt(self, owners: Mapping[Label, Owned], actor: Label) -> Placement:
         """Take shards that have no owner yet into the placement, as found or declared.

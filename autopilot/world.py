@@ -3,194 +3,250 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable
 from typing import Final
 
 import numpy as np
 
 from sidestep.autopilot.world_clock import Clock
-from sidestep.autopilot.world_host import HostWatch, Sampler
-from sidestep.backends.sampler import HostSample, ShardSample
+from sidestep.autopilot.world_columns import HostTable, ShardFacts, ShardTable
+from sidestep.autopilot.world_connect import Link, Pace, Waits
+from sidestep.autopilot.world_health import HostHealth, Oddities
+from sidestep.autopilot.world_host import Follow, HostWatch
+from sidestep.autopilot.world_report import Chorus, Trouble, fold
+from sidestep.autopilot.world_states import States
+from sidestep.backends.sampler.intake import Intake
+from sidestep.backends.sampler.panel import Panel
 from sidestep.backends.ssh.base import Transport
+from sidestep.backends.ssh.gates import Gates
 from sidestep.fleet.errors import UsageError
 from sidestep.fleet.inventory import FleetSpec, HostSpec
-from sidestep.fleet.machines import HostState, ShardState
+from sidestep.fleet.labels import Label
+from sidestep.fleet.machines import HostState
 from sidestep.fleet.placement import Placement
 from sidestep.fleet.plans import Basis, Plan
-from sidestep.fleet.resources import CPU, DIMENSIONS, MEMORY
-from sidestep.fleet.snapshot import HostColumns, ShardColumns, Snapshot, basis_for
+from sidestep.fleet.snapshot import Snapshot, basis_for
 
-#: connections that are being made at a time
-CONNECTING: Final = 32
+__all__ = ["Report", "ShardFacts", "World"]
+
+#: seconds between two looks at the states
+BEAT: Final = 0.25
+#: connections that are closed at a time in the end
+CLOSING: Final = 64
 
 Report = Callable[[str], None]
 
 
-@dataclass(frozen=True)
-class ShardFacts:
-    """What is known about a shard apart from samples."""
-
-    #: sizes of state that moves carried, by shard
-    state_bytes: Mapping[str, float] = field(default_factory=dict)
-    #: shards that a running plan moves
-    moving: Collection[str] = ()
+def _own_address(spec: HostSpec) -> str:
+    return f"{spec.address} port {spec.port}"
 
 
 class World:
-    """Watches every host of a fleet; ``run`` is its life, ``snapshot`` its picture."""
+    """Watches every host of a fleet; ``run`` is its life, ``snapshot`` its picture.
+
+    ``lane`` names whom a handshake with a host burdens (its jump host, or its own address).
+    """
 
     def __init__(
         self,
         fleet: FleetSpec,
         transport: Callable[[HostSpec], Transport],
         *,
-        sampler: Sampler,
+        follow: Follow,
         clock: Clock,
         report: Report,
+        lane: Callable[[HostSpec], str] = _own_address,
+        pace: Pace = Pace(),  # noqa: B008 - frozen
     ) -> None:
         self.fleet, self._clock, self._transport = fleet, clock, transport
-        gate = asyncio.Semaphore(CONNECTING)
-        self._watches = {
-            str(host.name): HostWatch(
-                host,
-                transport(host),
+        specs = fleet.hosts
+        self.panel = Panel([str(spec.name) for spec in specs], clock=clock.monotonic)
+        self._states = States(specs, fleet.interval, clock.monotonic(), self._changed)
+        self._chorus = Chorus(report)
+        self._said = [""] * len(specs)
+        self._oddities = Oddities(self.panel, self._say)
+        self._hosts, self._shards = HostTable(fleet, self.panel), ShardTable(fleet, self.panel)
+        self.gates = Gates(fleet.handshakes, fleet.handshakes_per_address)
+        self._waits = Waits(clock, pace)
+        self._following = np.full(len(specs), np.inf)
+        self._watches: dict[str, HostWatch] = {}
+        for row, spec in enumerate(specs):
+            link = Link(transport(spec), lane(spec), gates=self.gates, clock=clock)
+            watch = HostWatch(
+                row,
+                spec,
+                link,
                 fleet=fleet.name,
                 interval=fleet.interval,
-                sampler=sampler,
-                gate=gate,
+                follow=follow,
+                desk=self,
+                waits=self._waits,
                 clock=clock,
-                report=report,
             )
-            for host in fleet.hosts
-        }
+            link.told = watch.made
+            self._watches[spec.name] = watch
+        self._in_order = tuple(self._watches.values())
         self._rows = {host: row for row, host in enumerate(self._watches)}
         self._number = 0
+        #: monotonic and unix time of the newest sample
+        self._newest = (-np.inf, np.nan)
+        self._troubles: tuple[int, tuple[Trouble, ...]] = (-1, ())
 
     async def run(self) -> None:
         """Watch all hosts until cancelled, then close their connections."""
         try:
             async with asyncio.TaskGroup() as group:
+                group.create_task(self._beat(), name="states")
                 for name, watch in self._watches.items():
                     group.create_task(watch.run(), name=f"watch {name}")
         finally:
-            await asyncio.gather(*(w.transport.aclose() for w in self._watches.values()), return_exceptions=True)
+            self._chorus.finish()
+            some = asyncio.Semaphore(CLOSING)
+            await asyncio.gather(*(_close(w.link, some) for w in self._in_order), return_exceptions=True)
 
     def transport(self, host: str) -> Transport:
         """The connection to a host, shared with its watch, which reconnects it. Raises UsageError."""
-        return self.watch(host).transport
+        return self._watch(host).link
 
-    def watch(self, host: str) -> HostWatch:
-        """The watch of a host. Raises UsageError for a host that the fleet does not have."""
+    def retry_refused(self, host: str = "") -> int:
+        """Try again, over new transports, every host that refused us, or that one; returns how many there are.
+
+        Raises UsageError for a host that the fleet does not have.
+        """
+        chosen = (self._watch(host),) if host else self._in_order
+        refused = [watch for watch in chosen if self._states.refused[self._rows[watch.spec.name]]]
+        for watch in refused:
+            watch.link.retry(self._transport(watch.spec))
+            watch.retry()
+        return len(refused)
+
+    def states(self) -> dict[str, HostState]:
+        """Every host's present state."""
+        self._look()
+        return dict(zip(self._watches, self._states.states, strict=True))
+
+    def reachable(self) -> tuple[str, ...]:
+        """Hosts that commands can be sent to as far as is known."""
+        self._look()
+        fresh = self._states.fresh
+        return tuple(
+            h for (h, watch), up in zip(self._watches.items(), fresh, strict=True) if up or watch.link.connected
+        )
+
+    def heard(self) -> bool:
+        """Whether every host has given a sample or a reason why not."""
+        return bool(((self.panel.seen > -np.inf) | self._states.refused | self._states.trouble).all())
+
+    def health(self, host: str) -> HostHealth:
+        """How well a host's samples come. Raises UsageError."""
+        watch, row, panel = self._watch(host), self._rows[host], self.panel
+        age = self._clock.monotonic() - self._states.heard(panel.seen)[row]
+        return HostHealth(
+            host=watch.spec.name,
+            state=str(self._states.states[row]),
+            reason=self._states.reasons[row],
+            kind=panel.kinds[row],
+            connected=watch.link.connected,
+            connections=watch.link.made,
+            failures=watch.failures,
+            age=float(age) if np.isfinite(age) else float("nan"),
+            lag=float(self._states.lag[row]),
+            gaps=int(panel.gaps[row]),
+            restarts=int(panel.restarts[row]),
+            resets=int(panel.resets[row]),
+            skew=float(panel.skew[row]),
+        )
+
+    def troubles(self) -> tuple[Trouble, ...]:
+        """Hosts that are not as they should be, those with one cause together; most hosts first."""
+        states = self._states
+        if self._troubles[0] != states.version:
+            rows = np.flatnonzero(~states.fresh).tolist()
+            bad = ((self._in_order[row].spec, str(states.states[row]), states.reasons[row]) for row in rows)
+            self._troubles = states.version, fold(bad)
+        return self._troubles[1]
+
+    def basis(self, plan: Plan, placement: Placement) -> Basis:
+        """The facts that a plan was decided on, as they are at this moment."""
+        self._look()
+        hosts = frozenset(fact.host for fact in plan.basis.hosts)
+        return basis_for(hosts, self._hosts.columns(self._states, self._clock.monotonic()), placement)
+
+    def snapshot(self, placement: Placement, facts: ShardFacts) -> Snapshot:
+        """The next numbered picture: newest samples, placement and what is known of shards."""
+        self._number += 1
+        self._look()
+        now = self._clock.monotonic()
+        newest = float(self.panel.seen.max(initial=-np.inf))
+        if newest > self._newest[0]:
+            self._newest = newest, self._clock.wall() - (now - newest)
+        return Snapshot(
+            number=self._number,
+            time=self._newest[1] if newest > -np.inf else self._clock.wall(),
+            generation=placement.generation,
+            hosts=self._hosts.columns(self._states, now),
+            shards=self._shards.columns(self._states.fresh, placement, facts),
+        )
+
+    # -- what watches say
+
+    def intake(self, row: int) -> Intake:
+        """A receiver for a new sampler run of that host."""
+        self._states.begun(row)
+        return self.panel.intake(row)
+
+    def failed(self, row: int, error: Label) -> None:
+        """Something is wrong with that host until its next sample."""
+        self._states.failed(row, error, self._clock.monotonic())
+
+    def refused(self, row: int, refused: bool) -> None:
+        """The host refuses us, or may be tried again."""
+        self._states.refuse(row, refused)
+
+    def following(self, row: int, since: float) -> None:
+        """A sampler runs there since that monotonic time; inf: none does."""
+        self._following[row] = since
+
+    # -- looks
+
+    async def _beat(self) -> None:
+        """Look a few times a second: a cut is to be seen within three seconds, not at the next tick."""
+        while True:
+            await self._clock.sleep(BEAT)
+            self._look()
+            now = self._clock.monotonic()
+            for row in self._states.stalled(self.panel.seen, self._following, now):
+                self._in_order[row].stall()
+            self._oddities.look()
+            self._chorus.flush(now)
+
+    def _look(self) -> None:
+        """Decode what arrived, and bring the states up to date."""
+        panel, states = self.panel, self._states
+        panel.decode(self._clock.wall())
+        states.arrived(panel.seq, panel.at_ms, panel.seen)
+        for row in states.healed(panel.seen):
+            self._in_order[row].well()
+        states.judge(panel.seen, self._clock.monotonic())
+
+    def _changed(self, row: int, state: HostState, reason: Label) -> None:
+        """Say a change once."""
+        said = f"{state}: {reason}" if reason else str(state)
+        if said != self._said[row]:
+            self._said[row] = said
+            self._say(row, said)
+
+    def _say(self, row: int, text: str) -> None:
+        self._chorus.say(self._in_order[row].spec, text, self._clock.monotonic())
+
+    def _watch(self, host: str) -> HostWatch:
         try:
             return self._watches[host]
         except KeyError:
             known = ", ".join(self._watches)
             raise UsageError(f"no host {host} in fleet {self.fleet.name}", hint=f"hosts: {known}") from None
 
-    def retry_refused(self) -> int:
-        """Try again, over new transports, every host that refused us; returns how many there are."""
-        refused = [watch for watch in self._watches.values() if watch.refused]
-        for watch in refused:
-            watch.retry(self._transport(watch.spec))
-        return len(refused)
 
-    def states(self) -> dict[str, HostState]:
-        """Every host's present state."""
-        return {name: watch.judge() for name, watch in self._watches.items()}
-
-    def heard(self) -> bool:
-        """Whether every host has given a sample or a reason why not."""
-        return all(w.sample is not None or w.refused or w.failed for w in self._watches.values())
-
-    def basis(self, plan: Plan, placement: Placement) -> Basis:
-        """The facts that a plan was decided on, as they are at this moment."""
-        self.states()
-        hosts = frozenset(fact.host for fact in plan.basis.hosts)
-        return basis_for(hosts, _host_columns(tuple(self._watches.values())), placement)
-
-    def snapshot(self, placement: Placement, facts: ShardFacts) -> Snapshot:
-        """The next numbered picture: newest samples, placement and what is known of shards."""
-        self._number += 1
-        watches = tuple(self._watches.values())
-        self.states()
-        times = [w.sampled_at for w in watches if w.sample is not None]
-        return Snapshot(
-            number=self._number,
-            time=max(times, default=self._clock.wall()),
-            generation=placement.generation,
-            hosts=_host_columns(watches),
-            shards=self._shard_columns(placement, facts),
-        )
-
-    def _shard_columns(self, placement: Placement, facts: ShardFacts) -> ShardColumns:
-        specs = self.fleet.shards
-        use = np.full((len(specs), len(DIMENSIONS)), np.nan)
-        host = np.full(len(specs), -1, dtype=np.int32)
-        token = np.zeros(len(specs), dtype=np.int64)
-        # NaN while unknown, which planning reads as the shard's memory
-        state_bytes = np.array([facts.state_bytes.get(s.name, np.nan) for s in specs], dtype=np.float64)
-        states: list[ShardState] = []
-        samples = {name: _shards(w.sample) for name, w in self._watches.items() if w.fresh and w.sample is not None}
-        for row, spec in enumerate(specs):
-            owner = placement.owners.get(spec.name)
-            watch = self._watches.get(owner.host) if owner else None
-            if owner is None or watch is None:
-                states.append(ShardState.PENDING)
-                continue
-            host[row], token[row] = self._rows[owner.host], owner.token
-            seen = samples.get(owner.host, {}).get(spec.name)
-            if seen is not None:
-                use[row, CPU], use[row, MEMORY] = seen.cpu, seen.memory
-            states.append(_state(watch.state, seen, spec.name in facts.moving))
-        running = np.array([state is ShardState.RUNNING for state in states], dtype=np.bool_)
-        return ShardColumns(
-            names=tuple(s.name for s in specs),
-            apps=tuple(s.app for s in specs),
-            states=tuple(states),
-            host=host,
-            use=use,
-            state_bytes=state_bytes,
-            priority=np.array([s.priority for s in specs], dtype=np.int32),
-            token=token,
-            movable=running & np.array([not s.pinned for s in specs], dtype=np.bool_),
-        )
-
-
-def _host_columns(watches: tuple[HostWatch, ...]) -> HostColumns:
-    count = len(watches)
-    capacity = np.full((count, len(DIMENSIONS)), np.nan)
-    allocatable, use = capacity.copy(), capacity.copy()
-    pressure = np.full((count, 3), np.nan)
-    for row, watch in enumerate(watches):
-        spec = watch.spec
-        capacity[row, [CPU, MEMORY]] = spec.capacity()
-        allocatable[row, [CPU, MEMORY]] = spec.allocatable()
-        if watch.sample is not None and watch.fresh:
-            use[row], pressure[row] = watch.sample.use, watch.sample.pressure
-    return HostColumns(
-        names=tuple(w.spec.name for w in watches),
-        states=tuple(w.state for w in watches),
-        reasons=tuple(w.reason for w in watches),
-        zones=tuple(w.spec.zone for w in watches),
-        capacity=capacity,
-        allocatable=allocatable,
-        use=use,
-        pressure=pressure,
-        age=np.array([w.age() for w in watches], dtype=np.float64),
-    )
-
-
-def _shards(sample: HostSample) -> dict[str, ShardSample]:
-    """By name; of several processes of one shard the running one, then the one with the newest token."""
-    return {s.shard: s for s in sorted(sample.shards, key=lambda s: (s.running, s.token))}
-
-
-def _state(host: HostState, seen: ShardSample | None, moving: bool) -> ShardState:
-    if moving:
-        return ShardState.MOVING
-    if host not in (HostState.READY, HostState.CORDONED):
-        return ShardState.DEGRADED
-    if seen is None:
-        return ShardState.STOPPED
-    return ShardState.RUNNING if seen.running else ShardState.FAILED
+async def _close(link: Link, some: asyncio.Semaphore) -> None:
+    async with some:
+        await link.aclose()

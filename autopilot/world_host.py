@@ -1,4 +1,4 @@
-"""Watches one host: connects, samples, backs off, and says how the host is and why.
+"""Watches one host: connects, follows its samples, waits, and says what went wrong.
 
 A watch never raises: whatever happens to its host becomes a state and a reason, so that
 one bad host cannot disturb the others.
@@ -7,65 +7,82 @@ one bad host cannot disturb the others.
 from __future__ import annotations
 
 import asyncio
-import random
-from collections.abc import AsyncGenerator, Callable
-from contextlib import aclosing
+from collections.abc import Callable
 from typing import Final, Protocol
 
 from sidestep.autopilot.world_clock import Clock
-from sidestep.backends.sampler import HostSample
+from sidestep.autopilot.world_connect import Link, Waits
+from sidestep.backends.sampler.intake import Intake
 from sidestep.backends.ssh.base import Transport
-from sidestep.fleet.errors import AuthenticationRefused, HostKeyRefused, HostUnreachable, SidestepError
-from sidestep.fleet.inventory import HostSpec
+from sidestep.fleet.errors import AuthenticationRefused, HostKeyRefused, SidestepError
+from sidestep.fleet.inventory import HostSpec, SamplerKind
 from sidestep.fleet.labels import Label, scrub
-from sidestep.fleet.machines import HOST, HostState, advance
 
-FIRST_BACKOFF: Final = 0.5
-LONGEST_BACKOFF: Final = 30.0
-#: missed samples until a host is SUSPECT, and until it is DEAD (but at least DEAD_SECONDS)
-SUSPECT_MISSED: Final = 3
-DEAD_MISSED: Final = 10
-DEAD_SECONDS: Final = 10.0
-
-Report = Callable[[str], None]
+_NEVER: Final = float("inf")
 
 
-class Sampler(Protocol):
-    """``backends.sampler.sample`` or a double of it."""
+class Follow(Protocol):
+    """``backends.sampler.follow`` or a double of it."""
 
-    def __call__(self, transport: Transport, fleet: str, interval: float) -> AsyncGenerator[HostSample, None]:
-        """Samples until the connection is lost."""
+    async def __call__(
+        self,
+        transport: Transport,
+        fleet: str,
+        interval: float,
+        intake: Callable[[], Intake],
+        *,
+        kind: SamplerKind = "auto",
+    ) -> None:
+        """Hand samples to intakes until the stream ends. Raises HostError."""
+        ...
+
+
+class Desk(Protocol):
+    """What a watch tells, and asks for: the world, for one row."""
+
+    def intake(self, row: int) -> Intake:
+        """A receiver for a new sampler run."""
+        ...
+
+    def failed(self, row: int, error: Label) -> None:
+        """Something is wrong."""
+        ...
+
+    def refused(self, row: int, refused: bool) -> None:
+        """The host refuses us, or may be tried again."""
+        ...
+
+    def following(self, row: int, since: float) -> None:
+        """A sampler runs since that monotonic time; inf: none does."""
         ...
 
 
 class HostWatch:
-    """One host's state, its reason, and its newest sample."""
+    """The life of one host's connection and sampler."""
 
     def __init__(
         self,
+        row: int,
         spec: HostSpec,
-        transport: Transport,
+        link: Link,
         *,
         fleet: str,
         interval: float,
-        sampler: Sampler,
-        gate: asyncio.Semaphore,
+        follow: Follow,
+        desk: Desk,
+        waits: Waits,
         clock: Clock,
-        report: Report,
     ) -> None:
-        self.spec, self.transport = spec, transport
-        self.state, self.reason = HostState.UNKNOWN, scrub("connecting")
-        self.sample: HostSample | None = None
-        #: unix time at which the newest sample arrived
-        self.sampled_at = float("nan")
-        self.refused = False
-        self._fleet, self._interval, self._sampler = fleet, interval, sampler
-        self._gate, self._clock, self._report = gate, clock, report
-        self._dead_after = max(DEAD_SECONDS, DEAD_MISSED * interval)
-        self._seen = self._started = clock.monotonic()
-        self._error = Label("")
-        self._failures = 0
-        self._said = ""
+        self.spec, self.link = spec, link
+        #: failures in a row
+        self.failures = 0
+        self._row, self._fleet, self._interval = row, fleet, interval
+        self._follow, self._desk, self._waits, self._clock = follow, desk, waits, clock
+        #: failures since the start, the newest sample, or a neighbour's return
+        self._tries = 0
+        #: monotonic time of the first failure since the newest sample
+        self._lost = _NEVER
+        self._leash: asyncio.Timeout | None = None
         self._again = asyncio.Event()
 
     async def run(self) -> None:
@@ -80,90 +97,59 @@ class HostWatch:
             except SidestepError as error:
                 self._failed(scrub(str(error.args[0])))
             except TimeoutError:
-                self._failed(scrub(f"no sample for {self._dead_after:.0f} s; sampling again"))
+                self._failed(scrub("the sampler fell silent; sampling again"))
             except Exception as error:  # noqa: BLE001 - the supervisor of one host: the other hosts go on
                 self._failed(scrub(f"{type(error).__name__}: {error}"))
-            self.judge()
-            await self._clock.sleep(self._backoff())
+            if await self._waits.wait(self._tries, self._lost):
+                self._tries = 0
 
-    def retry(self, transport: Transport) -> None:
+    def well(self) -> None:
+        """A sample came: what was wrong is over."""
+        self.failures = self._tries = 0
+        self._lost = _NEVER
+
+    def made(self) -> None:
+        """A connection was made: hosts that were lost with this one may be back, too."""
+        if self.failures:
+            self._waits.recovered(self._lost)
+
+    def stall(self) -> None:
+        """Nothing new comes from the sampler: end it and start another."""
+        if self._leash is not None and not self._leash.expired():
+            self._leash.reschedule(0.0)
+        self._desk.following(self._row, _NEVER)
+
+    def retry(self) -> None:
         """Try a host again that refused us; an operator says that the cause is gone."""
-        self.transport = transport
         self._again.set()
 
-    def age(self) -> float:
-        """Seconds since the newest sample; NaN before the first."""
-        return self._clock.monotonic() - self._seen if self.sample is not None else float("nan")
-
-    @property
-    def failed(self) -> bool:
-        """Whether there is trouble since the newest sample."""
-        return self._failures > 0
-
-    @property
-    def fresh(self) -> bool:
-        """Whether the newest sample still says how the host is."""
-        return self.state in (HostState.READY, HostState.CORDONED)
-
-    def judge(self) -> HostState:
-        """Bring the state up to date with the clock; logs a change once."""
-        silent = self._clock.monotonic() - self._seen
-        if self.refused:
-            self._enter(HostState.DEAD, self._error)
-        elif self.sample is None and not self._error and silent <= self._dead_after:
-            return self.state
-        elif silent > self._dead_after:
-            self._enter(HostState.DEAD, self._error or scrub(f"no sample for more than {self._dead_after:.0f} s"))
-        elif self.sample is None or silent > (SUSPECT_MISSED + 0.5) * self._interval:
-            self._enter(HostState.SUSPECT, self._error or scrub(f"{SUSPECT_MISSED} samples missed"))
-        elif self.spec.cordoned:
-            self._enter(HostState.CORDONED, scrub("cordoned in the fleet file"))
-        else:
-            self._enter(HostState.READY, Label(""))
-        return self.state
-
     async def _observe(self) -> None:
-        async with self._gate:
-            await self.transport.connect()
-        async with aclosing(self._sampler(self.transport, self._fleet, self._interval)) as samples:
-            while True:
-                async with asyncio.timeout(self._dead_after):
-                    sample = await anext(samples, None)
-                if sample is None:
-                    return
-                self._take(sample)
-
-    def _take(self, sample: HostSample) -> None:
-        self.sample, self._seen = sample, self._clock.monotonic()
-        self.sampled_at = self._clock.wall()
-        self._error, self._failures = Label(""), 0
-        self.judge()
+        await self.link.connect()
+        self._desk.following(self._row, self._clock.monotonic())
+        try:
+            async with asyncio.timeout(None) as self._leash:
+                await self._follow(
+                    self.link,
+                    self._fleet,
+                    self._interval,
+                    lambda: self._desk.intake(self._row),
+                    kind=self.spec.sampler,
+                )
+        finally:
+            self._leash = None
+            self._desk.following(self._row, _NEVER)
 
     def _failed(self, error: Label) -> None:
-        self._error = error
-        self._failures += 1
+        self.failures += 1
+        self._tries += 1
+        self._lost = min(self._lost, self._clock.monotonic())
+        self._desk.failed(self._row, error)
 
-    def _backoff(self) -> float:
-        """Full jitter: a fleet that lost its network does not come back as one wave."""
-        ceiling = min(LONGEST_BACKOFF, FIRST_BACKOFF * 2 ** min(self._failures - 1, 10))
-        return random.uniform(0, ceiling)  # noqa: S311 - jitter, not a secret
-
-    async def _give_up(self, error: HostUnreachable | SidestepError) -> None:
+    async def _give_up(self, error: SidestepError) -> None:
         """Wait for an operator: knocking again at a door that refused us helps nobody."""
         self._failed(scrub(str(error)))
-        self.refused = True
-        self.judge()
+        self._desk.refused(self._row, True)
         await self._again.wait()
         self._again.clear()
-        self.refused, self._error, self._failures = False, Label(""), 0
-
-    def _enter(self, state: HostState, reason: Label) -> None:
-        if state is not self.state:
-            if self.state is HostState.DEAD and state is HostState.CORDONED:
-                self.state = advance(HOST, self.state, HostState.READY)
-            self.state = advance(HOST, self.state, state)
-        self.reason = reason
-        said = f"{state}: {reason}" if reason else str(state)
-        if said != self._said:
-            self._said = said
-            self._report(f"{self.spec.name}: {said}")
+        self.well()
+        self._desk.refused(self._row, False)

@@ -10,7 +10,7 @@ import pytest
 from world_doubles import FakeTime, ScriptedHost, scripted_world, settle, small_fleet
 
 from sidestep.autopilot.world import World
-from sidestep.autopilot.world_host import FIRST_BACKOFF, LONGEST_BACKOFF
+from sidestep.autopilot.world_connect import Pace
 from sidestep.fleet.errors import AuthenticationRefused, HostError, HostKeyRefused, HostUnreachable, UsageError
 from sidestep.fleet.machines import HostState
 
@@ -26,7 +26,10 @@ class Scene:
         self.world, self.hosts = scripted_world(small_fleet(cordoned=cordoned), self.time, self.said.append)
 
     def state(self, host: str) -> HostState:
-        return self.world.watch(host).judge()
+        return self.world.states()[host]
+
+    def reason(self, host: str) -> str:
+        return self.world.health(host).reason
 
     async def tick(self, *hosts: str, seconds: float = 1.0) -> None:
         """These hosts give a sample, then time passes."""
@@ -65,11 +68,12 @@ async def test_a_host_is_unknown_until_its_first_sample_and_then_ready(scene: Sc
 
 
 async def test_three_missed_samples_make_a_host_suspect_and_a_sample_heals_it(scene: Scene) -> None:
-    await scene.tick("h1", seconds=3.4)
-    assert scene.state("h1") is HostState.READY
-    await scene.time.advance(0.2)
+    await scene.tick("h1", seconds=2.6)
+    assert scene.said == ["h1: READY"]
+    await scene.time.advance(0.4)
+    assert scene.said == ["h1: READY", "h1: SUSPECT: 3 samples missed"]
     assert scene.state("h1") is HostState.SUSPECT
-    assert scene.world.watch("h1").reason == "3 samples missed"
+    assert scene.reason("h1") == "3 samples missed"
     await scene.tick("h1", seconds=0)
     assert scene.state("h1") is HostState.READY
     assert scene.said == ["h1: READY", "h1: SUSPECT: 3 samples missed", "h1: READY"]
@@ -80,7 +84,7 @@ async def test_ten_seconds_of_silence_make_a_host_dead(scene: Scene) -> None:
     assert scene.state("h1") is HostState.SUSPECT
     await scene.time.advance(0.2)
     assert scene.state("h1") is HostState.DEAD
-    assert "no sample for more than 10 s" in scene.world.watch("h1").reason
+    assert "no sample for more than 10 s" in scene.reason("h1")
 
 
 async def test_a_lost_connection_is_made_again_and_the_host_heals(scene: Scene) -> None:
@@ -88,7 +92,7 @@ async def test_a_lost_connection_is_made_again_and_the_host_heals(scene: Scene) 
     scene.hosts["h1"].samples.put_nowait(unreachable("h1", "connection lost"))
     await settle()
     assert scene.state("h1") is HostState.READY  # one lost connection is not yet three missed samples
-    await scene.time.advance(FIRST_BACKOFF)
+    await scene.time.advance(Pace().first)
     assert scene.hosts["h1"].connects == 2
     await scene.tick("h1", seconds=0)
     assert scene.state("h1") is HostState.READY
@@ -120,10 +124,11 @@ async def test_an_unreachable_host_is_tried_with_growing_jittered_waits(monkeypa
     scene = Scene()
     scene.hosts["h1"].refusal = unreachable("h1")
     async with running(scene):
-        await scene.time.advance(200)
-    assert ceilings[:8] == [FIRST_BACKOFF * 2**n for n in range(6)] + [LONGEST_BACKOFF] * 2
+        for _ in range(200):
+            await scene.tick("h2", "h3")
+    assert ceilings[:8] == [Pace().first * 2**n for n in range(6)] + [Pace().longest] * 2
     assert scene.state("h1") is HostState.DEAD
-    assert "connection refused" in scene.world.watch("h1").reason
+    assert "connection refused" in scene.reason("h1")
 
 
 async def test_the_same_trouble_is_said_once_until_it_changes() -> None:
@@ -148,7 +153,7 @@ async def test_a_host_that_refuses_us_is_not_tried_again_until_somebody_says_so(
         await scene.time.advance(600)
         assert scene.hosts["h1"].connects == 1
         assert scene.state("h1") is HostState.DEAD
-        assert "changed key" in scene.world.watch("h1").reason
+        assert "changed key" in scene.reason("h1")
         scene.hosts["h1"].refusal = None
         assert scene.world.retry_refused() == 1
         await scene.tick("h1", seconds=0)

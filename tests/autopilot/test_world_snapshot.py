@@ -5,17 +5,19 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 
+import msgspec
 import numpy as np
 import pytest
 from world_doubles import FakeTime, ScriptedHost, scripted_world, settle, shard_sample, small_fleet
 
 from sidestep.autopilot.world import ShardFacts, World
 from sidestep.autopilot.world_past import Past
+from sidestep.fleet.errors import HostUnreachable
 from sidestep.fleet.labels import Label
 from sidestep.fleet.machines import HostState, ShardState
 from sidestep.fleet.placement import Owner, Placement
 from sidestep.fleet.resources import CPU, MEMORY
-from sidestep.fleet.snapshot import Snapshot
+from sidestep.fleet.snapshot import Snapshot, basis_for
 
 PLACED = Placement(7, {Label(s): Owner(Label("h1"), t) for s, t in (("s1", 3), ("s2", 5), ("s3", 7))})
 
@@ -97,11 +99,66 @@ async def test_pinned_and_moving_shards_are_not_movable(scene: Scene) -> None:
     assert picture.shards.states[1] is ShardState.MOVING
 
 
-async def test_of_two_processes_of_a_shard_the_running_one_counts(scene: Scene) -> None:
-    old, new = shard_sample("s1", cpu=0.0, token=9, running=False), shard_sample("s1", cpu=1.2, token=3)
-    scene.hosts["h1"].give(1.0, old, new)
+async def test_a_shard_that_runs_where_it_is_not_owned_is_stopped_where_it_is(scene: Scene) -> None:
+    scene.hosts["h1"].give(1.0)
+    scene.hosts["h2"].give(1.0, shard_sample("s1", cpu=1.2, token=9))
     await settle()
-    assert scene.look().shards.use[0, CPU] == 1.2
+    assert scene.look().shards.states[0] is ShardState.STOPPED
+    there = Placement(8, {**PLACED.owners, Label("s1"): Owner(Label("h2"), 9)})
+    picture = scene.look(placement=there)
+    assert picture.shards.states[0] is ShardState.RUNNING and picture.shards.use[0, CPU] == pytest.approx(1.2)
+    assert picture.shards.host.tolist() == [1, 0, 0]
+
+
+async def test_shards_that_come_and_go_on_a_host_keep_their_rows(scene: Scene) -> None:
+    host = scene.hosts["h1"]
+    for names in (("s1",), ("s1", "s2"), ("s2", "s3"), ("other", "s3")):
+        host.give(1.0, *(shard_sample(name, cpu=0.1 * int(name[1:]) if name[1:].isdigit() else 9) for name in names))
+        await settle()
+        picture = scene.look()
+        running = {str(n) for n, s in zip(picture.shards.names, picture.shards.states, strict=True) if s == "RUNNING"}
+        assert running == set(names) - {"other"}
+        for row, name in enumerate(("s1", "s2", "s3")):
+            known = picture.shards.use[row, CPU]
+            assert known == pytest.approx(0.1 * (row + 1)) if name in names else np.isnan(known)
+
+
+async def test_the_size_of_a_host_that_declares_none_is_what_it_says_itself_and_unknown_before() -> None:
+    """A discovered size that changes is in the next picture, so that plans made for the old one are STALE."""
+    time = FakeTime()
+    fleet = small_fleet()
+    first = msgspec.structs.replace(fleet.hosts[0], cpu=0.0, memory=0)
+    world, hosts = scripted_world(msgspec.structs.replace(fleet, hosts=(first, *fleet.hosts[1:])), time)
+    hosts["h1"].facts = "cpus=2.5 memory=8000000000"
+    empty = Placement(0, {})
+    before = world.snapshot(empty, ShardFacts())
+    task = asyncio.create_task(world.run())
+    try:
+        hosts["h1"].give(1.0)
+        await settle()
+        after = world.snapshot(empty, ShardFacts())
+        hosts["h1"].facts = "cpus=4 memory=8000000000"
+        hosts["h1"].samples.put_nowait(HostUnreachable("h1", "sample", "rebooted"))
+        await time.advance(1)
+        hosts["h1"].give(1.0)
+        await settle()
+        later = world.snapshot(empty, ShardFacts())
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+    assert np.isnan(before.hosts.capacity[0, CPU]) and np.isnan(before.hosts.allocatable[0, MEMORY])
+    assert after.hosts.capacity[0, [CPU, MEMORY]].tolist() == [2.5, 8e9] and after.hosts.allocatable[0, CPU] == 1.5
+    assert later.hosts.capacity[0, CPU] == 4 and before.hosts.capacity[1, CPU] == 4
+    plan = basis_for(frozenset({"h1"}), after.hosts, empty)
+    assert plan.differences(basis_for(frozenset({"h1"}), later.hosts, empty))
+
+
+async def test_pressure_is_smoothed_over_ten_seconds(scene: Scene) -> None:
+    for _ in range(3):
+        scene.hosts["h1"].give(1.0)
+        await scene.time.advance(1)
+    assert scene.look().hosts.pressure[0, 0] == 0
+    assert np.isnan(scene.look().hosts.pressure[0, 1:]).all()
 
 
 async def test_state_sizes_are_learned_from_moves_and_unknown_before(scene: Scene) -> None:
