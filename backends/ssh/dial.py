@@ -112,6 +112,9 @@ def _options(target: SshTarget, trust: Trust, credentials: Credentials) -> dict[
         "mac_algs": list(target.macs) or (),
         "compression_algs": ["none"],
         "preferred_auth": "publickey",
+        # The agent's keys are among these: it is asked over one connection for the whole fleet.
+        "client_keys": list(credentials.keys or ()) or None,
+        "agent_path": None,
         "agent_forwarding": False,
         "gss_host": None,
         "connect_timeout": target.connect_timeout,
@@ -121,10 +124,6 @@ def _options(target: SshTarget, trust: Trust, credentials: Credentials) -> dict[
         # Spread, or a thousand connections made together renew their keys together.
         "rekey_seconds": random.uniform(2700, 4500),  # noqa: S311 - not a secret
     }
-    if credentials.keys is None:
-        options["ignore_encrypted"] = True
-    else:
-        options["client_keys"], options["agent_path"] = list(credentials.keys), None
     return options
 
 
