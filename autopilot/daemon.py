@@ -34,7 +34,6 @@ from sidestep.autopilot.world import World
 from sidestep.autopilot.world_clock import Clock
 from sidestep.backends.base import Backend
 from sidestep.backends.routing.client import UnixRouter
-from sidestep.backends.sampler import follow
 from sidestep.backends.ssh.asyncssh_transport import AsyncsshTransport
 from sidestep.backends.ssh.base import Transport
 from sidestep.backends.ssh.gates import lane_of
@@ -137,7 +136,7 @@ class Daemon:
         router = UnixRouter(fleet.router) if fleet.router else None
         if router is not None:
             stack.push_async_callback(router.aclose)
-        world = World(fleet, self._transport, follow=follow, clock=clock, report=log.told("host"), lane=self._lane)
+        world = World(fleet, self._transport, clock=clock, report=log.told("host"), lane=self._lane)
 
         def present(plan: Plan) -> Basis:
             return world.basis(plan, journal.placement())

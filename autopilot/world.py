@@ -15,6 +15,7 @@ from sidestep.autopilot.world_health import HostHealth, Oddities
 from sidestep.autopilot.world_host import Follow, HostWatch
 from sidestep.autopilot.world_report import Chorus, Trouble, fold
 from sidestep.autopilot.world_states import States
+from sidestep.backends.sampler import follow
 from sidestep.backends.sampler.intake import Intake
 from sidestep.backends.sampler.panel import Panel
 from sidestep.backends.ssh.base import Transport
@@ -30,7 +31,7 @@ from sidestep.fleet.snapshot import Snapshot, basis_for
 __all__ = ["Report", "ShardFacts", "World"]
 
 #: seconds between two looks at the states
-BEAT: Final = 0.25
+BEAT: Final = 0.2
 #: connections that are closed at a time in the end
 CLOSING: Final = 64
 
@@ -52,9 +53,9 @@ class World:
         fleet: FleetSpec,
         transport: Callable[[HostSpec], Transport],
         *,
-        follow: Follow,
         clock: Clock,
         report: Report,
+        follow: Follow = follow,
         lane: Callable[[HostSpec], str] = _own_address,
         pace: Pace = Pace(),  # noqa: B008 - frozen
     ) -> None:
@@ -104,6 +105,15 @@ class World:
             some = asyncio.Semaphore(CLOSING)
             await asyncio.gather(*(_close(w.link, some) for w in self._in_order), return_exceptions=True)
 
+    def decode(self) -> None:
+        """Decode what arrived, and bring the states up to date."""
+        panel, states = self.panel, self._states
+        panel.decode(self._clock.wall())
+        states.arrived(panel.seq, panel.at_ms, panel.seen)
+        for row in states.healed(panel.seen):
+            self._in_order[row].well()
+        states.judge(panel.seen, self._clock.monotonic())
+
     def transport(self, host: str) -> Transport:
         """The connection to a host, shared with its watch, which reconnects it. Raises UsageError."""
         return self._watch(host).link
@@ -122,12 +132,12 @@ class World:
 
     def states(self) -> dict[str, HostState]:
         """Every host's present state."""
-        self._look()
+        self.decode()
         return dict(zip(self._watches, self._states.states, strict=True))
 
     def reachable(self) -> tuple[str, ...]:
         """Hosts that commands can be sent to as far as is known."""
-        self._look()
+        self.decode()
         fresh = self._states.fresh
         return tuple(
             h for (h, watch), up in zip(self._watches.items(), fresh, strict=True) if up or watch.link.connected
@@ -168,14 +178,14 @@ class World:
 
     def basis(self, plan: Plan, placement: Placement) -> Basis:
         """The facts that a plan was decided on, as they are at this moment."""
-        self._look()
+        self.decode()
         hosts = frozenset(fact.host for fact in plan.basis.hosts)
         return basis_for(hosts, self._hosts.columns(self._states, self._clock.monotonic()), placement)
 
     def snapshot(self, placement: Placement, facts: ShardFacts) -> Snapshot:
         """The next numbered picture: newest samples, placement and what is known of shards."""
         self._number += 1
-        self._look()
+        self.decode()
         now = self._clock.monotonic()
         newest = float(self.panel.seen.max(initial=-np.inf))
         if newest > self._newest[0]:
@@ -213,21 +223,12 @@ class World:
         """Look a few times a second: a cut is to be seen within three seconds, not at the next tick."""
         while True:
             await self._clock.sleep(BEAT)
-            self._look()
+            self.decode()
             now = self._clock.monotonic()
             for row in self._states.stalled(self.panel.seen, self._following, now):
-                self._in_order[row].stall()
+                self._in_order[row].stall(self._states.dead_after)
             self._oddities.look()
             self._chorus.flush(now)
-
-    def _look(self) -> None:
-        """Decode what arrived, and bring the states up to date."""
-        panel, states = self.panel, self._states
-        panel.decode(self._clock.wall())
-        states.arrived(panel.seq, panel.at_ms, panel.seen)
-        for row in states.healed(panel.seen):
-            self._in_order[row].well()
-        states.judge(panel.seen, self._clock.monotonic())
 
     def _changed(self, row: int, state: HostState, reason: Label) -> None:
         """Say a change once."""

@@ -83,6 +83,7 @@ class HostWatch:
         #: monotonic time of the first failure since the newest sample
         self._lost = _NEVER
         self._leash: asyncio.Timeout | None = None
+        self._patience = 0.0
         self._again = asyncio.Event()
 
     async def run(self) -> None:
@@ -97,7 +98,7 @@ class HostWatch:
             except SidestepError as error:
                 self._failed(scrub(str(error.args[0])))
             except TimeoutError:
-                self._failed(scrub("the sampler fell silent; sampling again"))
+                self._failed(scrub(f"no sample for more than {self._patience:.0f} s; sampling again"))
             except Exception as error:  # noqa: BLE001 - the supervisor of one host: the other hosts go on
                 self._failed(scrub(f"{type(error).__name__}: {error}"))
             if await self._waits.wait(self._tries, self._lost):
@@ -113,8 +114,9 @@ class HostWatch:
         if self.failures:
             self._waits.recovered(self._lost)
 
-    def stall(self) -> None:
-        """Nothing new comes from the sampler: end it and start another."""
+    def stall(self, patience: float) -> None:
+        """Nothing new came from the sampler for ``patience`` seconds: end it and start another."""
+        self._patience = patience
         if self._leash is not None and not self._leash.expired():
             self._leash.reschedule(0.0)
         self._desk.following(self._row, _NEVER)

@@ -21,8 +21,9 @@ F64 = NDArray[np.float64]
 I64 = NDArray[np.int64]
 Mask = NDArray[np.bool_]
 
-#: intervals without a sample until a host is SUSPECT: the third one is overdue; but at least SUSPECT_SECONDS
-SUSPECT_MISSED: Final = 2.75
+#: intervals without a sample until a host is SUSPECT, but at least SUSPECT_SECONDS: at one a second the third
+#: one after a cut is missed within 3 s, the time until it is looked at included
+SUSPECT_MISSED: Final = 2.6
 SUSPECT_SECONDS: Final = 1.5
 #: the same until it is DEAD
 DEAD_MISSED: Final = 10

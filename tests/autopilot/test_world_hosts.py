@@ -68,7 +68,7 @@ async def test_a_host_is_unknown_until_its_first_sample_and_then_ready(scene: Sc
 
 
 async def test_three_missed_samples_make_a_host_suspect_and_a_sample_heals_it(scene: Scene) -> None:
-    await scene.tick("h1", seconds=2.6)
+    await scene.tick("h1", seconds=2.5)
     assert scene.said == ["h1: READY"]
     await scene.time.advance(0.4)
     assert scene.said == ["h1: READY", "h1: SUSPECT: 3 samples missed"]
