@@ -10,6 +10,7 @@ from __future__ import annotations
 import itertools
 import math
 import re
+from collections.abc import Iterable
 from typing import Final
 
 #: names that one pattern may stand for
@@ -17,6 +18,7 @@ MAX_NAMES: Final = 10_000
 
 _RANGE: Final = re.compile(r"(\d{1,9})-(\d{1,9})")
 _WORD: Final = re.compile(r"[A-Za-z0-9_.:-]+")
+_NUMBERED: Final = re.compile(r"(.*?)(\d{1,9})(\D*)")
 _PART: Final = re.compile(r"\[([^\[\]]*)\]")
 
 
@@ -70,3 +72,32 @@ def _names(item: _Item) -> list[str]:
         return [first]
     width = len(first) if first.startswith("0") else 0
     return [f"{number:0{width}d}" for number in range(int(first), int(first) + count)]
+
+
+def compress(names: Iterable[str]) -> tuple[str, ...]:
+    """Patterns that together stand for just these names, in the order in which they come first."""
+    groups: dict[tuple[str, str, bool], list[str]] = {}
+    for name in dict.fromkeys(names):
+        found = _NUMBERED.fullmatch(name)
+        if found is None or is_range(name):
+            groups.setdefault((name, "", False), []).append("")
+        else:
+            groups.setdefault((found[1], found[3], True), []).append(found[2])
+    return tuple(f"{before}{_brackets(numbers)}{after}" for (before, after, _), numbers in groups.items())
+
+
+def _brackets(numbers: list[str]) -> str:
+    """Numbers as they stand in a bracket; a single one needs none."""
+    runs: list[tuple[str, str]] = []
+    for number in sorted((n for n in numbers if n), key=lambda n: (int(n), len(n))):
+        if runs and number == _next(*runs[-1]):
+            runs[-1] = runs[-1][0], number
+        else:
+            runs.append((number, number))
+    shown = [first if first == last else f"{first}-{last}" for first, last in runs]
+    return f"[{','.join(shown)}]" if len(shown) > 1 or "-" in "".join(shown) else "".join(shown)
+
+
+def _next(first: str, last: str) -> str:
+    """The name after ``last`` in a range that begins with ``first``."""
+    return f"{int(last) + 1:0{len(first) if first.startswith('0') else 0}d}"

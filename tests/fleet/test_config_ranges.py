@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sidestep.fleet.config import ConfigErrors, parse_fleet
-from sidestep.fleet.config_ranges import MAX_NAMES, expand
+from sidestep.fleet.config_ranges import MAX_NAMES, compress, expand
 from sidestep.fleet.errors import ConfigError
 from sidestep.fleet.inventory import FleetSpec
 
@@ -69,6 +69,17 @@ def test_any_pattern_is_expanded_within_the_bound_or_refused_with_a_reason(patte
         assert str(error)
     else:
         assert 1 <= len(names) <= MAX_NAMES
+
+
+def test_names_are_folded_into_patterns() -> None:
+    names = ["db1", "web02", "web01", "web03", "web07", "cache", "n9", "n10", "n11", "r1.x", "r2.x"]
+    assert compress(names) == ("db1", "web[01-03,07]", "cache", "n[9-11]", "r[1-2].x")
+
+
+@given(st.lists(st.from_regex(r"[a-b0-2][a-b0-2.]{0,5}", fullmatch=True)))
+def test_folded_names_expand_to_just_these_names(names: list[str]) -> None:
+    again = [name for pattern in compress(names) for name in expand(pattern)]
+    assert sorted(again) == sorted(set(names))
 
 
 def test_a_pattern_for_far_too_many_names_is_refused_before_any_is_made() -> None:
