@@ -89,6 +89,10 @@ class Stage:
     async def log_has(self, text: str) -> None:
         await until(lambda: text in (self.folder / "daemon.log").read_text())
 
+    def samplers(self) -> list[str]:
+        """Command lines of samplers on the hosts: they have the fleet and the interval in them."""
+        return [line for host in self.hosts.names for _, line in self.hosts.tree(host) if " test 0.200" in line]
+
     def transport(self, name: str) -> AsyncsshTransport:
         (spec,) = (h for h in self.hosts.hosts if h.name == name)
         keys = HostKeys.load(self.hosts.known_hosts)
@@ -201,6 +205,7 @@ async def test_shards_outlive_the_daemon_and_are_kept_by_the_next_one(stage: Sta
     before = await ask(stage.hosts.hosts[0].address, stage.port, "who")
     assert await end(first) == 0
     assert not stage.socket.exists()
+    await until(lambda: not stage.samplers())
     assert await ask(stage.hosts.hosts[0].address, stage.port, "who") == before
     second = await stage.daemon()
     client = await AsyncClient.connect(stage.socket)
@@ -261,9 +266,11 @@ async def test_a_bad_fleet_file_ends_with_code_2_and_no_traceback(stage: Stage) 
 
 async def test_a_daemon_that_was_killed_leaves_nothing_that_stops_the_next(stage: Stage) -> None:
     first = await stage.daemon()
+    assert len(stage.samplers()) == 2
     os.kill(first.pid, signal.SIGKILL)
     await first.wait()
     assert stage.socket.exists()
+    await until(lambda: not stage.samplers())
     await stage.daemon()
     client = await AsyncClient.connect(stage.socket)
     await picture(client, ready)
