@@ -73,7 +73,7 @@ class AsyncsshTransport:
         """Start a command and return its streams; waits while eight sessions are open."""
         await self._sessions.acquire()
         release = self._attend()
-        channel = AsyncsshChannel(self.host, command, release)
+        channel = AsyncsshChannel(self.host, command, release, self._lane)
         await self._start(channel, command, window, lambda: channel.connection_lost(None))
         return channel
 

@@ -93,3 +93,16 @@ async def receive(host: str, channel: Channel, path: str, timeout: float) -> Asy
         if done.status != 0:
             raise HostError(host, "fetch", f"cannot read {path}", command="cat", tail=done.stderr)
         return
+
+
+async def relay(source: Transport, here: str, destination: Transport, there: str, *, timeout: float = 60.0) -> str:
+    """Carry a file from one host to another through this process; its SHA-256.
+
+    Read once, written beside, read back by the destination, then in its place. Raises HostError.
+    """
+    chunks = source.fetch(here, timeout=timeout)
+    try:
+        return await destination.send(there, chunks, timeout=timeout)
+    finally:
+        if isinstance(chunks, AsyncGenerator):
+            await chunks.aclose()

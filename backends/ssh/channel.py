@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import re
+from collections import deque
 from collections.abc import Callable
 from typing import Final
 
 import asyncssh
 
 from sidestep.backends.ssh.base import Completed
+from sidestep.backends.ssh.fastlane import FastLane
 from sidestep.fleet.errors import HostError, HostUnreachable
 
 #: reading from the network stops while this much is waiting to be read
@@ -19,15 +21,18 @@ MAX_OUTPUT: Final = 64 << 20
 #: of standard error, the last part is kept
 MAX_STDERR: Final = 64 << 10
 CLOSE_DEADLINE: Final = 2.0
+_PACKET: Final = 32 << 10
 
 
 class AsyncsshChannel(asyncssh.SSHClientSession[bytes]):
     """Implements ``Channel``. ``ended`` is called exactly once, when the channel is gone."""
 
-    def __init__(self, host: str, command: str, ended: Callable[[], None]) -> None:
+    def __init__(self, host: str, command: str, ended: Callable[[], None], lane: FastLane | None = None) -> None:
         self._host, self._command, self._ended = host, command, ended
-        self._out, self._err = bytearray(), bytearray()
-        self._scanned = 0
+        #: what was not read: pieces as they arrived, so that bulk is copied once
+        self._out: deque[bytes] = deque()
+        self._size = 0
+        self._err = bytearray()
         self._limit = HIGH_WATER
         self._paused = False
         self._eof = self._closing = False
@@ -35,12 +40,18 @@ class AsyncsshChannel(asyncssh.SSHClientSession[bytes]):
         self._fresh, self._writable, self._gone = asyncio.Event(), asyncio.Event(), asyncio.Event()
         self._writable.set()
         self._chan: asyncssh.SSHClientChannel[bytes] | None = None
+        self._lane = lane
+        self._number: int | None = None
 
     # -- what asyncssh calls
 
     def connection_made(self, chan: asyncssh.SSHClientChannel[bytes]) -> None:
-        """Keep the channel."""
+        """Keep the channel, and take the fast lane if there is one."""
         self._chan = chan
+        # A writer waits until all it wrote is on its way: what waits in asyncssh is copied for every packet.
+        chan.set_write_buffer_limits(0, 0)
+        if self._lane is not None:
+            self._number = self._lane.join(chan, self._arrived)
 
     def data_received(self, data: bytes, datatype: asyncssh.DataType) -> None:
         """Keep what arrived, and stop the sender when nobody reads it."""
@@ -50,10 +61,13 @@ class AsyncsshChannel(asyncssh.SSHClientSession[bytes]):
                 del self._err[:-MAX_STDERR]
             self._fresh.set()
             return
-        self._out += data
-        if len(self._out) > self._limit and not self._paused and self._chan is not None:
-            self._paused = True
-            self._chan.pause_reading()
+        self._arrived(data)
+
+    def _arrived(self, data: bytes) -> None:
+        self._out.append(data)
+        self._size += len(data)
+        if self._size > self._limit and not self._paused and self._chan is not None:
+            self._pause(True)
         self._fresh.set()
 
     def eof_received(self) -> bool:
@@ -73,6 +87,9 @@ class AsyncsshChannel(asyncssh.SSHClientSession[bytes]):
     def connection_lost(self, exc: Exception | None) -> None:
         """The channel is gone: wake everybody who waits for it."""
         self._lost, self._eof = exc, True
+        if self._lane is not None and self._number is not None:
+            self._lane.leave(self._number)
+            self._number = None
         self._gone.set()
         self._fresh.set()
         self._writable.set()
@@ -96,17 +113,30 @@ class AsyncsshChannel(asyncssh.SSHClientSession[bytes]):
     async def readline(self, limit: int = 262144) -> bytes:
         """One line with its newline; b"" at the end. Raises ValueError for a line over ``limit``."""
         self._allow(max(limit, HIGH_WATER))
+        line = bytearray()
         while True:
-            end = self._out.find(b"\n", self._scanned)
-            if end >= limit or (end < 0 and len(self._out) > limit):
-                raise ValueError(f"a line is longer than {limit} bytes")
-            if end >= 0:
-                return self._take(end + 1)
-            self._scanned = len(self._out)
+            while self._out:
+                piece = self._out.popleft()
+                end = piece.find(b"\n") + 1 or len(piece)
+                self._size -= end
+                line += piece[:end]
+                if end < len(piece):
+                    self._out.appendleft(piece[end:])
+                if len(line) > limit:
+                    self._return(line)
+                    raise ValueError(f"a line is longer than {limit} bytes")
+                if line.endswith(b"\n"):
+                    self._allow(self._limit)
+                    return bytes(line)
             if self._eof:
+                self._return(line)
                 self._check_lost()
-                return self._take(len(self._out))
-            await self._arrival()
+                return self._take(len(line))
+            try:
+                await self._arrival()
+            except asyncio.CancelledError:
+                self._return(line)
+                raise
 
     async def read(self, n: int) -> bytes:
         """Up to ``n`` bytes; b"" at the end."""
@@ -114,18 +144,28 @@ class AsyncsshChannel(asyncssh.SSHClientSession[bytes]):
             await self._arrival()
         if not self._out:
             self._check_lost()
-        return self._take(min(n, len(self._out)))
+        return self._take(n)
 
     async def write(self, data: bytes) -> None:
         """Write to standard input, waiting while the window is full."""
-        await self._writable.wait()
-        self._check_lost()
-        if self._gone.is_set() or self._closing or self._chan is None:
-            raise self._unread()
-        try:
-            self._chan.write(data)
-        except BrokenPipeError as error:
-            raise self._unread() from error
+        left = memoryview(data)
+        while True:
+            await self._writable.wait()
+            self._check_lost()
+            if self._gone.is_set() or self._closing or self._chan is None:
+                raise self._unread()
+            if self._lane is not None and left:
+                left = left[self._lane.send(self._chan, left) :]
+            # What is more than the window takes: asyncssh keeps one packet, and says when that is gone.
+            part = left[:_PACKET] if self._lane is not None else left
+            try:
+                if part:
+                    self._chan.write(bytes(part))
+            except BrokenPipeError as error:
+                raise self._unread() from error
+            left = left[len(part) :]
+            if not left:
+                return
 
     async def finish_input(self) -> None:
         """Send end-of-file."""
@@ -136,7 +176,7 @@ class AsyncsshChannel(asyncssh.SSHClientSession[bytes]):
         """Wait for the end; ``stdout`` holds what was not read."""
         self._allow(MAX_OUTPUT)
         while not self._gone.is_set():
-            if len(self._out) > MAX_OUTPUT:
+            if self._size > MAX_OUTPUT:
                 raise HostError(
                     self._host,
                     "run",
@@ -155,7 +195,7 @@ class AsyncsshChannel(asyncssh.SSHClientSession[bytes]):
                 command=self._command,
                 tail=self.stderr,
             )
-        return Completed(-1 if status is None else status, self._take(len(self._out)), self.stderr)
+        return Completed(-1 if status is None else status, self._take(self._size), self.stderr)
 
     async def aclose(self) -> None:
         """Close the channel; the remote command sees end-of-file."""
@@ -177,17 +217,35 @@ class AsyncsshChannel(asyncssh.SSHClientSession[bytes]):
         )
 
     def _take(self, n: int) -> bytes:
-        taken = bytes(self._out[:n])
-        del self._out[:n]
-        self._scanned = 0
+        pieces, left = [], n
+        while left and self._out:
+            piece = self._out.popleft()
+            if len(piece) > left:
+                self._out.appendleft(piece[left:])
+                piece = piece[:left]
+            pieces.append(piece)
+            left -= len(piece)
+        self._size -= n - left
         self._allow(self._limit)
-        return taken
+        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+
+    def _return(self, line: bytearray) -> None:
+        """Put back what is no whole line yet."""
+        if line:
+            self._out.appendleft(bytes(line))
+            self._size += len(line)
 
     def _allow(self, limit: int) -> None:
         self._limit = limit
-        if self._paused and len(self._out) <= limit // 2 and self._chan is not None:
-            self._paused = False
-            self._chan.resume_reading()
+        if self._paused and self._size <= limit // 2 and self._chan is not None:
+            self._pause(False)
+
+    def _pause(self, paused: bool) -> None:
+        self._paused = paused
+        if self._lane is not None and self._number is not None:
+            self._lane.hold(self._number, paused)
+        elif self._chan is not None:
+            self._chan.pause_reading() if paused else self._chan.resume_reading()
 
     async def _arrival(self) -> None:
         self._fresh.clear()

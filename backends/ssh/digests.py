@@ -5,11 +5,11 @@ from __future__ import annotations
 import hashlib
 from typing import Final
 
-#: a shell fragment that prints the best digest tool of the host
+#: a shell fragment that prints the best digest tool of the host: OpenSSL uses the processor's SHA instructions
 PICK_TOOL: Final = """\
-if command -v sha256sum >/dev/null 2>&1; then echo sha256sum
+if openssl dgst -sha256 -r </dev/null >/dev/null 2>&1; then echo openssl dgst -sha256 -r
+elif command -v sha256sum >/dev/null 2>&1; then echo sha256sum
 elif command -v shasum >/dev/null 2>&1; then echo shasum -a 256
-elif command -v openssl >/dev/null 2>&1; then echo openssl dgst -sha256 -r
 else echo cksum; fi"""
 TOOLS: Final = ("sha256sum", "shasum -a 256", "openssl dgst -sha256 -r", "cksum")
 

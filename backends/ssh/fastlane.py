@@ -77,6 +77,27 @@ _CHANNEL: Final = {
 _WINDOW_ADJUST: Final = 93
 
 
+class _Stream:
+    """A channel whose data we deliver."""
+
+    __slots__ = ("chan", "held", "sink")
+
+    def __init__(self, chan: Any, sink: Sink) -> None:
+        self.chan, self.sink, self.held = chan, sink, False
+
+    def take(self, many: int) -> bool:
+        """Count data in, and open the window again when it is half used; False if asyncssh must decide."""
+        chan = self.chan
+        left = chan._recv_window - many
+        if left < 0 or chan._recv_paused or chan._recv_state != "open" or chan._send_state not in _SENDING:
+            return False
+        chan._recv_window = left
+        if left < chan._init_recv_window / 2 and not self.held:
+            chan._recv_window = chan._init_recv_window
+            chan.send_packet(_WINDOW_ADJUST, (chan._init_recv_window - left).to_bytes(4, "big"))
+        return True
+
+
 class FastLane(asyncio.Protocol):
     """One connection's lane; ``lay`` is the only maker."""
 
@@ -90,7 +111,7 @@ class FastLane(asyncio.Protocol):
         self._open: Any = None
         self._sealing: Any = None
         self._seal: Any = None
-        self._sinks: dict[bytes, tuple[Any, Sink]] = {}
+        self._sinks: dict[bytes, _Stream] = {}
         #: the beginning of a packet that has not arrived whole, and the size at which to look again
         self._rest, self._need = bytearray(), 0
         self._heard = self._time()
@@ -136,8 +157,16 @@ class FastLane(asyncio.Protocol):
             return None
         self._recall()
         number: int = chan._recv_chan
-        self._sinks[number.to_bytes(4, "big")] = (chan, sink)
+        self._sinks[number.to_bytes(4, "big")] = _Stream(chan, sink)
         return number
+
+    def hold(self, number: int, held: bool) -> None:
+        """Do not (do again) open the channel's window: at most one window more will come."""
+        stream = self._sinks.get(number.to_bytes(4, "big"))
+        if stream is not None:
+            self._recall()
+            stream.held = held
+            stream.take(0)
 
     def leave(self, number: int) -> None:
         """Forget a channel. Must be called before its number can be used again."""
@@ -194,12 +223,13 @@ class FastLane(asyncio.Protocol):
         loan = self._loan
         if loan is None or self._rest or len(self._sinks) != 1 or not self._steady():
             return
-        ((label, (chan, sink)),) = self._sinks.items()
-        if chan._recv_paused or chan._recv_state != "open" or chan._send_state not in _SENDING:
+        ((label, stream),) = self._sinks.items()
+        chan = stream.chan
+        if stream.held or chan._recv_paused or chan._recv_state != "open" or chan._send_state not in _SENDING:
             return
         iv = self._encryption._cipher._iv
         loan.fixed, loan.count = iv[:4], int.from_bytes(iv[4:], "big")
-        loan.label, loan.deliver = _DATA_TYPE + label, sink
+        loan.label, loan.deliver = _DATA_TYPE + label, stream.sink
         loan.window, loan.low = chan._recv_window, chan._init_recv_window // 2
         loan.open = self._open
 
@@ -216,7 +246,7 @@ class FastLane(asyncio.Protocol):
         self.consumed += packets
         found = self._sinks.get(loan.label[1:])
         if found is not None:
-            found[0]._recv_window = loan.window
+            found.chan._recv_window = loan.window
 
     # -- what the event loop calls
 
@@ -263,7 +293,7 @@ class FastLane(asyncio.Protocol):
             if plain[1] == _DATA:
                 found = sinks.get(plain[2:6])
                 many = int.from_bytes(plain[6:10], "big")
-                ours = found is not None and many + plain[0] + _HEAD == length and _takes(found[0], many)
+                ours = found is not None and many and many + plain[0] + _HEAD == length and found.take(many)
             else:
                 ours = plain[1] == _IGNORE and int.from_bytes(plain[2:6], "big") + plain[0] + 6 == length
             if ours:
@@ -272,7 +302,7 @@ class FastLane(asyncio.Protocol):
                 self.consumed += 1
                 if found is not None:
                     try:
-                        found[1](plain[_HEAD : _HEAD + many])
+                        found.sink(plain[_HEAD : _HEAD + many])
                     except Exception:  # noqa: BLE001 - as asyncssh does: the connection goes, the process stays
                         conn.internal_error()
                         return
@@ -304,7 +334,7 @@ class FastLane(asyncio.Protocol):
 
     # -- sending
 
-    def send(self, chan: Any, data: bytes) -> int:
+    def send(self, chan: Any, data: bytes | memoryview) -> int:
         """Send as much as the window takes, one packet each instead of two; how many bytes that was.
 
         asyncssh sends an empty packet before each, against an attack on CBC ciphers that AES-GCM
@@ -383,18 +413,6 @@ class FastLane(asyncio.Protocol):
             conn._keepalive_timer = self._loop.call_at(due, self._look)
         else:
             self._overdue()
-
-
-def _takes(chan: Any, many: int) -> bool:
-    """Count data in, and open the window again when it is half used; False if asyncssh must decide."""
-    window = chan._recv_window - many
-    if window < 0 or chan._recv_paused or not many or chan._recv_state != "open" or chan._send_state not in _SENDING:
-        return False
-    chan._recv_window = window
-    if window < chan._init_recv_window / 2:
-        chan._recv_window = chan._init_recv_window
-        chan.send_packet(_WINDOW_ADJUST, (chan._init_recv_window - window).to_bytes(4, "big"))
-    return True
 
 
 def _gcm(encryption: Any) -> bool:
