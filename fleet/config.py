@@ -1,6 +1,6 @@
 """The fleet file: TOML in, checked values out; every problem named at once with its file and line.
 
-Pure: the caller reads the files. Tables are ``[fleet] [ssh] [policy] [oracle]``,
+Pure: the caller reads the files. Tables are ``[fleet] [ssh] [policy] [oracle] [history]``,
 ``[hosts.NAME]``, ``[groups.NAME]``, ``[shards.NAME]`` and ``[defaults.host]
 [defaults.shard]``, which are merged under each host and shard. Times may be written
 ``"15m"``, sizes ``"512M"``. docs/fleet-file.md is the reference.
@@ -19,12 +19,12 @@ from sidestep.fleet.config_hosts import host_rows, read_groups, read_hosts
 from sidestep.fleet.config_problems import ConfigErrors, Problems
 from sidestep.fleet.config_read import NAME, NAME_HINT
 from sidestep.fleet.config_tables import Declared, declarations, nothing_to_override, section, tables, twice
-from sidestep.fleet.inventory import FleetSpec, OracleSpec, Policy, ShardSpec
+from sidestep.fleet.inventory import FleetSpec, HistorySpec, OracleSpec, Policy, ShardSpec
 from sidestep.fleet.labels import scrub
 
 __all__ = ["ConfigErrors", "dump_fleet", "parse_documents", "parse_fleet"]
 
-_SECTIONS: Final = ("fleet", "ssh", "policy", "oracle", "defaults", "hosts", "groups", "shards")
+_SECTIONS: Final = ("fleet", "ssh", "policy", "oracle", "history", "defaults", "hosts", "groups", "shards")
 _DEFAULTS: Final = ("host", "shard")
 _Found = list[tuple[Document, Mapping[str, Any]]]
 
@@ -50,7 +50,9 @@ def parse_documents(documents: Sequence[Document]) -> FleetSpec:
         for name, inner in tables(("defaults",), table, _DEFAULTS, problems, document).items():
             found[f"defaults.{name}"].append((document, inner))
     fleet, fleet_keys = section("fleet", ("fleet",), found["fleet"], problems)
-    ssh, policy, oracle = (section(kind, (kind,), found[kind], problems)[0] for kind in ("ssh", "policy", "oracle"))
+    ssh, policy, oracle, history = (
+        section(kind, (kind,), found[kind], problems)[0] for kind in ("ssh", "policy", "oracle", "history")
+    )
     defaults = {kind: section(kind, ("defaults", kind), found[f"defaults.{kind}"], problems) for kind in _DEFAULTS}
     if "name" not in fleet_keys:
         problems.add(("fleet", "name"), None, "is missing", 'write name = "..." under [fleet]')
@@ -80,6 +82,7 @@ def parse_documents(documents: Sequence[Document]) -> FleetSpec:
         shards=shards,
         policy=Policy(**policy),
         oracle=OracleSpec(**oracle),
+        history=HistorySpec(**history),
     )
 
 

@@ -13,6 +13,7 @@ SECTIONS: Final = {
     "ssh": "How hosts are reached. Secrets are never written here, only where they are.",
     "policy": "When to act, how much, and how sure to be.",
     "oracle": "How forecasts are made.",
+    "history": "What is kept of the past on the controller's disk.",
     "defaults": "What holds for every host or shard that does not say otherwise.",
     "hosts": "The hosts, by name; a name may have ranges, such as web[01-40].",
     "groups": "What several hosts share.",
@@ -80,6 +81,11 @@ DOCS: Final[dict[str, dict[str, str]]] = {
         "step": "Grid of the forecast.",
         "min_steps": "Valid steps that a forecast needs before it counts.",
         "deadline": "How long a forecast may take.",
+    },
+    "history": {
+        "enabled": "Whether anything is kept over a restart.",
+        "keep": "How long minutes are kept.",
+        "max_bytes": "Most bytes of all Parquet files together; the oldest hours go first.",
     },
     "host": _HOST,
     "group": {

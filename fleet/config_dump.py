@@ -19,6 +19,7 @@ def dump_fleet(spec: FleetSpec) -> str:
     ssh = {key: getattr(spec, file_key(key)) for key in FIELDS["ssh"] if key != "user"}
     parts = [_table("fleet", _values(spec, "fleet")), _table("ssh", ssh)]
     parts += [_table("policy", _values(spec.policy, "policy")), _table("oracle", _values(spec.oracle, "oracle"))]
+    parts.append(_table("history", _values(spec.history, "history")))
     parts += [_table(f"hosts.{_key(h.name)}", host_values(h)) for h in spec.hosts]
     members: dict[str, list[str]] = {}
     for host in spec.hosts:

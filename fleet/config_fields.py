@@ -92,6 +92,11 @@ FIELDS: Final[dict[str, dict[str, Field]]] = {
         "min_steps": Field(whole(1, 1000000), "write a whole number, such as 20"),
         "deadline": Field(seconds(0.1, 600), _SECONDS),
     },
+    "history": {
+        "enabled": Field(flag, _SWITCH),
+        "keep": Field(seconds(3600), 'write a duration, such as "35d"'),
+        "max_bytes": Field(size(1 << 20), _SIZE),
+    },
     "host": {
         "address": Field(word, 'write address = "10.0.0.7" or a name', required=True),
         "port": Field(whole(1, 65535), "write a port between 1 and 65535"),

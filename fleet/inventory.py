@@ -137,6 +137,14 @@ class OracleSpec(Struct, frozen=True, kw_only=True):
     deadline: float = 5.0
 
 
+class HistorySpec(Struct, frozen=True, kw_only=True):
+    """What is kept of the past on the controller's disk: for ``keep`` seconds, within ``max_bytes``."""
+
+    enabled: bool = True
+    keep: float = 35 * 86400.0
+    max_bytes: int = 4 << 30
+
+
 class FleetSpec(Struct, frozen=True, kw_only=True):
     """A whole fleet as one file declares it."""
 
@@ -146,6 +154,7 @@ class FleetSpec(Struct, frozen=True, kw_only=True):
     shards: tuple[ShardSpec, ...]
     policy: Policy = Policy()
     oracle: OracleSpec = OracleSpec()
+    history: HistorySpec = HistorySpec()
     level: Level = "advise"
     #: seconds between samples
     interval: float = 1.0

@@ -10,13 +10,14 @@ import msgspec
 from sidestep.fleet.config_docs import DOCS, SECTIONS
 from sidestep.fleet.config_dump import file_key, toml
 from sidestep.fleet.config_fields import FIELDS
-from sidestep.fleet.inventory import FleetSpec, HostSpec, OracleSpec, Policy, ShardSpec
+from sidestep.fleet.inventory import FleetSpec, HistorySpec, HostSpec, OracleSpec, Policy, ShardSpec
 
 _STRUCTS: Final[Mapping[str, Any]] = {
     "fleet": FleetSpec,
     "ssh": FleetSpec,
     "policy": Policy,
     "oracle": OracleSpec,
+    "history": HistorySpec,
     "host": HostSpec,
     "shard": ShardSpec,
 }
