@@ -97,6 +97,7 @@ def _do(args: argparse.Namespace, command: list[str]) -> int:
             _limit(fleet, args)
         case "within":
             fleet.state()
+            os.environ["SIDESTEP_TESTFLEET"] = fleet.name
             _become(fleet.within(command))
         case "exec":
             _become(fleet.command(args.host, command))

@@ -96,7 +96,7 @@ async def test_power_loss_tells_nobody_and_the_host_comes_back_as_itself(
     name = layout_host.name
     transport = await connect(layout_host, keepalive=1.0)
     facts = "cat /proc/sys/kernel/random/boot_id /etc/machine-id"
-    boot, machine = (await transport.run(f"echo kept >/root/note; {facts}")).stdout.split()
+    boot, machine = (await transport.run(f"echo kept >/srv/note; {facts}")).stdout.split()
     channel = await transport.open("echo ready; exec cat")
     assert await channel.readline() == b"ready\n"
     await asyncio.to_thread(fleet.kill, name)
@@ -104,7 +104,7 @@ async def test_power_loss_tells_nobody_and_the_host_comes_back_as_itself(
     assert await asyncio.wait_for(_ended(channel), NOTICED + LATE) > 0.8
     await asyncio.to_thread(fleet.start, name)
     again = await reconnected(layout_host, connect)
-    assert (await again.run("cat /root/note; rm /root/note")).stdout == b"kept\n"
+    assert (await again.run("cat /srv/note; rm /srv/note")).stdout == b"kept\n"
     new_boot, same_machine = (await again.run(facts)).stdout.split()
     assert (same_machine, new_boot != boot) == (machine, True)
 

@@ -38,10 +38,10 @@ async def test_a_command_streams_both_ways(host: RealHost, connect: Connect) -> 
 async def test_a_file_goes_there_and_comes_back_whole(host: RealHost, connect: Connect) -> None:
     transport = await connect(host)
     data = random.Random(5).randbytes(3_000_001)
-    digest = await transport.send("/root/carried", pieces(data))
+    digest = await transport.send("/srv/carried", pieces(data))
     assert digest == hashlib.sha256(data).hexdigest()
-    assert b"".join([c async for c in transport.fetch("/root/carried")]) == data
-    assert (await transport.run("stat -c %a /root/carried; rm /root/carried")).stdout == b"600\n"
+    assert b"".join([c async for c in transport.fetch("/srv/carried")]) == data
+    assert (await transport.run("stat -c %a /srv/carried; rm /srv/carried")).stdout == b"600\n"
 
 
 async def test_the_key_of_another_host_is_refused(hosts: dict[str, RealHost], tmp_path: Any) -> None:

@@ -22,10 +22,10 @@ STEPS = tuple(s for s in MOVE_STEPS if s not in {StepName.COMMIT, StepName.ROUTE
 BEFORE_COMMIT = STEPS[: STEPS.index(StepName.VERIFY) + 1]
 
 
-def shard_spec(driver: str, port: int, **changes: Any) -> ShardSpec:
-    hooks = {f: f"{TALLY} {f}" for f in ("save", "load", "quiesce", "resume")} if driver == "hook" else {}
-    start = f"{TALLY} serve --closed" if driver == "hook" else f"{TALLY} serve --files"
-    given = {"start": start, "ready": f"{TALLY} ready", "port": port, "driver": driver} | hooks | changes
+def shard_spec(driver: str, port: int, tally: str = TALLY, **changes: Any) -> ShardSpec:
+    hooks = {f: f"{tally} {f}" for f in ("save", "load", "quiesce", "resume")} if driver == "hook" else {}
+    start = f"{tally} serve --closed" if driver == "hook" else f"{tally} serve --files"
+    given = {"start": start, "ready": f"{tally} ready", "port": port, "driver": driver} | hooks | changes
     return ShardSpec(name=Label("tally.0"), app=Label("tally"), host=Label("a"), **given)
 
 
@@ -55,9 +55,12 @@ class Pair:
     destination_dir: Path
     port: int = field(default_factory=free_port)
     notes: dict[str, str] = field(default_factory=dict)
+    source_address: str = "127.0.0.1"
+    destination_address: str = "127.0.0.2"
 
     def move(self, spec: ShardSpec, **changes: Any) -> Move:
-        given = {"key": "move-1", "old_token": 7, "new_token": 8, "destination_address": "127.0.0.2", "observe": 0.0}
+        given: dict[str, Any] = {"key": "move-1", "old_token": 7, "new_token": 8, "observe": 0.0}
+        given["destination_address"] = self.destination_address
         return Move(
             **(given | changes), shard=spec, source=Label(self.source.host), destination=Label(self.destination.host)
         )
@@ -71,10 +74,10 @@ class Pair:
         await self.backend.abort(name, move, self.source, self.destination, dict(self.notes))
 
     async def start(self, spec: ShardSpec, token: int = 7) -> None:
-        await self.backend.start(self.source, spec, token, "127.0.0.1")
+        await self.backend.start(self.source, spec, token, self.source_address)
 
     async def at_source(self, text: str) -> str:
-        return await ask("127.0.0.1", self.port, text)
+        return await ask(self.source_address, self.port, text)
 
     async def at_destination(self, text: str) -> str:
-        return await ask("127.0.0.2", int(self.notes["port"]), text)
+        return await ask(self.destination_address, int(self.notes["port"]), text)
