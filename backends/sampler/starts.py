@@ -61,7 +61,7 @@ def payload(kind: SamplerKind, fleet: str, lease: float) -> bytes:
     given = f"fleet={quote(fleet)}\nlease={lease:g}\n"
     if kind == "awk":
         given += f"program={quote(_text('sampler.awk'))}\n"
-    return (given + _text(f"sampler_{kind}.sh")).encode()
+    return (given + _text("common.sh") + _text(f"sampler_{kind}.sh")).encode()
 
 
 @cache
