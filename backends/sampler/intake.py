@@ -23,6 +23,9 @@ from sidestep.fleet.labels import Label
 NOISE: Final = 64
 #: of standard error, the last part is kept
 MAX_STDERR: Final = 16 << 10
+#: work between two decodes: for every line so much and for every byte of a rare record one, or it is a flood
+LINE_COST: Final = 256
+MOST_WORK: Final = 4 << 20
 #: how much of an offending line an error shows
 TAIL: Final = 400
 HINT: Final = "is something writing to the output of non-interactive shells on that host?"
@@ -32,6 +35,8 @@ class Desk(Protocol):
     """Where intakes leave what they read: the panel, which holds a row for every host."""
 
     clock: Callable[[], float]
+    #: how often it has decoded
+    looks: int
     #: newest line of every row, b"" when it is decoded, and how many arrived since
     lines: list[bytes]
     arrived: array[int]
@@ -62,12 +67,14 @@ class Intake:
         "_greeting",
         "_host",
         "_lines",
+        "_looks",
         "_named",
         "_number",
         "_plain",
         "_row",
         "_schema",
         "_tail",
+        "_work",
         "stderr",
     )
 
@@ -78,6 +85,7 @@ class Intake:
         self._plain = False
         self._tail = bytearray()
         self._number = 0
+        self._looks = self._work = 0
         self._greeting: Greeting | None = None
         self._schema: bytes | None = None
         self._error: HostError | None = None
@@ -168,6 +176,7 @@ class Intake:
             self._wrong(f"line of more than {MAX_LINE} bytes", line)
             return
         try:
+            self._spend(LINE_COST if line.startswith(b"V ") else LINE_COST + len(line))
             if self._greeting is None:
                 self._before(line)
             elif line.startswith(b"V "):
@@ -176,6 +185,14 @@ class Intake:
                 self._rare(line)
         except ValueError as error:
             self._wrong(str(error), line)
+
+    def _spend(self, work: int) -> None:
+        """Bound what a host's lines may cost us: tiny ones without end would keep everybody waiting."""
+        if self._looks != self._desk.looks:
+            self._looks, self._work = self._desk.looks, 0
+        self._work += work
+        if self._work > MOST_WORK:
+            raise ValueError("a flood of lines")
 
     def _before(self, line: bytes) -> None:
         """Lines until the greeting; a shell may say something first."""

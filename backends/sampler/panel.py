@@ -62,6 +62,7 @@ class Panel:
         count = len(hosts)
         self.hosts: tuple[Label, ...] = tuple(scrub(host) for host in hosts)
         self.clock = clock
+        self.looks = 0
         # what intakes write to
         self.lines = [b""] * count
         self.arrived = array("q", bytes(8 * count))
@@ -163,6 +164,7 @@ class Panel:
 
     def decode(self, now: float) -> tuple[tuple[int, HostError], ...]:
         """Turn everything that arrived into numbers; ``now`` is the controller's unix time. Returns bad hosts."""
+        self.looks += 1
         if self._renamed:
             self._shards.rename(self._renamed)
             self._renamed.clear()

@@ -357,3 +357,23 @@ def test_views_are_in_the_units_of_resources() -> None:
         "pressure_memory": 0, "pressure_io": 100, "steal": 0.25, "swap": 8, "disk_busy": 50,
     }  # fmt: skip
     assert views.shard_use(bench.panel).tolist() == [[0.5, 9.0]]
+
+
+@pytest.mark.parametrize("tiny", [b"F\n", b"V \n", b"T -\n"])
+def test_a_flood_of_tiny_lines_fails_its_host_long_before_it_costs_much(tiny: bytes) -> None:
+    bench = Bench()
+    intake, calm = bench.panel.intake(0), 10_000
+    intake.data(HELLO + schema())
+    intake.data(tiny * calm)
+    assert intake.error is None
+    intake.data(tiny * calm)
+    assert "a flood of lines" in str(intake.error)
+
+
+def test_a_host_that_was_looked_at_may_say_as_much_again() -> None:
+    bench = Bench()
+    intake = bench.greeted()
+    for _ in range(4):
+        intake.data(b"F cpus=4\n" * 10_000)
+        assert bench.panel.decode(NOW) == ()
+    assert intake.error is None
