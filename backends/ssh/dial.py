@@ -42,7 +42,7 @@ async def dial(
             lease.release()
         raise
     if lease is not None:
-        witness.when_lost(lease.release)
+        witness.goes_through(lease)
     return conn, witness
 
 
@@ -73,6 +73,9 @@ async def _handshake(
         ) from error
     except (OSError, TimeoutError, asyncssh.Error) as error:
         where = f"{target.address} port {target.port}"
+        if lease is not None:
+            lost = lease.lost
+            where += f" through jump host {lease.name}" + (f", which was lost ({lost})" if lost else "")
         raise HostUnreachable(
             target.name, "connect", _why(error, where, target.connect_timeout), hint=_hint(error)
         ) from error
@@ -88,6 +91,9 @@ def _why(error: BaseException, where: str, connect_timeout: float) -> str:
 def _hint(error: BaseException) -> str:
     if isinstance(error, ConnectionRefusedError):
         return "is sshd running on that port?"
+    if isinstance(error, asyncssh.ChannelOpenError):
+        forbidden = error.code == asyncssh.OPEN_ADMINISTRATIVELY_PROHIBITED
+        return "let the jump host's sshd forward there: AllowTcpForwarding, PermitOpen" if forbidden else ""
     if isinstance(error, asyncssh.Error):
         return "if the host is up, it may be at its limit of unauthenticated connections (MaxStartups)"
     return ""

@@ -102,11 +102,14 @@ class FastLane(asyncio.Protocol):
     """One connection's lane; ``lay`` is the only maker."""
 
     __slots__ = ("_beat", "_conn", "_encryption", "_heard", "_idle", "_loan", "_loop", "_need", "_open", "_overdue",
-                 "_rest", "_seal", "_sealing", "_sinks", "_socket", "_time", "_waiting", "consumed")  # fmt: skip
+                 "_rest", "_seal", "_sealing", "_sinks", "_socket", "_time", "_waiting",
+                 "_way_in", "consumed")  # fmt: skip
 
     def __init__(self, conn: Any, loop: asyncio.AbstractEventLoop) -> None:
         self._conn, self._loop, self._time = conn, loop, loop.time
         self._idle, self._overdue = conn._recv_pkthdr, conn._keepalive_timer_callback
+        #: asyncssh's own way in, which is replaced by ours where there is no transport to change
+        self._way_in = conn.data_received
         self._encryption: Any = None
         self._open: Any = None
         self._sealing: Any = None
@@ -307,7 +310,7 @@ class FastLane(asyncio.Protocol):
                         conn.internal_error()
                         return
             else:
-                conn.data_received(bytes(cut[at:end]))
+                self._way_in(bytes(cut[at:end]))
                 if not self._steady():
                     at = end
                     break
@@ -393,7 +396,7 @@ class FastLane(asyncio.Protocol):
         conn = self._conn
         if conn._transport is None:
             return
-        conn.data_received(data)
+        self._way_in(data)
         waits = conn._recv_handler == conn._recv_packet
         if _gcm(conn._recv_encryption) and conn._transport is not None and (waits or conn._recv_handler == self._idle):
             # The header of such a packet is not encrypted, so nothing has moved yet.

@@ -168,7 +168,7 @@ class _Hop:
                 lease.release()
             raise
         if lease is not None:
-            witness.when_lost(lease.release)
+            witness.goes_through(lease)
         self._conn, self._witness = conn, witness
         return conn
 

@@ -3,8 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Protocol
 
 import asyncssh
+
+
+class Way(Protocol):
+    """The jump host that a connection goes through."""
+
+    @property
+    def name(self) -> str:
+        """Whose it is."""
+        ...
+
+    @property
+    def lost(self) -> str:
+        """Why it ended; empty while it lasts."""
+        ...
+
+    def release(self) -> None:
+        """It is no longer needed."""
+        ...
 
 
 class Witness(asyncssh.SSHClient):
@@ -16,6 +35,16 @@ class Witness(asyncssh.SSHClient):
     def __init__(self) -> None:
         self._ended = False
         self._callbacks: list[Callable[[], None]] = []
+
+    def goes_through(self, way: Way) -> None:
+        """Give ``way`` back when the connection ends, and say so if it ended because of it."""
+
+        def ended() -> None:
+            if way.lost and self.lost is not None:
+                self.lost = ConnectionError(f"jump host {way.name} was lost: {way.lost}")
+            way.release()
+
+        self.when_lost(ended)
 
     def when_lost(self, callback: Callable[[], None]) -> None:
         """Call ``callback`` once the connection has ended, at once if it has."""
