@@ -3,22 +3,27 @@
 from __future__ import annotations
 
 import asyncio
-import math
+import time
 from collections.abc import AsyncIterator
-from contextlib import aclosing
 from pathlib import Path
 
+import numpy as np
 import pytest
 from moving import BEFORE_COMMIT, STEPS, Pair, shard_spec
 
 from sidestep.backends.embedded import EmbeddedFleet
 from sidestep.backends.process import ProcessBackend
-from sidestep.backends.sampler import sample
+from sidestep.backends.sampler import follow
+from sidestep.backends.sampler import panel_views as views
+from sidestep.backends.sampler.panel import Panel
+from sidestep.backends.sampler.protocol import SHARD
 from sidestep.backends.ssh.asyncssh_transport import AsyncsshTransport
 from sidestep.backends.ssh.hostkeys import HostKeys
 from sidestep.backends.ssh.target import plain_target
 from sidestep.fleet.errors import HostError, HostUnreachable
+from sidestep.fleet.inventory import SamplerKind
 from sidestep.fleet.machines import ShardState, StepName
+from sidestep.fleet.resources import CPU, MEMORY, PLANNED
 
 pytestmark = pytest.mark.fleet
 
@@ -108,17 +113,27 @@ async def test_a_destination_that_is_silent_keeps_nobody_from_serving(
     assert await embedded_pair.backend.discover(embedded_pair.destination) == ()
 
 
-@pytest.mark.parametrize("python", [True, False], ids=["python", "awk"])
-async def test_an_embedded_host_is_sampled_as_its_process_tree(embedded_pair: Pair, python: bool) -> None:
+@pytest.mark.parametrize("kind", ["python", "perl", "awk"])
+async def test_an_embedded_host_is_sampled_as_its_process_tree(embedded_pair: Pair, kind: SamplerKind) -> None:
     """S1.3: the shard and its host are told apart from everything else on the machine."""
     spec = shard_spec("hook", embedded_pair.port)
     await embedded_pair.start(spec)
-    async with aclosing(sample(embedded_pair.source, "test", 0.2, python=python)) as samples, asyncio.timeout(30):
-        async for one in samples:
-            if one.seq == 4:
-                break
-    (shard,) = one.shards
-    assert (shard.shard, shard.token, shard.running) == ("tally.0", 7, True)
-    assert 0 < shard.memory <= one.use[1] < 512 << 20
-    assert 0 <= shard.cpu <= one.use[0] + 0.1
-    assert all(math.isnan(v) for v in (*one.use[2:], *one.pressure))
+    panel = Panel(["a"])
+    following = asyncio.create_task(follow(embedded_pair.source, "test", 0.2, lambda: panel.intake(0), kind=kind))
+    try:
+        async with asyncio.timeout(30):
+            while panel.seq[0] < 4 or "tally.0" not in panel.shard_names:
+                assert not following.done(), following
+                await asyncio.sleep(0.05)
+                assert panel.decode(time.time()) == ()
+    finally:
+        following.cancel()
+        await asyncio.wait([following])
+    assert panel.shard_names == ("tally.0",)
+    (shard,), ((cores, memory),) = panel.shard_values, views.shard_use(panel)
+    used = views.use(panel)[0]
+    assert (shard[SHARD["token"]], shard[SHARD["running"]]) == (7, 1)
+    assert 0 < memory <= used[MEMORY] < 512 << 20
+    assert 0 <= cores <= used[CPU] + 0.1
+    assert np.isnan(used[PLANNED:]).all()
+    assert np.isnan(views.pressure(panel)).all()
