@@ -129,6 +129,15 @@ class SshConfig:
         own = _read(user, 0, system=False, must=False)
         return cls((own, _read(Path(SYSTEM), 0, system=True, must=False)), str(user))
 
+    def names(self) -> tuple[str, ...]:
+        """Every name that a Host line spells out, in order; patterns, negations and Match blocks name nobody."""
+        found: dict[str, None] = {}
+        for file in self._files:
+            for section in _sections(file):
+                if section.said.keyword == "host" and not any(word.startswith("!") for word in section.said.words):
+                    found |= dict.fromkeys(word for word in section.said.words if not set(word) & set("*?"))
+        return tuple(found)
+
     def settings(self, host: str, user: str = "", *, jump: str = "") -> Settings:
         """What is said about ``host``, as it is written on a command line; ``user`` and ``jump`` are given there.
 
@@ -142,6 +151,15 @@ class SshConfig:
             _walk(file, settings)
         settings.check()
         return settings
+
+
+def _sections(file: tuple[Section, ...]) -> Iterator[Section]:
+    for section in file:
+        yield section
+        for line in section.body:
+            if isinstance(line, Included):
+                for included in line.files:
+                    yield from _sections(included)
 
 
 def _walk(file: tuple[Section, ...], settings: Settings) -> None:
