@@ -103,6 +103,7 @@ class Daemon:
             log=log,
             clock=self._clock,
             stop=self._end_soon,
+            again=lambda host: self._again(parts.world, host),
         )
         server = Server(self.socket, service, report=log.told("daemon"))
         loop.publish = server.announce
@@ -248,15 +249,18 @@ class Daemon:
 
         def again() -> None:
             try:
-                self._keys, self._config = self._load()
+                log.say("daemon", f"trying {self._again(world)} refused hosts again")
             except SidestepError as error:
                 log.say("error", str(error))
-                return
-            self._ring.forget()
-            self._tunnels.forgive()
-            log.say("daemon", f"trying {world.retry_refused()} refused hosts again")
 
         loop.add_signal_handler(signal.SIGHUP, again)
+
+    def _again(self, world: World, host: str = "") -> int:
+        """Read again what decides whom we trust and who we are, and try refused hosts. Raises SidestepError."""
+        self._keys, self._config = self._load()
+        self._ring.forget()
+        self._tunnels.forgive()
+        return world.retry_refused(host)
 
     def _end_soon(self) -> None:
         asyncio.get_running_loop().call_later(_LAST_WORD, self.end)

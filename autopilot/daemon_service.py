@@ -29,6 +29,7 @@ from sidestep.autopilot.protocol import (
     PlanView,
     ProposeMove,
     Reject,
+    Retry,
     SetLevel,
     SnapshotFrame,
     Welcome,
@@ -49,7 +50,10 @@ LONGEST_REASON: Final = 500
 
 @dataclass(frozen=True, kw_only=True)
 class DaemonService:
-    """Implements ``server.Service`` over the daemon's parts; ``stop`` ends the daemon."""
+    """Implements ``server.Service`` over the daemon's parts; ``stop`` ends the daemon.
+
+    ``again`` tries the host of that name again if it refused us, or all that did, and returns how many.
+    """
 
     fleet: FleetSpec
     journal: Journal
@@ -58,6 +62,7 @@ class DaemonService:
     log: Log
     clock: Clock
     stop: Callable[[], None]
+    again: Callable[[str], int]
 
     def welcome(self, actor: Label) -> Welcome:
         """Who answers."""
@@ -132,6 +137,14 @@ class DaemonService:
                 self.log.say("daemon", f"level {before} -> {level}{why}", actor=actor)
                 return Done(scrub(f"level {level}"))
         raise UsageError(f"no level {scrub(request.level)}", hint=f"levels: {', '.join(levels)}")
+
+    async def retry(self, request: Retry, actor: Label) -> Answer:
+        """Try refused hosts again, with known hosts, keys and ssh_config as they are now."""
+        count = self.again(request.host)
+        nothing = request.host and not count
+        said = f"{request.host} has not refused us" if nothing else f"trying {count} refused hosts again"
+        self.log.say("daemon", said, actor=actor)
+        return Done(scrub(said))
 
     async def get_demand(self, request: GetDemand) -> DemandList:
         """Demand vectors of all apps or one."""

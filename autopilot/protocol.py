@@ -90,6 +90,12 @@ class SetLevel(Struct, frozen=True, tag="set-level"):
     reason: str = ""
 
 
+class Retry(Struct, frozen=True, tag="retry"):
+    """Try hosts again that refused us (host key, authentication): one, or all. Answered by Done."""
+
+    host: str = ""
+
+
 class GetDemand(Struct, frozen=True, tag="get-demand"):
     """Demand vectors (S3.11) of all apps or one, ``at`` seconds from now. Answered by DemandList."""
 
@@ -118,6 +124,7 @@ Body = (
     | Reject
     | ProposeMove
     | SetLevel
+    | Retry
     | GetDemand
     | GetLog
     | Shutdown

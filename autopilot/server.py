@@ -39,6 +39,7 @@ from sidestep.autopilot.protocol import (
     Reject,
     Reply,
     Request,
+    Retry,
     SetLevel,
     Shutdown,
     SnapshotFrame,
@@ -103,6 +104,10 @@ class Service(Protocol):
 
     async def set_level(self, request: SetLevel, actor: Label) -> Answer:
         """Set the automation level."""
+        ...
+
+    async def retry(self, request: Retry, actor: Label) -> Answer:
+        """Try hosts again that refused us."""
         ...
 
     async def get_demand(self, request: GetDemand) -> DemandList:
@@ -321,7 +326,7 @@ class Connection:
             self._report(f"{type(body).__name__} failed: {type(error).__name__}: {error}")
             return Failure(code="internal", message=scrub(f"{type(error).__name__}: {error}", 2000))
 
-    async def _dispatch(self, body: Body) -> Answer:  # noqa: PLR0911 - one line a request
+    async def _dispatch(self, body: Body) -> Answer:  # noqa: PLR0911, PLR0912 - one line a request
         service, actor = self._service, self.actor
         match body:
             case Hello():
@@ -342,6 +347,8 @@ class Connection:
                 return await service.propose_move(body, actor)
             case SetLevel():
                 return await service.set_level(body, actor)
+            case Retry():
+                return await service.retry(body, actor)
             case GetDemand():
                 return await service.get_demand(body)
             case GetLog():

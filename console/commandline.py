@@ -229,6 +229,20 @@ def level(
 
 
 @app.command()
+def retry(
+    context: typer.Context,
+    host: Annotated[str, typer.Argument(metavar="[HOST]", help="Only this host.")] = "",
+    as_json: Json = False,
+    fleet: FleetFile = None,
+    socket: Socket = None,
+) -> None:
+    """Try hosts again that refused us: their key or our identity has been put right."""
+    from sidestep.console.headless import lists  # noqa: PLC0415
+
+    lists.retry(_socket(context, fleet, socket), host, as_json=as_json)
+
+
+@app.command()
 def version(as_json: Json = False) -> None:
     """Print the version."""
     from sidestep.console.headless import output  # noqa: PLC0415

@@ -1,4 +1,4 @@
-"""``hosts``, ``shards``, ``demand``, ``log``, ``level``: what the daemon knows, printed."""
+"""``hosts``, ``shards``, ``demand``, ``log``, ``level``, ``retry``: what the daemon knows, printed."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from sidestep.autopilot.protocol import (
     GetDemand,
     GetLog,
     GetSnapshot,
+    Retry,
     SetLevel,
     SnapshotFrame,
 )
@@ -163,5 +164,16 @@ def level(socket: Path, wanted: str, reason: str, *, as_json: bool) -> None:
             now, text = wanted, (answer.text if isinstance(answer, Done) and answer.text else f"level is {wanted}")
     if as_json:
         output.dump({"level": now})
+    else:
+        output.say(text)
+
+
+def retry(socket: Path, host: str, *, as_json: bool) -> None:
+    """Try hosts again that refused us."""
+    with Client.connect(socket) as client:
+        answer = client.call(Retry(host))
+    text = answer.text if isinstance(answer, Done) else ""
+    if as_json:
+        output.dump({"result": text})
     else:
         output.say(text)

@@ -18,6 +18,7 @@ from sidestep.autopilot.protocol import (
     PlanView,
     ProposeMove,
     Reject,
+    Retry,
     SetLevel,
     SnapshotFrame,
     Welcome,
@@ -79,6 +80,10 @@ class FakeService:
     async def set_level(self, request: SetLevel, actor: Label) -> Answer:
         self.asked.append((request, actor))
         return Done(Label(f"level {request.level}"))
+
+    async def retry(self, request: Retry, actor: Label) -> Answer:
+        self.asked.append((request, actor))
+        return Done()
 
     async def get_demand(self, request: GetDemand) -> DemandList:
         return DemandList(('{"a":1}',))

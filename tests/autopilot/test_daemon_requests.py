@@ -15,12 +15,14 @@ from sidestep.autopilot.config_file import load_fleet
 from sidestep.autopilot.daemon_service import DaemonService
 from sidestep.autopilot.protocol import (
     Approve,
+    Done,
     GetDemand,
     GetLog,
     GetPlan,
     ListPlans,
     ProposeMove,
     Reject,
+    Retry,
     SetLevel,
 )
 from sidestep.autopilot.server import UnknownReference
@@ -38,6 +40,7 @@ class Desk(Scene):
     def __init__(self, folder: Path) -> None:
         super().__init__(folder)
         self.ended = False
+        self.tried: list[str] = []
         self.service = DaemonService(
             fleet=small_fleet(),
             journal=self.journal,
@@ -46,7 +49,12 @@ class Desk(Scene):
             log=self.log,
             clock=self.clock,
             stop=self.stop,
+            again=self.again,
         )
+
+    def again(self, host: str) -> int:
+        self.tried.append(host)
+        return 0 if host == "h1" else 2
 
     def stop(self) -> None:
         self.ended = True
@@ -171,3 +179,9 @@ def test_a_fleet_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
     (tmp_path / "latin.toml").write_bytes(b'[fleet]\nname = "caf\xe9"\n')
     with pytest.raises(ConfigError, match=r"latin\.toml:2: is not UTF-8"):
         load_fleet(tmp_path / "latin.toml")
+
+
+async def test_refused_hosts_are_tried_again_when_somebody_asks(desk: Desk) -> None:
+    assert await desk.service.retry(Retry(), OPS) == Done(Label("trying 2 refused hosts again"))
+    assert await desk.service.retry(Retry("h1"), OPS) == Done(Label("h1 has not refused us"))
+    assert desk.tried == ["", "h1"]

@@ -368,6 +368,9 @@ class Daemon:
         self.fleet.level = request.level
         return Done(Label(f"level is {request.level}"))
 
+    async def retry(self, request: object, actor: Label) -> Answer:
+        return Done(Label("trying 2 refused hosts again"))
+
     async def get_demand(self, request: GetDemand) -> DemandList:
         return DemandList((f'{{"application_id": "{request.app or "shop"}", "timestamp": "{request.at:.0f}"}}',))
 
