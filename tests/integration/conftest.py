@@ -40,8 +40,9 @@ async def sshd(
     """A maker of hosts: ``sshd("a")``, ``sshd("b", env="NAME=value")`` with a variable that its commands see."""
     hosts: list[SshdHost] = []
 
-    def make(name: str, env: str = "") -> SshdHost:
-        hosts.append(start_host(tmp_path_factory.mktemp(f"sshd-{name}"), client_identity, name, env))
+    def make(name: str, env: str = "", certificate: tuple[Path | str, ...] = ()) -> SshdHost:
+        folder = tmp_path_factory.mktemp(f"sshd-{name}")
+        hosts.append(start_host(folder, client_identity, name, env, certificate))
         return hosts[-1]
 
     yield make

@@ -84,7 +84,7 @@ def _free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def _start(folder: Path, home: Path, port: int, env: str) -> subprocess.Popen[bytes]:
+def _start(folder: Path, home: Path, port: int, env: str, more: str = "") -> subprocess.Popen[bytes]:
     config = folder / "sshd_config"
     config.write_text(
         f"""Port {port}
@@ -99,6 +99,7 @@ KbdInteractiveAuthentication no
 PermitRootLogin yes
 PrintMotd no
 SetEnv HOME={home} XDG_STATE_HOME={home}/.local/state {env}
+{more}
 """
     )
     log = (folder / "log").open("ab")
@@ -117,14 +118,22 @@ def _listening(port: int, process: subprocess.Popen[bytes]) -> bool:
     return False
 
 
-def start_host(folder: Path, identity: Path, name: str, env: str = "") -> SshdHost:
+def start_host(
+    folder: Path, identity: Path, name: str, env: str = "", certificate: tuple[Path | str, ...] = ()
+) -> SshdHost:
+    """Start an sshd; ``certificate`` is an authority's key that signs the host's, and ssh-keygen's options."""
     home = folder / "home"
     home.mkdir(parents=True)
     public = keygen(folder / "host")
     shutil.copy(identity.with_name(f"{identity.name}.pub"), folder / "authorized")
+    more = ""
+    if certificate:
+        words = [str(KEYGEN), "-q", "-s", str(certificate[0]), "-I", name, "-h", *map(str, certificate[1:])]
+        subprocess.run([*words, str(folder / "host.pub")], check=True)
+        more = f"HostCertificate {folder}/host-cert.pub"
     for _ in range(5):
         port = _free_port()
-        process = _start(folder, home, port, env)
+        process = _start(folder, home, port, env, more)
         if _listening(port, process):
             break
         process.kill()

@@ -250,7 +250,7 @@ async def test_without_an_identity_the_agent_is_asked(
     host, socket_path = sshd("a"), str(tmp_path / "agent")
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setenv("SSH_AUTH_SOCK", socket_path)
-    with pytest.raises(AuthenticationRefused, match="the agent at .* does not answer"):
+    with pytest.raises(AuthenticationRefused, match=r"the agent at .* does not answer"):
         await host.transport(identity="").connect()
     agent = await asyncio.create_subprocess_exec("ssh-agent", "-D", "-a", socket_path, stdout=asyncio.subprocess.PIPE)
     assert agent.stdout is not None
