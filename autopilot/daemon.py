@@ -23,6 +23,7 @@ from sidestep.autopilot.daemon_service import DaemonService
 from sidestep.autopilot.daemon_shards import Settlement
 from sidestep.autopilot.executor import Executor
 from sidestep.autopilot.faults import NO_FAULTS, VARIABLE, faults_from
+from sidestep.autopilot.history_keeper import Keeper, series_names
 from sidestep.autopilot.journal import Journal
 from sidestep.autopilot.loop import ControlLoop, Parts
 from sidestep.autopilot.loop_approval import Approvals
@@ -115,6 +116,10 @@ class Daemon:
         self._listen(parts.world, log)
         background = await stack.enter_async_context(Background(log))
         background.start(parts.world.run(), "world")
+        kept = series_names([h.name for h in self.fleet.hosts], [s.name for s in self.fleet.shards])
+        parts.keeper.begin(kept)
+        stack.push_async_callback(parts.keeper.aclose)
+        background.start(parts.keeper.run(kept), "history")
         await self._until_heard(parts.world)
         await self._put_right(journal, parts)
         await parts.oracle.start()
@@ -159,6 +164,14 @@ class Daemon:
             faults=faults_from(os.environ) or NO_FAULTS,
         )
 
+        keeper = Keeper(
+            fleet.history,
+            self.state / "history",
+            interval=fleet.interval,
+            clock=clock.wall,
+            report=log.told("daemon"),
+        )
+
         def moving() -> frozenset[str]:
             return executor.moving
 
@@ -177,6 +190,8 @@ class Daemon:
             log=log,
             clock=clock,
             moving=moving,
+            keep=lambda snapshot: keeper.take(snapshot, world.panel),
+            keeper=keeper,
             executor=executor,
             settlement=settlement,
             reconciler=reconciler,
@@ -271,6 +286,7 @@ class DaemonParts(Parts):
     """The loop's parts, and those that only the daemon itself works with."""
 
     oracle: Oracle
+    keeper: Keeper
     executor: Executor
     settlement: Settlement
     reconciler: Reconciler

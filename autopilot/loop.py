@@ -62,6 +62,8 @@ class Parts:
     clock: Clock
     #: shards that a running plan moves
     moving: Callable[[], frozenset[str]]
+    #: takes every tick's snapshot into the history
+    keep: Callable[[Snapshot], None] = lambda snapshot: None
 
 
 class ControlLoop:
@@ -107,6 +109,7 @@ class ControlLoop:
         facts = ShardFacts(state_bytes=parts.runs.state_bytes, moving=parts.moving())
         snapshot = parts.world.snapshot(placement, facts)
         self._past.add(snapshot)
+        parts.keep(snapshot)
         parts.runs.observe(snapshot)
         forecast = await self._ask(snapshot)
         foresight = self._foresee(snapshot, forecast)

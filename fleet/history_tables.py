@@ -48,6 +48,11 @@ class Block:
     count: Counts
     until: float = np.inf
 
+    def part(self, columns: Any = slice(None), rows: Any = slice(None)) -> Block:
+        """Some series and some slots of it, as numpy chooses them."""
+        mean, high, count = (each[rows][:, columns] for each in (self.mean, self.high, self.count))
+        return Block(self.step, self.interval, self.times[rows], mean, high, count, self.until)
+
     @property
     def seconds(self) -> NDArray[np.float32]:
         """(T, S) seconds of every slot that were measured."""

@@ -1,0 +1,150 @@
+"""The keeper: rings that come back after a restart, hours that become Parquet, trouble that is said."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+
+from sidestep.autopilot.history_keeper import Keeper
+from sidestep.fleet.inventory import HistorySpec
+
+NAMES = ("host h1 cpu", "host h2 cpu", "shard s1 memory")
+HOUR = 3600
+
+
+class Hand:
+    """A clock that a test moves."""
+
+    def __init__(self, now: float) -> None:
+        self.now = now
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock() -> Iterator[Hand]:
+    """Two hours ago, on the hour, so that retention keeps everything."""
+    yield Hand(time.time() // HOUR * HOUR - 2 * HOUR)
+
+
+def keeper(tmp_path: Path, clock: Hand, said: list[str], spec: HistorySpec | None = None) -> Keeper:
+    made = Keeper(spec or HistorySpec(), tmp_path / "history", interval=1.0, clock=clock, report=said.append)
+    made.begin(NAMES)
+    return made
+
+
+def feed(kept: Keeper, clock: Hand, seconds: int, step: int = 10) -> None:
+    for _ in range(seconds // step):
+        kept.append(clock.now, NAMES, np.array([clock.now % HOUR, 2.0, 3e9]))
+        clock.now += step
+
+
+async def until(condition: object, seconds: float = 60.0) -> None:
+    async with asyncio.timeout(seconds):
+        while not condition():  # type: ignore[operator]
+            await asyncio.sleep(0.02)
+
+
+async def test_a_restart_brings_the_rings_back(tmp_path: Path, clock: Hand) -> None:
+    """S1.3: also the open minute, when the daemon ended in order."""
+    said: list[str] = []
+    first = keeper(tmp_path, clock, said)
+    feed(first, clock, 330)
+    before = first.history.query(1, names=NAMES)
+    quarters = first.history.query(2, names=NAMES)
+    await first.aclose()
+    second = keeper(tmp_path, clock, said)
+    after = second.history.query(1, names=NAMES)
+    np.testing.assert_array_equal(after.mean[-6:], before.mean[-6:])
+    np.testing.assert_array_equal(after.high[-6:], before.high[-6:])
+    np.testing.assert_array_equal(after.count[-6:], before.count[-6:])
+    np.testing.assert_allclose(second.history.query(2, names=NAMES).mean[-1], quarters.mean[-1], rtol=1e-6)
+    feed(second, clock, 30)
+    assert second.history.query(1, names=NAMES).count[-1].tolist() == [6, 6, 6], "the open minute goes on"
+    await second.aclose()
+    assert said == []
+
+
+async def test_a_full_hour_becomes_parquet_and_comes_back_through_a_child(tmp_path: Path, clock: Hand) -> None:
+    said: list[str] = []
+    begin = clock.now
+    first = keeper(tmp_path, clock, said)
+    life = asyncio.create_task(first.run(NAMES))
+    for _ in range(62):
+        feed(first, clock, 60)
+        await first.written()
+    await until(lambda: list((tmp_path / "history").glob("*/*.parquet")))
+    await until(lambda: len(list((tmp_path / "history" / "open").iterdir())) == 1)
+    life.cancel()
+    await asyncio.gather(life, return_exceptions=True)
+    await first.aclose()
+    hours = sorted((tmp_path / "history").glob("*/*.parquet"))
+    assert len(hours) == 1
+    table = pq.read_table(hours[0]).to_pylist()
+    assert len(table) == 60 * len(NAMES)
+    assert table[0] | {"time": None} == {
+        "time": None, "kind": "host", "name": "h1", "metric": "cpu", "mean": 25.0, "max": 50.0, "samples": 6,
+    }  # fmt: skip
+    assert table[0]["time"].timestamp() == begin
+
+    second = keeper(tmp_path, clock, said)
+    life = asyncio.create_task(second.run(NAMES))
+    await asyncio.wait_for(second.filled.wait(), 60)
+    block = second.history.query(1, begin, names=NAMES)
+    assert block.times[0] == begin and np.isfinite(block.mean[:62]).all()
+    assert second.history.query(2, begin, names=NAMES).count[0].tolist() == [90, 90, 90]
+    life.cancel()
+    await asyncio.gather(life, return_exceptions=True)
+    await second.aclose()
+    assert said == []
+
+
+async def test_a_damaged_parquet_file_is_set_aside_and_named(tmp_path: Path, clock: Hand) -> None:
+    said: list[str] = []
+    day = tmp_path / "history" / time.strftime("%Y-%m-%d", time.gmtime(clock.now))
+    day.mkdir(parents=True)
+    (day / time.strftime("%H.parquet", time.gmtime(clock.now))).write_bytes(b"PAR1 nothing PAR1")
+    kept = keeper(tmp_path, clock, said)
+    life = asyncio.create_task(kept.run(NAMES))
+    await asyncio.wait_for(kept.filled.wait(), 60)
+    assert any("set aside as" in line and "cannot be read" in line for line in said), said
+    assert [path.name[:10] for path in day.iterdir()] == [time.strftime("%H.damaged", time.gmtime(clock.now))]
+    life.cancel()
+    await asyncio.gather(life, return_exceptions=True)
+    await kept.aclose()
+
+
+async def test_a_folder_that_cannot_be_written_is_said_once_and_stops_nothing(tmp_path: Path, clock: Hand) -> None:
+    said: list[str] = []
+    (tmp_path / "history").write_text("a file in the way")
+    kept = keeper(tmp_path, clock, said)
+    feed(kept, clock, 300)
+    await kept.aclose()
+    assert len(said) == len(set(said)) <= 2 and "cannot be used" in said[0]
+    assert kept.history.query(1, names=NAMES).count[-1].tolist() == [6, 6, 6]
+
+
+async def test_a_disabled_history_touches_no_disk(tmp_path: Path, clock: Hand) -> None:
+    kept = keeper(tmp_path, clock, [], HistorySpec(enabled=False))
+    await kept.run(NAMES)
+    feed(kept, clock, 200)
+    await kept.aclose()
+    assert list(tmp_path.iterdir()) == []
+    assert kept.filled.is_set()
+
+
+async def test_series_that_are_gone_are_forgotten_in_time(tmp_path: Path, clock: Hand) -> None:
+    kept = keeper(tmp_path, clock, [])
+    many = tuple(f"shard s{number} cpu" for number in range(3000))
+    kept.append(clock.now, many, np.ones(3000))
+    clock.now += 60
+    feed(kept, clock, 120)
+    assert set(kept.history.names) == set(NAMES)
+    await kept.aclose()
