@@ -19,6 +19,7 @@ from sidestep.backends.ssh.fastlane import FastLane
 from sidestep.backends.ssh.feed import PushFeed
 from sidestep.backends.ssh.hostkeys import HostKeys
 from sidestep.backends.ssh.identity import KeyRing
+from sidestep.backends.ssh.readonly import AsyncsshReader, open_reader
 from sidestep.backends.ssh.target import SshTarget
 from sidestep.backends.ssh.tunnels import Tunnels
 from sidestep.backends.ssh.witness import Witness
@@ -135,6 +136,17 @@ class AsyncsshTransport:
         async with aclosing(channel), aclosing(carry.receive(self.host, channel, path, timeout)) as chunks:
             async for chunk in chunks:
                 yield chunk
+
+    async def reader(self) -> AsyncsshReader:
+        """Read files over SFTP, for hosts that let nobody run a command; a session until it is closed."""
+        await self._sessions.acquire()
+        release = self._attend()
+        try:
+            conn = self._connection("read")
+        except HostUnreachable:
+            release()
+            raise
+        return await open_reader(self.host, conn, release)
 
     async def aclose(self) -> None:
         """Close the connection and everything on it."""
