@@ -64,6 +64,8 @@ class Capacities:
         self._facts: list[Mapping[str, str] | None] = [None] * len(specs)
         declared = np.array([(spec.cpu, spec.memory) for spec in specs], dtype=np.float64).reshape(-1, 2)
         self._reserve = np.array([(s.reserve_cpu, s.reserve_memory) for s in specs], dtype=np.float64).reshape(-1, 2)
+        percents = [(s.reserve_cpu_percent, s.reserve_memory_percent) for s in specs]
+        self._free = 1 - np.array(percents, dtype=np.float64).reshape(-1, 2) / 100
         self._unknown = declared <= 0
         self._asking = np.flatnonzero(self._unknown.any(axis=1)).tolist()
         self.capacity = np.full((len(specs), len(DIMENSIONS)), np.nan)
@@ -87,7 +89,9 @@ class Capacities:
 
     def _set(self, rows: int | slice, size: F64) -> None:
         self.capacity[rows, CPU], self.capacity[rows, MEMORY] = size[..., 0], size[..., 1]
-        left = np.maximum(size - self._reserve[rows], 0.0)
+        left = size * self._free[rows] - self._reserve[rows]
+        # Nobody divides by nothing: a host whose reserve takes all of it is like one that is not known.
+        left = np.where(left > 0, left, np.nan)
         self.allocatable[rows, CPU], self.allocatable[rows, MEMORY] = left[..., 0], left[..., 1]
 
 

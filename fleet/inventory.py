@@ -53,7 +53,7 @@ class HostSpec(Struct, frozen=True, kw_only=True):
         return self.cpu or cpus, self.memory or memory
 
     def allocatable(self, cpus: float = math.nan, memory: float = math.nan) -> tuple[float, float]:
-        """Cores and bytes that may be handed out of that capacity; NaN is not known yet, 0 is nothing."""
+        """Cores and bytes that may be handed out of that capacity; NaN is not known yet, or nothing is left."""
         cores, size = self.capacity(cpus, memory)
         return (
             _left(cores, self.reserve_cpu, self.reserve_cpu_percent),
@@ -63,7 +63,7 @@ class HostSpec(Struct, frozen=True, kw_only=True):
 
 def _left(capacity: float, reserve: float, percent: float) -> float:
     left = capacity - reserve - capacity * percent / 100
-    return left if math.isnan(left) else max(left, 0.0)
+    return left if left > 0 else math.nan
 
 
 class ShardSpec(Struct, frozen=True, kw_only=True):
