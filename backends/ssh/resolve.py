@@ -58,10 +58,14 @@ def resolve(host: HostSpec, fleet: FleetSpec, config: SshConfig) -> SshTarget:
 
 
 def fleet_known_hosts(fleet: FleetSpec) -> tuple[str, ...]:
-    """The known_hosts files of hosts for which ssh_config names none; the first is the one to write to."""
+    """The known_hosts files of hosts for which ssh_config names none; the first is the one that we write to.
+
+    It is the fleet's, or one of our own: what is trusted here is not trusted by every ssh of the user.
+    """
     if fleet.known_hosts:
         return (str(beside(fleet, fleet.known_hosts)),)
-    return tuple(str(Path(p).expanduser()) for p in USER_KNOWN_HOSTS + GLOBAL_KNOWN_HOSTS)
+    own = Path(os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config", "sidestep", "known_hosts")
+    return (str(own), *(str(Path(p).expanduser()) for p in USER_KNOWN_HOSTS + GLOBAL_KNOWN_HOSTS))
 
 
 def fleet_ssh_config(fleet: FleetSpec) -> SshConfig:
@@ -286,7 +290,7 @@ def tokens(asked: str, address: str, port: int, user: str, alias: str) -> dict[s
         "l": local,
         "L": local.split(".", 1)[0],
         "k": alias or asked,
-        "C": hashlib.sha1(f"{local}{address}{port}{user}".encode()).hexdigest(),  # noqa: S324 - ssh's own
+        "C": hashlib.sha1(f"{local}{address}{port}{user}".encode(errors="surrogateescape")).hexdigest(),  # noqa: S324 - ssh's own
     }
 
 

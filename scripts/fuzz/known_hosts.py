@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from sidestep.backends.ssh.hostkeys import HostKeys
@@ -16,10 +17,17 @@ KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAABAgMEBQYHCAkKCwwNDg8QERITFBUWFxgZG
 _ASKED = (("h1", 22), ("h1", 2222), ("10.0.0.7", 22), ("::1", 22), ("", 22), ("a*?!b", 1))
 
 
-def _file() -> Path:
-    """In memory where there is such a folder."""
+@contextmanager
+def in_memory(data: bytes) -> Iterator[Path]:
+    """A file of that content, in memory where there is such a folder, that its owner alone may read."""
     folder = Path("/dev/shm") if os.access("/dev/shm", os.W_OK) else Path("/tmp")
-    return folder / f"sidestep-fuzz-known-hosts-{os.getpid()}"
+    path = folder / f"sidestep-fuzz-{os.getpid()}"
+    path.touch(mode=0o600)
+    try:
+        path.write_bytes(data)
+        yield path
+    finally:
+        path.unlink()
 
 
 def seeds() -> Iterator[bytes]:
@@ -35,17 +43,15 @@ def seeds() -> Iterator[bytes]:
 
 def run(data: bytes) -> None:
     """Load them as a file, and ask for some hosts."""
-    path = _file()
-    path.write_bytes(data)
-    try:
-        keys = HostKeys.load(path)
-        for address, port in _ASKED:
-            trust = keys.trust(address, port)
-            assert not set(trust.trusted) & set(trust.revoked), "a revoked key is trusted"
-            error = keys.explain("host", address, port, trust.trusted[0] if trust.trusted else None)
+    with in_memory(data) as path:
+        try:
+            keys = HostKeys.load(path)
+        except ConfigError as error:
             assert str(error.args[0]).isprintable(), "an error is not printable"
-    except ConfigError as error:
+            assert error.file == str(path)
+            return
+    for address, port in _ASKED:
+        trust = keys.trust(address, port)
+        assert not set(trust.trusted) & set(trust.revoked), "a revoked key is trusted"
+        error = keys.explain("host", address, port, trust.trusted[0] if trust.trusted else None)
         assert str(error.args[0]).isprintable(), "an error is not printable"
-        assert error.file == str(path)
-    finally:
-        path.unlink()
