@@ -95,6 +95,30 @@ def autopilot(context: typer.Context) -> None:
     _become("sidestep.autopilot", *context.args)
 
 
+@app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []})
+def history(context: typer.Context) -> None:
+    """Show, export or import what is kept of the past; see sidestep history --help."""
+    _become("sidestep.autopilot.history", *context.args)
+
+
+@app.command()
+def trust(
+    hosts: Annotated[
+        list[str] | None, typer.Argument(metavar="[HOST]...", help="Hosts of the fleet, or addresses.")
+    ] = None,
+    fleet: FleetFile = None,
+    source: Annotated[
+        Path | None, typer.Option("--from", metavar="FILE", help="Fingerprints or known_hosts lines you trust.")
+    ] = None,
+    fingerprint: Annotated[str, typer.Option(metavar="SHA256:...", help="What the one host must show.")] = "",
+) -> None:
+    """Show a host's key, ask whether it is the host's own, and record it; a changed key is never replaced."""
+    options = ["--fleet", str(fleet)] if fleet else []
+    options += ["--from", str(source)] if source else []
+    options += ["--fingerprint", fingerprint] if fingerprint else []
+    _become("sidestep.autopilot.trust", *options, "--", *(hosts or ()))
+
+
 @plan.command("list")
 def plan_list(
     context: typer.Context,
