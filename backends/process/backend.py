@@ -13,12 +13,13 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import re
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import Awaitable, Callable
 from typing import Final
 
 from sidestep.backends.base import Capability, Move, ShardObservation, StepResult
 from sidestep.backends.process.scripts import is_name, perform
 from sidestep.backends.ssh.base import Transport
+from sidestep.backends.ssh.direct import transfer
 from sidestep.fleet.errors import HostError, HostUnreachable
 from sidestep.fleet.inventory import ShardSpec
 from sidestep.fleet.labels import Label, scrub
@@ -178,17 +179,14 @@ class ProcessBackend:
         here = _need(source, "transfer", notes, "source_capsule")
         there = _need(destination, "transfer", notes, "destination_capsule")
         expected = _need(source, "transfer", notes, "digest")
-        chunks = source.fetch(here, timeout=self._carry)
-        try:
-            digest = await destination.send(there, chunks, timeout=self._carry)
-        finally:
-            if isinstance(chunks, AsyncGenerator):
-                await chunks.aclose()
-        if digest != expected:
+        carried = await transfer(source, here, destination, there, timeout=self._carry)
+        if carried.digest != expected:
             raise HostError(
-                destination.host, "transfer", f"carried bytes have sha256 {digest}, captured were {expected}"
+                destination.host, "transfer", f"carried bytes have sha256 {carried.digest}, captured were {expected}"
             )
-        return StepResult(detail=scrub(f"sha256 {digest[:12]} arrived"))
+        way = "from host to host" if carried.way == "direct" else "through the controller"
+        why = f" ({carried.reason})" if carried.reason else ""
+        return StepResult(detail=scrub(f"sha256 {carried.digest[:12]} arrived {way}{why}"))
 
     async def _restore(self, move: Move, source: Transport, destination: Transport, notes: Notes) -> StepResult:
         found = await self._at(

@@ -1,0 +1,226 @@
+"""Transfers between two hosts: straight from one to the other where that is possible, else through us.
+
+The direct way trusts nothing that was there before: for every transfer two key pairs are made,
+each host gets its own key and the other's certificate over its SSH channel, and the two speak
+TLS with each other and nobody else. Both digest what they handle, and only when the two agree is
+the file put in place. When a host has no python3, or the two cannot reach each other, the bytes
+are relayed, and the result says why.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Coroutine
+from contextlib import aclosing
+from datetime import UTC, datetime
+from functools import cache
+from importlib.resources import files
+from shlex import quote
+from typing import Any, Final, Literal
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+from msgspec import Struct
+
+from sidestep.backends.ssh import carry
+from sidestep.backends.ssh.base import Channel, Transport
+from sidestep.fleet.errors import HostError, HostUnreachable
+from sidestep.fleet.labels import scrub
+
+#: from this size on a transfer goes directly: below, setting it up costs more than it saves
+DIRECT_FROM: Final = 64 << 20
+#: seconds in which the hosts must have reached each other, and in which bytes must flow
+PATIENCE: Final = 5.0
+SILENCE: Final = 20.0
+_LINE: Final = 4096
+#: seconds that the other host has to say why, too
+_LAST_WORDS: Final = 1.0
+_NO_PYTHON: Final = 97
+_READER: Final = """\
+import os, sys
+def take(n):
+    data = bytes()
+    while len(data) < n:
+        more = os.read(0, n - len(data))
+        if not more: sys.exit(98)
+        data += more
+    return data
+exec(compile(take(int(take(8))), 'direct', 'exec'), {'__name__': '__main__'})
+"""
+
+
+class Carried(Struct, frozen=True):
+    """A file that arrived: its SHA-256, the way it took, and why a big one could not go directly."""
+
+    digest: str
+    way: Literal["relay", "direct"]
+    reason: str
+
+
+class NotDirect(Exception):
+    """The two hosts cannot do it between themselves, and why; nothing was left behind."""
+
+
+async def transfer(
+    source: Transport,
+    here: str,
+    destination: Transport,
+    there: str,
+    *,
+    timeout: float = 60.0,
+    direct_from: int = DIRECT_FROM,
+) -> Carried:
+    """Carry ``here`` on the source to ``there`` on the destination (0600, replaced atomically).
+
+    ``timeout`` is in seconds and holds for each way that is tried. Raises HostError.
+    """
+    size = await _size(source, here)
+    if size < direct_from:
+        digest = await carry.relay(source, here, destination, there, timeout=timeout)
+        return Carried(digest, "relay", "")
+    try:
+        return Carried(await direct(source, here, destination, there, timeout=timeout), "direct", "")
+    except NotDirect as error:
+        reason = str(error)
+    return Carried(await carry.relay(source, here, destination, there, timeout=timeout), "relay", reason)
+
+
+async def direct(source: Transport, here: str, destination: Transport, there: str, *, timeout: float = 60.0) -> str:
+    """Carry a file straight from host to host; its SHA-256.
+
+    Raises NotDirect when the hosts cannot, HostUnreachable when a connection of ours is lost.
+    """
+    part, kept = carry.part_of(there), False
+    keys = _pair(), _pair()
+    common: dict[str, Any] = {"deadline": timeout, "silence": SILENCE, "patience": PATIENCE}
+    try:
+        async with (
+            asyncio.timeout(timeout),
+            aclosing(await _start(destination)) as receiving,
+            aclosing(await _start(source)) as sending,
+        ):
+            await _tell(receiving, common | keys[0] | {"role": "receive", "path": there, "part": part,
+                                                      "peer": keys[1]["certificate"]})  # fmt: skip
+            address, port = await _answer(destination, receiving, "listens")
+            await _tell(sending, common | keys[1] | {"role": "send", "path": here, "addresses": [address],
+                                                    "port": port, "peer": keys[0]["certificate"]})  # fmt: skip
+            ours, theirs = await _both(_answer(source, sending, "sent"), _answer(destination, receiving, "received"))
+            if ours != theirs:
+                raise NotDirect(f"{source.host} sent {ours}, {destination.host} received {theirs}")
+            await receiving.write(b"k")
+            await _answer(destination, receiving, "kept")
+            kept = True
+            return str(ours[1])
+    except TimeoutError:
+        raise NotDirect(f"it was not done within {timeout:g} s") from None
+    finally:
+        if not kept:
+            # Only where the file system has no nameless files is there anything, and only after a kill.
+            await asyncio.shield(carry.discard(destination, part))
+
+
+async def _both(*answers: Coroutine[Any, Any, tuple[Any, ...]]) -> list[tuple[Any, ...]]:
+    """What both hosts say. When one gives up, the other soon does: the reasons of both are told."""
+    tasks = [asyncio.ensure_future(answer) for answer in answers]
+    try:
+        done, waiting = await asyncio.wait(tasks, return_when=asyncio.FIRST_EXCEPTION)
+        if waiting:
+            done |= (await asyncio.wait(waiting, timeout=_LAST_WORDS))[0]
+        errors = [error for task in tasks if task in done and (error := task.exception()) is not None]
+        for error in errors:
+            if not isinstance(error, NotDirect):
+                raise error
+        if errors:
+            raise NotDirect("; ".join(map(str, errors)))
+        return [task.result() for task in tasks]
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def _size(source: Transport, path: str) -> int:
+    done = await source.run(f"wc -c < {quote(path)}")
+    if done.status != 0:
+        raise HostError(source.host, "transfer", f"cannot read {path}", command="wc", tail=done.stderr)
+    try:
+        return int(done.stdout.split()[-1])
+    except (IndexError, ValueError) as error:
+        raise HostError(source.host, "transfer", "unexpected answer", command="wc", tail=done.stdout) from error
+
+
+async def _start(transport: Transport) -> Channel:
+    return await transport.open(
+        carry.shell(f'P=$(command -v python3) || exit {_NO_PYTHON}; exec "$P" -SEs -c {quote(_READER)}')
+    )
+
+
+async def _tell(channel: Channel, settings: dict[str, Any]) -> None:
+    """Program and settings, over standard input: no secret is ever an argument."""
+    said = json.dumps(settings).encode()
+    try:
+        await channel.write(_program() + b"%08d" % len(said) + said)
+    except HostUnreachable:
+        raise
+    except HostError:
+        return  # it ended already: what it said, or its status, tells why
+
+
+async def _answer(transport: Transport, channel: Channel, kind: str) -> tuple[Any, ...]:
+    """What follows ``kind`` in the host's next line. Raises NotDirect for anything else."""
+    while True:
+        try:
+            line = await channel.readline(_LINE)
+        except ValueError as error:
+            raise NotDirect(f"{transport.host}: {error}") from error
+        if not line:
+            done = await channel.wait()
+            if done.status == _NO_PYTHON:
+                raise NotDirect(f"{transport.host} has no python3")
+            tail = scrub(done.stderr.decode("utf-8", "replace").strip().rpartition("\n")[2])
+            raise NotDirect(f"{transport.host} ended with status {done.status}: {tail}")
+        if not line.startswith(b"["):
+            continue  # a host's shell may greet
+        try:
+            said, *words = json.loads(line)
+        except ValueError:
+            continue
+        if said != kind:
+            raise NotDirect(f"{transport.host}: {scrub(' '.join(map(str, words)))}")
+        return _checked(transport, kind, words)
+
+
+def _checked(transport: Transport, kind: str, words: list[Any]) -> tuple[Any, ...]:
+    kinds = {"listens": (str, int), "sent": (int, str), "received": (int, str), "kept": ()}[kind]
+    if len(words) != len(kinds) or not all(isinstance(word, kind) for word, kind in zip(words, kinds, strict=True)):
+        raise NotDirect(f"{transport.host} gives an unexpected answer")
+    return tuple(words)
+
+
+@cache
+def _program() -> bytes:
+    code = files(__package__).joinpath("direct_host.py").read_bytes()
+    return b"%08d" % len(code) + code
+
+
+def _pair() -> dict[str, str]:
+    """A key and its certificate, for one transfer. Valid for ever: the hosts' clocks may be wrong."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "sidestep transfer")])
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(datetime(1970, 1, 2, tzinfo=UTC))
+        .not_valid_after(datetime(2199, 1, 1, tzinfo=UTC))
+        .sign(key, hashes.SHA256())
+    )
+    secret = key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+    return {"certificate": certificate.public_bytes(serialization.Encoding.PEM).decode(), "key": secret.decode()}

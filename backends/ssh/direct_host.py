@@ -1,0 +1,317 @@
+"""The host's half of a direct transfer; sent to both hosts over standard input, never imported there.
+
+Needs python3 (3.6 or newer) and its standard library only. One of the two receives: it
+listens, lets in exactly the one peer whose certificate it was given, writes to a file without
+a name and links it in place when it is told to. The other connects and sends. Either ends, and
+leaves nothing, when its standard input ends, when its deadline passes and when it is killed.
+"""
+
+import contextlib
+import hashlib
+import json
+import os
+import queue
+import signal
+import socket
+import ssl
+import struct
+import sys
+import threading
+from typing import Any
+
+BLOCK = 1 << 20
+BLOCKS = 4
+HEAD = struct.Struct("!Q")
+HANDSHAKE = 5.0
+STRANGERS = 20
+
+
+class Refused(Exception):
+    """What is said to the controller instead of a result."""
+
+
+def say(kind: str, *words: object) -> None:
+    """One line to the controller."""
+    os.write(1, (json.dumps([kind, *words]) + "\n").encode())
+
+
+def take(count: int) -> bytes:
+    """Exactly so many bytes of standard input."""
+    data = b""
+    while len(data) < count:
+        more = os.read(0, count - len(data))
+        if not more:
+            os._exit(98)
+        data += more
+    return data
+
+
+def leave_with_input(decided: Any) -> None:
+    """Wait for the controller's word; its silence ends us."""
+    word = os.read(0, 1)
+    decided.put(word)
+    if not word:
+        os.kill(os.getpid(), signal.SIGTERM)
+
+
+def secret(text: str) -> Any:
+    """A path that gives ``text`` once: keys are never written to a disk."""
+    reading, writing = os.pipe()
+    os.write(writing, text.encode())
+    os.close(writing)
+    return reading, "/proc/self/fd/%d" % reading
+
+
+def context(server: bool, settings: Any) -> ssl.SSLContext:
+    """TLS 1.2 with AES-128-GCM, and one certificate that is accepted."""
+    made = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER if server else ssl.PROTOCOL_TLS_CLIENT)
+    made.check_hostname = False
+    made.verify_mode = ssl.CERT_REQUIRED
+    if hasattr(ssl, "TLSVersion"):
+        made.minimum_version = made.maximum_version = ssl.TLSVersion.TLSv1_2
+    else:
+        made.options |= ssl.OP_NO_TLSv1 | ssl.OP_NO_TLSv1_1 | getattr(ssl, "OP_NO_TLSv1_3", 0)
+    made.set_ciphers("ECDHE-ECDSA-AES128-GCM-SHA256")
+    made.load_verify_locations(cadata=settings["peer"])
+    certificate, key = secret(settings["certificate"]), secret(settings["key"])
+    made.load_cert_chain(certificate[1], key[1])
+    os.close(certificate[0])
+    os.close(key[0])
+    return made
+
+
+class Pipe:
+    """TLS over a socket in big pieces: one system call a mebibyte instead of one a record."""
+
+    def __init__(self, sock: socket.socket, server: bool, settings: Any) -> None:
+        self.sock = sock
+        sock.settimeout(HANDSHAKE)
+        self.incoming, self.outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+        self.tls = context(server, settings).wrap_bio(self.incoming, self.outgoing, server_side=server)
+        self.raw = memoryview(bytearray(BLOCK))
+        while True:
+            try:
+                self.tls.do_handshake()
+                break
+            except ssl.SSLWantReadError:
+                self.flush()
+                if not self.fill():
+                    raise Refused("the peer hung up") from None
+        self.flush()
+        if self.tls.getpeercert(True) != ssl.PEM_cert_to_DER_cert(settings["peer"]):
+            raise Refused("the peer shows another certificate")
+        sock.settimeout(settings["silence"])
+
+    def flush(self) -> None:
+        """Send what is encrypted."""
+        data = self.outgoing.read()
+        if data:
+            self.sock.sendall(data)
+
+    def fill(self) -> bool:
+        """Receive what there is; whether there was anything."""
+        count = self.sock.recv_into(self.raw)
+        self.incoming.write(self.raw[:count])
+        return count > 0
+
+    def write(self, data: Any) -> None:
+        """Encrypt and send."""
+        at, view = 0, memoryview(data)
+        while at < len(view):
+            at += int(self.tls.write(view[at:]))
+        self.flush()
+
+    def read_into(self, view: memoryview) -> None:
+        """Fill ``view``; fewer bytes than it holds are an error."""
+        at = 0
+        while at < len(view):
+            try:
+                count = int(self.tls.read(len(view) - at, view[at:]))
+            except ssl.SSLWantReadError:
+                if not self.fill():
+                    raise Refused("the peer hung up") from None
+                continue
+            if not count:
+                raise Refused("the peer ended too early")
+            at += count
+
+    def read(self, count: int) -> bytes:
+        """Exactly so many bytes."""
+        data = bytearray(count)
+        self.read_into(memoryview(data))
+        return bytes(data)
+
+
+def beside(work: Any, blocks: Any, fresh: Any) -> None:
+    """Run ``work(block, size)`` for all that comes, in a thread; a failure comes back in ``fresh``."""
+
+    def loop() -> None:
+        try:
+            while True:
+                block, size = blocks.get()
+                if block is None:
+                    fresh.put(None)
+                    return
+                work(block, size)
+                fresh.put(block)
+        except OSError as error:
+            fresh.put(error)
+
+    threading.Thread(target=loop, daemon=True).start()
+
+
+def free(fresh: Any) -> Any:
+    """The next free block. Raises what the thread beside met."""
+    block = fresh.get()
+    if isinstance(block, OSError):
+        raise block
+    return block
+
+
+def send(settings: Any) -> None:
+    """Connect to one of the addresses, and stream the file."""
+    digest, blocks, fresh = hashlib.sha256(), queue.Queue(), queue.Queue()  # type: Any, Any, Any
+    with open(settings["path"], "rb", buffering=0) as source:
+        size = os.fstat(source.fileno()).st_size
+        pipe = None
+        reasons = []
+        for address in settings["addresses"]:
+            try:
+                sock = socket.create_connection((address, settings["port"]), timeout=settings["patience"])
+            except OSError as error:
+                reasons.append("%s port %d: %s" % (address, settings["port"], error))
+                continue
+            pipe = Pipe(sock, False, settings)
+            break
+        if pipe is None:
+            raise Refused("cannot be reached: " + "; ".join(reasons))
+        pipe.write(HEAD.pack(size))
+        for _ in range(BLOCKS):
+            fresh.put(bytearray(BLOCK))
+        beside(lambda block, count: digest.update(memoryview(block)[:count]), blocks, fresh)
+        left = size
+        while left:
+            block = free(fresh)
+            count = source.readinto(memoryview(block)[: min(BLOCK, left)])
+            if not count:
+                raise Refused("the file became shorter while it was read")
+            blocks.put((block, count))
+            pipe.write(memoryview(block)[:count])
+            left -= count
+        blocks.put((None, 0))
+        while free(fresh) is not None:
+            pass
+        pipe.write(digest.digest())
+        if pipe.read(1) != b"k":
+            raise Refused("the destination has other bytes")
+    say("sent", size, digest.hexdigest())
+
+
+def nameless(settings: Any) -> Any:
+    """A file in the target's folder without a name; with one where the file system knows no other."""
+    folder = os.path.dirname(settings["path"]) or "."
+    try:
+        return os.open(folder, os.O_TMPFILE | os.O_RDWR, 0o600), ""
+    except OSError:
+        part = settings["part"]
+        return os.open(part, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600), part
+
+
+def peer(listener: socket.socket, settings: Any) -> Pipe:
+    """The one that shows the right certificate; strangers are sent away."""
+    for _ in range(STRANGERS):
+        sock, _ = listener.accept()
+        try:
+            return Pipe(sock, True, settings)
+        except (OSError, Refused):
+            sock.close()
+    raise Refused("too many strangers knocked")
+
+
+def write_down(pipe: Pipe, handle: int) -> Any:
+    """Size and digest of what came, once it is on the disk."""
+    (size,) = HEAD.unpack(pipe.read(HEAD.size))
+    digest, blocks, fresh = hashlib.sha256(), queue.Queue(), queue.Queue()  # type: Any, Any, Any
+
+    def keep(block: bytearray, count: int) -> None:
+        view = memoryview(block)[:count]
+        digest.update(view)
+        while len(view):
+            view = view[os.write(handle, view) :]
+
+    for _ in range(BLOCKS):
+        fresh.put(bytearray(BLOCK))
+    beside(keep, blocks, fresh)
+    left = size
+    while left:
+        block = free(fresh)
+        count = min(BLOCK, left)
+        pipe.read_into(memoryview(block)[:count])
+        blocks.put((block, count))
+        left -= count
+    blocks.put((None, 0))
+    while free(fresh) is not None:
+        pass
+    if pipe.read(digest.digest_size) != digest.digest():
+        pipe.write(b"x")
+        raise Refused("the bytes that came have another digest")
+    os.fsync(handle)
+    pipe.write(b"k")
+    return size, digest.hexdigest()
+
+
+def receive(settings: Any, decided: Any) -> None:
+    """Listen, let one peer in, write what it sends, and keep it when told to."""
+    path = settings["path"]
+    if os.path.isdir(path):
+        raise Refused("%s is a directory" % path)
+    here = (os.environ.get("SSH_CONNECTION", "").split() + [""] * 4)[2]
+    if not here:
+        raise Refused("does not know at which address it was reached")
+    listener = socket.socket(socket.AF_INET6 if ":" in here else socket.AF_INET, socket.SOCK_STREAM)
+    listener.bind((here, 0))
+    listener.listen(4)
+    folder = os.open(os.path.dirname(path) or ".", os.O_RDONLY)
+    handle, part = nameless(settings)
+    try:
+        say("listens", here, listener.getsockname()[1])
+        pipe = peer(listener, settings)
+        listener.close()
+        say("received", *write_down(pipe, handle))
+        if decided.get() != b"k":
+            raise Refused("not wanted any more")
+        if not part:
+            # With a folder's number given, and only then, Python follows the link to the file itself.
+            os.link("/proc/self/fd/%d" % handle, settings["part"], src_dir_fd=folder, follow_symlinks=True)
+            part = settings["part"]
+        os.rename(part, path)
+        part = ""
+        with contextlib.suppress(OSError):
+            os.fsync(folder)
+    finally:
+        if part:
+            with contextlib.suppress(OSError):
+                os.unlink(part)
+    say("kept")
+
+
+def main() -> None:
+    """Take the settings, do the half that they name."""
+    settings = json.loads(take(int(take(8))).decode())
+    for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGALRM, signal.SIGPIPE):
+        signal.signal(number, lambda number, _frame: sys.exit(128 + number))
+    signal.alarm(int(settings["deadline"]) + 1)
+    os.umask(0o077)
+    decided = queue.Queue()  # type: Any
+    threading.Thread(target=leave_with_input, args=(decided,), daemon=True).start()
+    try:
+        if settings["role"] == "send":
+            send(settings)
+        else:
+            receive(settings, decided)
+    except (Refused, OSError, ValueError) as error:
+        say("refused", "%s" % error)
+        sys.exit(1)
+
+
+main()

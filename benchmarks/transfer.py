@@ -1,0 +1,206 @@
+"""Carrying a big file between two hosts: through the console and directly, beside scp and rsync.
+
+200 MiB of random bytes between two real OpenSSH servers on loopback, files in memory where the
+machine has such a file system. The floor is TCP with AES-128-GCM in 32 KiB records between two
+plain processes, which neither read nor write a file nor digest anything. Ours digest at both ends
+and read nothing back twice; the peers do neither.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import resource
+import socket
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable, Coroutine
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, Final
+
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+from benchmarks.farm import Farm, farm
+from benchmarks.harness import Goal, Report, Sample, interleave, main
+from sidestep.backends.ssh import carry, direct
+from sidestep.backends.ssh.asyncssh_transport import AsyncsshTransport
+from sidestep.backends.ssh.hostkeys import HostKeys
+from sidestep.backends.ssh.target import plain_target
+
+try:
+    import uvloop as loops
+except ImportError:
+    loops = asyncio  # type: ignore[misc]
+
+SIZE: Final = 200 << 20
+QUICK_SIZE: Final = 64 << 20
+_RECORD: Final = 32 << 10
+_HEAD, _TAG = 4, 16
+
+
+def _clocked(size: int, work: Callable[[], None]) -> Sample:
+    """MB/s by the wall, and this process's and its children's CPU for each MB."""
+    before, began = _cpu(), time.perf_counter()
+    work()
+    wall = time.perf_counter() - began
+    return {"mb_per_s": size / 1e6 / wall, "client_cpu_ms_per_mb": (_cpu() - before) * 1e9 / size}
+
+
+def _cpu() -> float:
+    used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    return sum(one.ru_utime + one.ru_stime for one in used)
+
+
+def floor(size: int) -> Sample:
+    """TCP and AES-128-GCM, nothing else; the clock runs from the first byte to the last."""
+    listener = socket.create_server(("127.0.0.1", 0))
+    child = os.fork()
+    if child == 0:
+        with socket.create_connection(listener.getsockname()) as sock:
+            cipher, record = AESGCM(bytes(16)), os.urandom(_RECORD)
+            head = _RECORD.to_bytes(_HEAD, "big")
+            for number in range(size // _RECORD):
+                sock.sendall(head + cipher.encrypt(number.to_bytes(12, "big"), record, head))
+        os._exit(0)
+    with listener, listener.accept()[0] as sock:
+        view = memoryview(bytearray(_HEAD + _RECORD + _TAG))
+        cipher = AESGCM(bytes(16))
+
+        def receive() -> None:
+            for number in range(size // _RECORD):
+                at = 0
+                while at < len(view):
+                    at += sock.recv_into(view[at:])
+                cipher.decrypt(number.to_bytes(12, "big"), view[_HEAD:], view[:_HEAD])
+
+        found = _clocked(size, receive)
+    os.waitpid(child, 0)
+    return found
+
+
+class Bench:
+    """The two hosts, their file, and everybody who carries it."""
+
+    def __init__(self, servers: Farm, folder: Path, size: int) -> None:
+        self._farm, self._size = servers, size
+        self._here, self._there = folder / "source", folder / "target"
+        with self._here.open("wb") as file:
+            for _ in range(size >> 20):
+                file.write(os.urandom(1 << 20))
+
+    def floor(self) -> Sample:
+        """What TCP and AES-GCM alone take."""
+        return floor(self._size)
+
+    def relay(self) -> Sample:
+        """Ours, through this process."""
+        return self._ours(lambda a, b: carry.relay(a, str(self._here), b, str(self._there), timeout=300))
+
+    def direct(self) -> Sample:
+        """Ours, from host to host."""
+        return self._ours(lambda a, b: direct.direct(a, str(self._here), b, str(self._there), timeout=300))
+
+    def scp_through(self) -> Sample:
+        """``scp -3``: through this machine, as our relay."""
+        return self._peer("scp", "-q", "-3", "-F", str(self._farm.ssh_config), *self._remote(0), *self._remote(1))
+
+    def scp(self) -> Sample:
+        """``scp`` started on the source: from host to host, as our direct way."""
+        return self._peer("scp", "-q", "-F", str(self._farm.ssh_config), str(self._here), *self._remote(1))
+
+    def rsync(self) -> Sample:
+        """``rsync`` over ssh, started on the source, whole files."""
+        shell = f"ssh -F {self._farm.ssh_config}"
+        return self._peer("rsync", "-q", "--whole-file", "-e", shell, str(self._here), *self._remote(1))
+
+    def _remote(self, host: int) -> list[str]:
+        return [f"{self._farm.hosts[host].address}:{self._here if host == 0 else self._there}"]
+
+    def _peer(self, *command: str) -> Sample:
+        self._there.unlink(missing_ok=True)
+        return _clocked(self._size, lambda: _run(command))
+
+    def _ours(self, carried: Callable[[Any, Any], Coroutine[Any, Any, str]]) -> Sample:
+        self._there.unlink(missing_ok=True)
+
+        async def timed() -> Sample:
+            keys = HostKeys.load(self._farm.known_hosts)
+            ends = [
+                AsyncsshTransport(plain_target(host, identity=str(self._farm.identity)), keys)
+                for host in self._farm.hosts
+            ]
+            await asyncio.gather(*(end.connect() for end in ends))
+            try:
+                before, began = _cpu(), time.perf_counter()
+                await carried(*ends)
+                wall = time.perf_counter() - began
+                return {
+                    "mb_per_s": self._size / 1e6 / wall,
+                    "client_cpu_ms_per_mb": (_cpu() - before) * 1e9 / self._size,
+                }
+            finally:
+                await asyncio.gather(*(end.aclose() for end in ends))
+
+        return dict(loops.run(timed()))
+
+
+def _run(command: tuple[str, ...]) -> None:
+    done = subprocess.run(command, check=False, capture_output=True, text=True)
+    if done.returncode != 0:
+        raise RuntimeError(f"{command[0]}: {done.stderr[-500:]}")
+
+
+def run(quick: bool) -> Report:
+    """200 MiB from host to host: ours through the console and directly, scp, rsync, and the floor."""
+    runs, size = (2, QUICK_SIZE) if quick else (5, SIZE)
+    memory = Path("/dev/shm")
+    where = memory if memory.is_dir() else None
+    with (
+        tempfile.TemporaryDirectory(prefix="ss-transfer-", dir=where) as name,
+        farm(2, Path(name)) as servers,
+    ):
+        _ready(servers)
+        bench = Bench(servers, Path(name), size)
+        figures = interleave(
+            {
+                "floor": bench.floor,
+                "relay": bench.relay,
+                "scp -3": bench.scp_through,
+                "direct": bench.direct,
+                "scp": bench.scp,
+                "rsync": bench.rsync,
+            },
+            runs,
+        )
+    speed = {name: rows["mb_per_s"].median for name, rows in figures.items()}
+    against = {name: value / speed["floor"] for name, value in speed.items()}
+    goals = (
+        Goal("relay against TCP + AES-GCM", against["relay"], "of its rate", 0.45, ">=",
+             peers={"scp -3": against["scp -3"]}),
+        Goal("direct against TCP + AES-GCM", against["direct"], "of its rate", 0.8, ">=",
+             peers={"scp": against["scp"], "rsync": against["rsync"]}),
+    )  # fmt: skip
+    notes = [
+        f"{size >> 20} MiB, loopback, two OpenSSH servers; files in {'memory' if where else 'the temporary folder'}"
+    ]
+    if (os.cpu_count() or 1) < 4:
+        notes.append(
+            "fewer than four cores: the two servers, their commands and the console of a relay share them, "
+            "so the sum of their work bounds the rate, not the slowest of them"
+        )
+    return Report("transfer", goals, figures, runs, quick, tuple(notes))
+
+
+def _ready(servers: Farm) -> None:
+    for host in servers.hosts:
+        until = time.monotonic() + 10
+        while time.monotonic() < until:
+            with suppress(OSError), socket.create_connection((host.address, host.port), timeout=1):
+                break
+            time.sleep(0.05)
+
+
+if __name__ == "__main__":
+    main("transfer", run)

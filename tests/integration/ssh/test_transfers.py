@@ -1,0 +1,274 @@
+"""Files from host to host, directly and through us: whole or not at all, and nothing stays behind."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import os
+import signal
+import socket
+import ssl
+import stat
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sshd_hosts import SshdHost
+
+from sidestep.backends.ssh import direct
+from sidestep.backends.ssh.direct import Carried, NotDirect, transfer
+from sidestep.fleet.errors import HostError
+
+pytestmark = pytest.mark.openssh
+MiB = 1 << 20
+Hook = Callable[[], Awaitable[None]]
+
+
+@pytest.fixture
+async def hosts(sshd: Callable[..., SshdHost]) -> tuple[SshdHost, SshdHost]:
+    return sshd("source"), sshd("destination")
+
+
+def _file(host: SshdHost, size: int) -> tuple[Path, str]:
+    path = host.home / "state with 'quotes'"
+    data = os.urandom(size)
+    path.write_bytes(data)
+    return path, hashlib.sha256(data).hexdigest()
+
+
+def _halves(host: SshdHost) -> list[int]:
+    """The processes of direct transfers on this host."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        if not entry.name.isdigit():
+            continue
+        try:
+            mine = f"HOME={host.home}\0".encode() in (entry / "environ").read_bytes()
+            if mine and b"'direct'" in (entry / "cmdline").read_bytes():
+                found.append(int(entry.name))
+        except OSError:
+            continue
+    return found
+
+
+async def _nothing_stays(*hosts: SshdHost, files: int = 0) -> None:
+    async with asyncio.timeout(15):
+        while any(_halves(host) for host in hosts) or any(".part." in p.name for h in hosts for p in h.home.iterdir()):
+            await asyncio.sleep(0.05)
+    assert len([p for p in hosts[-1].home.iterdir() if p.is_file()]) == files
+
+
+def _after(monkeypatch: pytest.MonkeyPatch, kind: str, hook: Callable[..., Awaitable[Any]]) -> None:
+    """Do something when a host has said ``kind``, before anybody acts on it."""
+    answer = direct._answer
+
+    async def hooked(transport: Any, channel: Any, wanted: str) -> tuple[Any, ...]:
+        words = await answer(transport, channel, wanted)
+        return (await hook(*words)) or words if wanted == kind else words
+
+    monkeypatch.setattr(direct, "_answer", hooked)
+
+
+async def test_a_big_file_goes_from_host_to_host_and_a_small_one_through_us(hosts: tuple[SshdHost, SshdHost]) -> None:
+    here, there = await hosts[0].connected(), await hosts[1].connected()
+    path, digest = _file(hosts[0], 5 * MiB + 12345)
+    target = hosts[1].home / "target"
+    for limit, way in ((MiB, "direct"), (64 * MiB, "relay")):
+        target.write_bytes(b"old")
+        carried = await transfer(here, str(path), there, str(target), direct_from=limit)
+        assert (carried.digest, carried.way) == (digest, way)
+        assert hashlib.sha256(target.read_bytes()).hexdigest() == digest
+        assert stat.S_IMODE(target.stat().st_mode) == 0o600
+        await _nothing_stays(*hosts, files=1)
+
+
+@pytest.mark.parametrize("size", [0, 1, MiB, 4 * MiB + 1])
+async def test_a_direct_transfer_carries_any_size(hosts: tuple[SshdHost, SshdHost], size: int) -> None:
+    path, digest = _file(hosts[0], size)
+    target = hosts[1].home / "target"
+    found = await direct.direct(await hosts[0].connected(), str(path), await hosts[1].connected(), str(target))
+    assert found == digest
+    assert target.stat().st_size == size
+
+
+async def test_no_key_is_an_argument_or_a_variable_of_a_process(
+    hosts: tuple[SshdHost, SshdHost], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, _ = _file(hosts[0], MiB)
+    seen = bytearray()
+
+    async def look(*_: Any) -> None:
+        for pid in _halves(hosts[1]):
+            seen.extend(Path(f"/proc/{pid}/cmdline").read_bytes() + Path(f"/proc/{pid}/environ").read_bytes())
+
+    _after(monkeypatch, "listens", look)
+    await direct.direct(
+        await hosts[0].connected(), str(path), await hosts[1].connected(), str(hosts[1].home / "target")
+    )
+    assert seen
+    assert b"PRIVATE" not in seen
+
+
+@pytest.mark.parametrize("bare", [0, 1])
+async def test_without_python_on_one_of_them_the_bytes_go_through_us(
+    sshd: Callable[..., SshdHost], tmp_path: Path, bare: int
+) -> None:
+    tools = tmp_path / "bin"
+    tools.mkdir()
+    for folder in ("/usr/bin", "/bin"):
+        for tool in Path(folder).iterdir():
+            if not tool.name.startswith("python") and not (tools / tool.name).exists():
+                (tools / tool.name).symlink_to(tool)
+    hosts = [sshd(f"h{n}", env=f"PATH={tools}" if n == bare else "") for n in range(2)]
+    path, digest = _file(hosts[0], 2 * MiB)
+    carried = await transfer(
+        await hosts[0].connected(), str(path), await hosts[1].connected(), str(hosts[1].home / "t"), direct_from=MiB
+    )
+    assert carried == Carried(digest, "relay", f"h{bare} has no python3")
+    await _nothing_stays(*hosts, files=1)
+
+
+async def test_hosts_that_cannot_reach_each_other_are_relayed(
+    hosts: tuple[SshdHost, SshdHost], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, digest = _file(hosts[0], 2 * MiB)
+
+    async def elsewhere(address: str, port: int) -> tuple[str, int]:
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            return address, int(probe.getsockname()[1])
+
+    _after(monkeypatch, "listens", elsewhere)
+    carried = await transfer(
+        await hosts[0].connected(), str(path), await hosts[1].connected(), str(hosts[1].home / "t"), direct_from=MiB
+    )
+    assert (carried.digest, carried.way) == (digest, "relay")
+    assert "cannot be reached" in carried.reason
+    assert "refused" in carried.reason
+    await _nothing_stays(*hosts, files=1)
+
+
+async def test_strangers_that_knock_are_sent_away(
+    hosts: tuple[SshdHost, SshdHost], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, digest = _file(hosts[0], 2 * MiB)
+    refused = []
+
+    def knock(address: str, port: int) -> None:
+        with socket.create_connection((address, port), timeout=10) as stranger:
+            stranger.sendall(b"GET / HTTP/1.0\r\n\r\n")
+            while stranger.recv(100):
+                pass
+        plain = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        plain.check_hostname, plain.verify_mode = False, ssl.CERT_NONE
+        with pytest.raises(OSError), socket.create_connection((address, port), timeout=10) as stranger:
+            tls = plain.wrap_socket(stranger)
+            tls.sendall(bytes(16))
+            if not tls.recv(1):
+                raise ConnectionResetError
+        refused.append(True)
+
+    async def strangers(address: str, port: int) -> None:
+        await asyncio.to_thread(knock, address, port)
+
+    _after(monkeypatch, "listens", strangers)
+    target = hosts[1].home / "target"
+    found = await direct.direct(await hosts[0].connected(), str(path), await hosts[1].connected(), str(target))
+    assert found == digest
+    assert refused
+    await _nothing_stays(*hosts, files=1)
+
+
+@pytest.mark.parametrize("victim", [0, 1])
+@pytest.mark.parametrize("moment", ["listens", "sent"])
+async def test_a_half_that_is_killed_leaves_nothing_and_the_relay_does_it(
+    hosts: tuple[SshdHost, SshdHost], monkeypatch: pytest.MonkeyPatch, victim: int, moment: str
+) -> None:
+    path, digest = _file(hosts[0], 2 * MiB)
+
+    async def kill(*_: Any) -> None:
+        for pid in _halves(hosts[victim]):
+            os.kill(pid, signal.SIGKILL)
+
+    _after(monkeypatch, moment, kill)
+    target = hosts[1].home / "target"
+    carried = await transfer(
+        await hosts[0].connected(), str(path), await hosts[1].connected(), str(target), direct_from=MiB
+    )
+    assert carried.digest == digest
+    assert hashlib.sha256(target.read_bytes()).hexdigest() == digest
+    assert carried.way == ("relay" if victim == 1 else carried.way)
+    await _nothing_stays(*hosts, files=1)
+
+
+@pytest.mark.parametrize("moment", ["listens", "received"])
+async def test_a_cancelled_transfer_leaves_nothing(
+    hosts: tuple[SshdHost, SshdHost], monkeypatch: pytest.MonkeyPatch, moment: str
+) -> None:
+    path, _ = _file(hosts[0], 2 * MiB)
+    here, there = await hosts[0].connected(), await hosts[1].connected()
+    reached = asyncio.Event()
+
+    async def stop(*_: Any) -> None:
+        reached.set()
+        await asyncio.Event().wait()
+
+    _after(monkeypatch, moment, stop)
+    task = asyncio.create_task(transfer(here, str(path), there, str(hosts[1].home / "target"), direct_from=MiB))
+    await reached.wait()
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    await _nothing_stays(*hosts, files=0)
+
+
+async def test_a_controller_that_is_gone_leaves_nothing(
+    hosts: tuple[SshdHost, SshdHost], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, _ = _file(hosts[0], 2 * MiB)
+    here, there = await hosts[0].connected(), await hosts[1].connected()
+
+    async def vanish(*_: Any) -> None:
+        for transport in (here, there):
+            assert transport._conn is not None
+            transport._conn.abort()
+
+    _after(monkeypatch, "received", vanish)
+    with pytest.raises(HostError):
+        await transfer(here, str(path), there, str(hosts[1].home / "target"), direct_from=MiB)
+    await _nothing_stays(*hosts, files=0)
+
+
+async def test_a_file_system_without_nameless_files_is_kept_clean_too(
+    hosts: tuple[SshdHost, SshdHost], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, digest = _file(hosts[0], 2 * MiB)
+    here, there = await hosts[0].connected(), await hosts[1].connected()
+    code = direct._program()[8:].replace(b"os.O_TMPFILE", b"os.O_CREAT | os.O_EXCL")
+    monkeypatch.setattr(direct, "_program", lambda: b"%08d" % len(code) + code)
+    target = hosts[1].home / "target"
+    assert await direct.direct(here, str(path), there, str(target)) == digest
+    await _nothing_stays(*hosts, files=1)
+
+    async def kill(*_: Any) -> None:
+        assert any(".part." in p.name for p in hosts[1].home.iterdir())
+        for pid in _halves(hosts[1]):
+            os.kill(pid, signal.SIGKILL)
+
+    _after(monkeypatch, "listens", kill)
+    with pytest.raises(NotDirect):
+        await direct.direct(here, str(path), there, str(target))
+    await _nothing_stays(*hosts, files=1)
+
+
+async def test_a_file_that_cannot_be_read_or_written_is_an_error_that_names_it(
+    hosts: tuple[SshdHost, SshdHost],
+) -> None:
+    here, there = await hosts[0].connected(), await hosts[1].connected()
+    path, _ = _file(hosts[0], 2 * MiB)
+    with pytest.raises(HostError, match="nowhere"):
+        await transfer(here, str(hosts[0].home / "nowhere"), there, str(hosts[1].home / "target"), direct_from=MiB)
+    with pytest.raises(HostError, match="no-folder"):
+        await transfer(here, str(path), there, str(hosts[1].home / "no-folder" / "target"), direct_from=MiB)
+    await _nothing_stays(*hosts, files=0)
