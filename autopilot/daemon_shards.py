@@ -11,7 +11,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Coroutine, Mapping, Sequence
+from typing import Any, Final, TypeVar
 
 from sidestep.autopilot.daemon_log import AUTOPILOT, Log
 from sidestep.autopilot.journal import Journal
@@ -24,7 +25,11 @@ from sidestep.fleet.labels import Label
 from sidestep.fleet.machines import ShardState, StepName
 from sidestep.fleet.placement import Owner
 
+#: hosts that are looked at, or put right, at a time
+AT_ONCE: Final = 64
+
 Found = Mapping[str, ShardObservation]
+Result = TypeVar("Result")
 
 
 class Settlement:
@@ -59,13 +64,18 @@ class Settlement:
         """
         self._serving.clear()
         self._doubted -= set(hosts)
-        answers = await asyncio.gather(*(self._discover(host) for host in hosts))
+        some = asyncio.Semaphore(AT_ONCE)
+        answers = await asyncio.gather(*(_one_of(some, self._discover(host)) for host in hosts))
         found = {host: answer for host, answer in zip(hosts, answers, strict=True) if answer is not None}
         for observation in (o for answer in found.values() for o in answer):
             self._note(observation)
         self._adopt()
-        work = [self._put_right(host, answer) for host, answer in found.items()]
-        done = await asyncio.gather(*work)
+        placement = self._journal.placement()
+        owned: dict[str, list[ShardSpec]] = {}
+        for spec in self._fleet.shards:
+            owned.setdefault(placement.owners[spec.name].host, []).append(spec)
+        work = [self._put_right(host, answer, owned.get(host, [])) for host, answer in found.items()]
+        done = await asyncio.gather(*(_one_of(some, one) for one in work))
         self.settled |= {host for host, fine in zip(found, done, strict=True) if fine} - self._doubted
         return frozenset(self._serving)
 
@@ -127,12 +137,16 @@ class Settlement:
                 f"token {owner.token}: is this an old journal? The shard is left alone",
             )
 
-    async def _put_right(self, host: str, found: tuple[ShardObservation, ...]) -> bool:
-        """Stop what is not the owner's, start what is missing; False if something has to be tried again."""
+    async def _put_right(self, host: str, found: tuple[ShardObservation, ...], owned: Sequence[ShardSpec]) -> bool:
+        """Stop what is not the owner's, start what is missing; False if something has to be tried again.
+
+        ``owned`` is what the host owned when the look began; the placement of now decides.
+        """
         placement = self._journal.placement()
         fine = True
         by_shard = {str(o.shard): o for o in sorted(found, key=lambda o: o.token)}
-        for spec in self._fleet.shards:
+        strays = by_shard.keys() & self._shards.keys() - {str(spec.name) for spec in owned}
+        for spec in (*owned, *(self._shards[name] for name in sorted(strays))):
             if spec.name in self._busy() or spec.name in self.disputed:
                 continue
             seen, owner = by_shard.get(spec.name), placement.owners[spec.name]
@@ -196,3 +210,8 @@ class Settlement:
         if self._complaints.get((host, shard)) != text:
             self._complaints[host, shard] = text
             self._log.say("error", f"{shard} on {host}: {text}")
+
+
+async def _one_of(some: asyncio.Semaphore, work: Coroutine[Any, Any, Result]) -> Result:
+    async with some:
+        return await work
