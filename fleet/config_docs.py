@@ -47,7 +47,7 @@ DOCS: Final[dict[str, dict[str, str]]] = {
         "notice": "Shown beside the banner.",
     },
     "ssh": {
-        "known_hosts": "File of trusted host keys; empty is the daemon's own and yours.",
+        "known_hosts": "File of trusted host keys; empty is what ssh reads: your own and the system's.",
         "identity": "Private key file; empty is what ssh_config says, the agent and the default files.",
         "config": "The ssh_config to read; empty is your own if there is one, none is none.",
         "passphrase": "Where the passphrase of encrypted keys comes from: file:PATH or command:LINE.",

@@ -120,6 +120,8 @@ class Examination:
             self._findings.append(judge.out_of_time(self._name, self._shared.deadline, self._doing))
         except HostError as error:
             self._findings.append(judge.refused(self._name, error))
+        except Exception as error:  # noqa: BLE001 - a surprise with one host must not end the others
+            self._findings.append(judge.surprised(self._name, error))
         return Examined(host=self._host.name, findings=tuple(self._findings), facts=self._facts)
 
     @asynccontextmanager
@@ -280,6 +282,7 @@ class Examination:
         facts = {key: str(value) for key, value in panel.facts[0].items()}
         self._facts |= {**facts, "sampler": panel.kinds[0]}
         self._findings += judge.sampled(self._name, panel.kinds[0], self._host.sampler, facts)
+        self._findings += judge.capacity(self._host, facts)
         return float(panel.skew[0])
 
 

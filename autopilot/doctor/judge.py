@@ -10,6 +10,7 @@ from typing import Final
 from sidestep.autopilot.doctor.findings import Finding, State, found
 from sidestep.autopilot.doctor.probe import Seen
 from sidestep.fleet.errors import AuthenticationRefused, ConfigError, HostError, HostKeyRefused, HostUnreachable
+from sidestep.fleet.inventory import HostSpec
 from sidestep.fleet.labels import scrub
 from sidestep.fleet.resources import show_size
 
@@ -20,7 +21,7 @@ COARSE: Final = 1.5
 LITTLE: Final = 1 << 30
 TOO_LITTLE: Final = 64 << 20
 #: seconds that a command that does nothing may take
-SLOW: Final = 0.75
+SLOW: Final = 1.0
 #: kinds of refused host keys, and what errors about them say
 _KEYS: Final = {
     "revoked": " is revoked",
@@ -28,6 +29,8 @@ _KEYS: Final = {
     "unknown": " is unknown",
     "not signed": " is not signed",
 }
+#: by how much what the kernel keeps for itself may make memory smaller than what was bought
+_ROUNDED: Final = 0.1
 _DIGESTS: Final = ("sha256sum", "shasum", "openssl")
 _SAMPLERS: Final = ("python3", "perl", "awk")
 
@@ -61,9 +64,9 @@ def refused(host: str, error: HostError) -> Finding:
             remedy = {
                 "unknown": "compare the fingerprint with the host's own, then: sidestep trust HOST",
                 "changed": "find out why: someone may be listening in. If the host was reinstalled, compare the "
-                "fingerprint on its own console, then: sidestep trust HOST",
+                "fingerprint on its own console, remove the line that is named here, then: sidestep trust HOST",
                 "revoked": "do not connect: the key is known to be compromised; give the host a new one",
-                "not signed": "sign the host's key for its address, or: sidestep trust HOST",
+                "not signed": "sign the host's key for its address, or add the key itself to known_hosts",
             }.get(kind, error.hint)
             said = "not signed by a trusted authority" if kind == "not signed" else kind
             return found(host, "host key", "problem", said, detail=detail, remedy=remedy)
@@ -225,10 +228,9 @@ def sampled(host: str, kind: str, wanted: str, facts: Mapping[str, str]) -> list
     if wanted not in {"auto", kind} and kind:
         remedy = f'install it, or set sampler = "{kind}" or "auto" for the host'
         rows = [found(host, "sampler", "warning", f"{wanted} was asked for, {kind} runs", remedy=remedy)]
-    cores, memory = facts.get("cpus", ""), facts.get("memory", "")
-    size = f"{show_size(float(memory))}B" if memory.isdigit() else "?"
-    detail = ", ".join(f"{key} {facts[key]}" for key in ("os", "cgroup", "container", "psi") if key in facts)
-    rows.append(found(host, "facts", "ok", "told", detail=f"{cores or '?'} cores, {size}, {detail}"))
+    text = ", ".join(f"{key} {facts[key]}" for key in ("os", "cgroup", "container", "psi") if key in facts)
+    cores, memory = _number(facts.get("cpus", "")), _number(facts.get("memory", ""))
+    rows.append(found(host, "facts", "ok", text or "none", detail=f"{cores:g} cores, {show_size(memory)}B"))
     if facts.get("container") == "bare":
         remedy = "mount lxcfs in the container, or declare cpu and memory in the fleet file"
         rows.append(found(host, "container", "warning", "shows the numbers of its machine", remedy=remedy))
@@ -236,6 +238,33 @@ def sampled(host: str, kind: str, wanted: str, facts: Mapping[str, str]) -> list
         remedy = "boot it with psi=1; contention is then seen earlier"
         rows.append(found(host, "psi", "warning", "the kernel tells no pressure", remedy=remedy))
     return rows
+
+
+def capacity(spec: HostSpec, facts: Mapping[str, str]) -> list[Finding]:
+    """What the fleet file says the host has, against what it says itself."""
+    rows = []
+    has = _number(facts.get("cpus", "")), _number(facts.get("memory", ""))
+    left = spec.allocatable(*has)
+    for kind, declared, there, free, shown in (
+        ("cpu", spec.cpu, has[0], left[0], "{:g} cores".format),
+        ("memory", spec.memory, has[1], left[1], show_size),
+    ):
+        if declared > there * (1 + _ROUNDED):
+            text, detail = f"more {kind} is declared than there is", f"{shown(declared)} of {shown(there)}"
+            remedy = f"correct {kind} in the fleet file, or leave it out to have it discovered"
+            rows.append(found(spec.name, "capacity", "warning", text, detail=detail, remedy=remedy))
+        if math.isnan(free) and not math.isnan(there):
+            text, remedy = f"the reserve leaves no {kind}", f"lower reserve_{kind} in the fleet file"
+            rows.append(found(spec.name, "capacity", "problem", text, detail=f"of {shown(there)}", remedy=remedy))
+    return rows
+
+
+def _number(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        return math.nan
+    return value if value > 0 and math.isfinite(value) else math.nan
 
 
 def not_sampled(host: str, error: HostError | None, seconds: float) -> Finding:
@@ -251,6 +280,12 @@ def out_of_time(host: str, seconds: float, doing: str) -> Finding:
     """The host used up its deadline."""
     remedy = "look at its load and the way there; --deadline SECONDS gives it more"
     return found(host, "deadline", "problem", f"not done within {seconds:g} s", detail=f"while {doing}", remedy=remedy)
+
+
+def surprised(host: str, error: Exception) -> Finding:
+    """Something that the doctor did not expect, and that must not cost the other hosts."""
+    text = f"{type(error).__name__}, which is a mistake of sidestep"
+    return found(host, "doctor", "problem", text, detail=str(error), remedy="report it")
 
 
 def _short(error: HostError) -> str:

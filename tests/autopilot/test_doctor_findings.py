@@ -6,10 +6,12 @@ import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from sidestep.autopilot.doctor import findings, judge, probe
 from sidestep.autopilot.doctor.findings import Examined, Finding, found
 from sidestep.fleet.errors import AuthenticationRefused, HostError, HostKeyRefused, HostUnreachable
+from sidestep.fleet.inventory import HostSpec
 from sidestep.fleet.labels import Label
 
 
@@ -151,7 +153,7 @@ def test_a_clock_may_be_two_seconds_wrong(skew: float, state: str) -> None:
 
 def test_slow_commands_few_sessions_and_silent_kernels_are_warnings() -> None:
     assert [f.state for f in judge.latency("h", [0.1, 9.0, 0.1])] == ["ok"]
-    assert [f.state for f in judge.latency("h", [1.0, 0.8, 0.1])] == ["warning"]
+    assert [f.state for f in judge.latency("h", [1.5, 1.2, 0.1])] == ["warning"]
     assert judge.sessions("h", 8, 8, "").state == "ok"
     assert judge.sessions("h", 4, 8, "x").state == "warning"
     assert judge.sessions("h", 1, 8, "x").state == "problem"
@@ -160,4 +162,18 @@ def test_slow_commands_few_sessions_and_silent_kernels_are_warnings() -> None:
     assert [(f.check, f.state) for f in rows] == [
         ("sampler", "warning"), ("facts", "ok"), ("container", "warning"), ("psi", "warning"),
     ]  # fmt: skip
+    assert "1.0GB" in rows[1].detail
     assert judge.differs("h", ("port: sidestep 22, ssh 23",)).state == "warning"
+
+
+def test_what_is_declared_is_compared_with_what_there_is() -> None:
+    facts = {"cpus": "4", "memory": str(8 << 30)}
+    spec = HostSpec(name=Label("h"), address="a", cpu=4, memory=(8 << 30) + (100 << 20))
+    assert judge.capacity(spec, facts) == []
+    (more,) = judge.capacity(replace(spec, cpu=8.0), facts)
+    assert (more.state, more.text, more.detail) == (
+        "warning", "more cpu is declared than there is", "8 cores of 4 cores",
+    )  # fmt: skip
+    (none,) = judge.capacity(HostSpec(name=Label("h"), address="a", reserve_memory=9 << 30), facts)
+    assert (none.state, none.text) == ("problem", "the reserve leaves no memory")
+    assert judge.capacity(HostSpec(name=Label("h"), address="a"), {"cpus": "x", "memory": "-1"}) == []

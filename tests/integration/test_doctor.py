@@ -189,6 +189,28 @@ def test_hosts_that_hang_cost_only_their_own_time(visit: Visit) -> None:
     assert len(visit.told["hosts"]) == 13
 
 
+def test_a_login_shell_that_hangs_is_told_within_the_deadline(
+    tmp_path_factory: pytest.TempPathFactory, tmp_path: Path, client_identity: Path
+) -> None:
+    host = start_host(tmp_path_factory.mktemp("sshd-stuck"), client_identity, "stuck")
+    try:
+        (host.home / ".bashrc").write_text("sleep 60\n")
+        (tmp_path / "f.toml").write_text(
+            f'[fleet]\nname = "f"\n[ssh]\nidentity = "{client_identity}"\nknown_hosts = "{host.known_hosts}"\n'
+            f'user = "{host.spec.user}"\nconfig = "none"\n'
+            f'[hosts.stuck]\naddress = "127.0.0.1"\nport = {host.spec.port}\n'
+        )
+        ran = doctor(tmp_path / "f.toml", "--json", "--deadline", "2")
+    finally:
+        host.cut()
+        host.process.wait()
+    assert ran.returncode == 1
+    (told,) = json.loads(ran.stdout)["hosts"]
+    problem = next(f for f in told["findings"] if f["state"] == "problem")
+    assert (problem["check"], problem["text"]) == ("deadline", "not done within 2 s")
+    assert problem["detail"] == "while running a command"
+
+
 def test_people_read_each_thing_once(ward: Path) -> None:
     ran = doctor(ward, "well[1-2]", "ill")
     assert ran.returncode == 1
