@@ -13,7 +13,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
-from scripts.testfleet.processes import identify, send
+from scripts.testfleet.processes import Process, identify, send, wait_gone
 from scripts.testfleet.shell import FleetError, Impossible
 
 ROOT: Final = Path("/sys/fs/cgroup")
@@ -122,18 +122,23 @@ class Cgroups:
     def empty(self, group: str = "") -> None:
         """End every process in the group (or the whole fleet). Raises FleetError when some remain."""
         deadline = time.monotonic() + 15
+        ended: set[Process] = set()
         while pids := self.pids(group):
-            for pid in pids:
-                process = identify(pid)
-                # Read again after the process is known: it is ours only while it is in our group.
-                if process is not None and self._ours(pid):
-                    send(process, signal.SIGKILL)
+            # Read again after the process is known: it is ours only while it is in our group.
+            found = {p for p in map(identify, pids) if p is not None and self._ours(p.pid)}
+            # All are known before the first is hit, for one end brings about others.
+            for process in found:
+                send(process, signal.SIGKILL)
+            ended |= found
             for folder in self._frozen(group):
                 with suppress(OSError):
                     (folder / "freezer.state").write_text("THAWED")
             if time.monotonic() > deadline:
                 raise FleetError(f"processes of the fleet do not end: {sorted(pids)[:10]}")
             time.sleep(0.01)
+        # A dying init leaves its group before it has seen the last of its children off.
+        for process in ended:
+            wait_gone(process, max(0.0, deadline - time.monotonic()))
 
     def remove(self, group: str = "") -> None:
         """End what is in the group (or the whole fleet) and remove it everywhere."""

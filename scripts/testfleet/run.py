@@ -50,6 +50,8 @@ def run(fleet: Fleet, plans: Sequence[HostPlan], command: Sequence[str]) -> int:
 
 def _watched(argv: Sequence[str], variables: dict[str, str]) -> int:
     """Run to the end; if we are asked to end first, the command and its children are too."""
+    # Should we be killed, so is the command: nobody else would end it.
+    argv = ["setpriv", "--pdeathsig", "KILL", "--", *argv]
     child = subprocess.Popen(argv, env=os.environ | variables, process_group=0)
     with suppress(OSError), _foreground(child.pid):
         return _wait(child)
