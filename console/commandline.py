@@ -103,18 +103,18 @@ def history(context: typer.Context) -> None:
 
 @app.command()
 def trust(
-    hosts: Annotated[
-        list[str] | None, typer.Argument(metavar="[HOST]...", help="Hosts of the fleet, or addresses.")
-    ] = None,
-    fleet: FleetFile = None,
-    source: Annotated[
-        Path | None, typer.Option("--from", metavar="FILE", help="Fingerprints or known_hosts lines you trust.")
+    context: typer.Context,
+    hosts: Annotated[list[str] | None, typer.Argument(metavar="[HOST]...", help="Of the fleet, or addresses.")] = None,
+    listed: Annotated[
+        Path | None, typer.Option("--from", metavar="FILE", help="Fingerprints or known_hosts lines that you trust.")
     ] = None,
     fingerprint: Annotated[str, typer.Option(metavar="SHA256:...", help="What the one host must show.")] = "",
+    fleet: FleetFile = None,
 ) -> None:
-    """Show a host's key, ask whether it is the host's own, and record it; a changed key is never replaced."""
-    options = ["--fleet", str(fleet)] if fleet else []
-    options += ["--from", str(source)] if source else []
+    """Show a host's key, ask whether it is its own, and record it; a changed key is never replaced."""
+    chosen = fleet or context.obj.fleet
+    options = ["--fleet", str(chosen)] if chosen else []
+    options += ["--from", str(listed)] if listed else []
     options += ["--fingerprint", fingerprint] if fingerprint else []
     _become("sidestep.autopilot.trust", *options, "--", *(hosts or ()))
 

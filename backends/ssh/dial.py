@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import getpass
 import random
 import socket
+from collections.abc import Sequence
 from functools import partial
 from typing import Any, Final
 
@@ -18,7 +20,7 @@ from sidestep.backends.ssh.tunnels import Lease, Tunnels
 from sidestep.backends.ssh.witness import Witness
 from sidestep.fleet.errors import AuthenticationRefused, HostError, HostUnreachable
 
-__all__ = ["Witness", "dial"]
+__all__ = ["Witness", "dial", "handshake", "shown_key"]
 
 LOGIN_TIMEOUT: Final = 10.0
 _FAMILIES: Final = {"any": socket.AF_UNSPEC, "inet": socket.AF_INET, "inet6": socket.AF_INET6}
@@ -33,10 +35,9 @@ async def dial(
     HostError when the two have no algorithm in common. A jump host's failure is raised as
     the host's, of the same kind, and names the jump host.
     """
-    handshake = partial(_handshake, keys=keys, ring=ring)
-    lease = await tunnels.lease(target.jumps, handshake, host=target.name)
+    lease = await tunnels.lease(target.jumps, partial(handshake, keys=keys, ring=ring), host=target.name)
     try:
-        conn, witness = await handshake(target, lease)
+        conn, witness = await handshake(target, lease, keys=keys, ring=ring)
     except BaseException:
         if lease is not None:
             lease.release()
@@ -46,7 +47,7 @@ async def dial(
     return conn, witness
 
 
-async def _handshake(
+async def handshake(
     target: SshTarget, lease: Lease | None, *, keys: HostKeys, ring: KeyRing
 ) -> tuple[asyncssh.SSHClientConnection, Witness]:
     """Connect to one host, straight or through the jump host that is leased."""
@@ -72,14 +73,45 @@ async def _handshake(
             target.name, "connect", f"no algorithm in common: {error}", hint="update the host's OpenSSH"
         ) from error
     except (OSError, TimeoutError, asyncssh.Error) as error:
-        where = f"{target.address} port {target.port}"
-        if lease is not None:
-            lost = lease.lost
-            where += f" through jump host {lease.name}" + (f", which was lost ({lost})" if lost else "")
-        raise HostUnreachable(
-            target.name, "connect", _why(error, where, target.connect_timeout), hint=_hint(error)
-        ) from error
+        raise _unreachable(target, lease, error) from error
     return conn, witness
+
+
+async def shown_key(
+    target: SshTarget, algorithms: Sequence[str], keys: HostKeys, ring: KeyRing, tunnels: Tunnels
+) -> asyncssh.SSHKey | None:
+    """The host key that ``target`` shows and proves to hold, without logging in; None if it has none of that kind.
+
+    Jump hosts are verified and logged in to as ever. Raises HostError. The key is not to be
+    trusted for being shown.
+    """
+    lease = await tunnels.lease(target.jumps, partial(handshake, keys=keys, ring=ring), host=target.name)
+    options: dict[str, Any] = {"tunnel": lease.conn} if lease is not None else {}
+    try:
+        async with asyncio.timeout(target.connect_timeout):
+            return await asyncssh.get_server_host_key(
+                target.address,
+                target.port,
+                family=_FAMILIES[target.family],
+                server_host_key_algs=list(algorithms),
+                kex_algs=list(target.kex) or (),
+                config=None,
+                **options,
+            )
+    except asyncssh.KeyExchangeFailed:
+        return None
+    except (OSError, TimeoutError, asyncssh.Error) as error:
+        raise _unreachable(target, lease, error) from error
+    finally:
+        if lease is not None:
+            lease.release()
+
+
+def _unreachable(target: SshTarget, lease: Lease | None, error: Exception) -> HostUnreachable:
+    where = f"{target.address} port {target.port}"
+    if lease is not None:
+        where += f" through jump host {lease.name}" + (f", which was lost ({lease.lost})" if lease.lost else "")
+    return HostUnreachable(target.name, "connect", _why(error, where, target.connect_timeout), hint=_hint(error))
 
 
 def _why(error: BaseException, where: str, connect_timeout: float) -> str:

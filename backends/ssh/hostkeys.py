@@ -102,7 +102,7 @@ class HostKeys:
         ``presented`` is None when the server showed none that could be read; ``reason`` is
         then what the SSH library says.
         """
-        trust, name = self.trust(address, port), _name(address, port)
+        trust, name = self.trust(address, port), host_name(address, port)
         shown = f"{algorithm(presented)} {presented.get_fingerprint()}" if presented else "an unreadable key"
         if presented is not None and presented in trust.revoked:
             places = _places(trust, REVOKED, presented)
@@ -141,7 +141,7 @@ class HostKeys:
         return keys, keys.trust(*known_as(target))
 
     def _look_up(self, address: str, port: int) -> Trust:
-        exact = self._lines(_name(address, port))
+        exact = self._lines(host_name(address, port))
         # Like OpenSSH: a host known without its port is known on every port.
         plain = self._lines(address) if port != SSH_PORT else exact
         chosen = exact if any(k.marker != REVOKED for k in exact) else plain
@@ -181,7 +181,8 @@ def _places(trust: Trust, marker: str, key: asyncssh.SSHKey | None = None) -> st
     return ", ".join(found)
 
 
-def _name(address: str, port: int) -> str:
+def host_name(address: str, port: int) -> str:
+    """How known_hosts writes a host."""
     return address if port == SSH_PORT else f"[{address}]:{port}"
 
 
