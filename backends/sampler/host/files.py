@@ -101,7 +101,7 @@ def after(data, key):
     at = data.find(key)
     if at < 0:
         return -1
-    end = data.find(b"\n", at)
+    end = data.find(b"\n", at + len(key))
     return int(data[at + len(key) : end if end >= 0 else None])
 
 

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from sidestep.backends.sampler.host.files import NAME, listed, read
+    from sidestep.backends.sampler.host.main import ITIMER_REAL, setitimer
 
 #: seconds that a look may take
 DEADLINE = 20.0
@@ -41,6 +42,8 @@ class Errand:
         self.child = posix.fork()
         if self.child == 0:
             try:
+                # Whoever is killed before may leave us behind.
+                setitimer(ITIMER_REAL, DEADLINE)
                 posix.dup2(told, 1)
                 null = posix.open(b"/dev/null", posix.O_RDWR)
                 posix.dup2(null, 0)
@@ -107,6 +110,7 @@ def output(path, arguments):
     child = posix.fork()
     if child == 0:
         try:
+            setitimer(ITIMER_REAL, DEADLINE)
             posix.dup2(told, 1)
             posix.execve(path, [path] + arguments, {b"PATH": b"/usr/bin:/bin", b"LC_ALL": b"C", b"TZ": b"UTC"})
         finally:
