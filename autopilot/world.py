@@ -32,8 +32,6 @@ __all__ = ["Report", "ShardFacts", "World"]
 
 #: seconds between two looks at the states
 BEAT: Final = 0.2
-#: connections that are closed at a time in the end
-CLOSING: Final = 64
 
 Report = Callable[[str], None]
 
@@ -102,8 +100,7 @@ class World:
                     group.create_task(watch.run(), name=f"watch {name}")
         finally:
             self._chorus.finish()
-            some = asyncio.Semaphore(CLOSING)
-            await asyncio.gather(*(_close(w.link, some) for w in self._in_order), return_exceptions=True)
+            await asyncio.gather(*(w.link.aclose() for w in self._in_order), return_exceptions=True)
 
     def decode(self) -> None:
         """Decode what arrived, and bring the states up to date."""
@@ -246,8 +243,3 @@ class World:
         except KeyError:
             known = ", ".join(self._watches)
             raise UsageError(f"no host {host} in fleet {self.fleet.name}", hint=f"hosts: {known}") from None
-
-
-async def _close(link: Link, some: asyncio.Semaphore) -> None:
-    async with some:
-        await link.aclose()

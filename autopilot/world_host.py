@@ -98,7 +98,7 @@ class HostWatch:
             except SidestepError as error:
                 self._failed(scrub(str(error.args[0])))
             except TimeoutError:
-                self._failed(scrub(f"no sample for more than {self._patience:.0f} s; sampling again"))
+                self._failed(scrub(f"no sample for more than {self._patience:g} s; sampling again"))
             except Exception as error:  # noqa: BLE001 - the supervisor of one host: the other hosts go on
                 self._failed(scrub(f"{type(error).__name__}: {error}"))
             if await self._waits.wait(self._tries, self._lost):

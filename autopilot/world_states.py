@@ -28,6 +28,8 @@ SUSPECT_SECONDS: Final = 1.5
 #: the same until it is DEAD
 DEAD_MISSED: Final = 10
 DEAD_SECONDS: Final = 10.0
+#: and so long must a link be broken, for one that is made again at once is none
+BROKEN_SECONDS: Final = 3.0
 #: a look that comes so late finds sockets unread: nobody is blamed before the next one
 STALL: Final = 1.0
 #: how fast a host's clock may drift from ours, seconds a second
@@ -62,7 +64,8 @@ class States:
         self.version = 0
         #: what is wrong since the newest sample; "" is nothing
         self._errors: list[Label] = [Label("")] * count
-        self.failed_at = np.full(count, -np.inf)
+        #: the last failure since the newest sample, and the first
+        self.failed_at, self._broken_at = np.full(count, -np.inf), np.full(count, -np.inf)
         self.refused = np.zeros(count, dtype=np.bool_)
         #: how much older the newest sample is than its arrival says
         self.lag = np.zeros(count)
@@ -86,6 +89,8 @@ class States:
 
     def failed(self, row: int, error: Label, now: float) -> None:
         """Something is wrong with that host, until its next sample."""
+        if self.failed_at[row] == -np.inf:
+            self._broken_at[row] = now
         self._errors[row], self.failed_at[row] = error, now
         self._news.add(row)
 
@@ -148,7 +153,9 @@ class States:
         late = ~never & (now - seen <= self.suspect_after) & (silent > self.suspect_after)
         want = self._up.copy()
         want[never | (silent > self.suspect_after)] = _SUSPECT
-        want[silent > self.dead_after] = _DEAD
+        # with long intervals: a link that is known to be broken tells more than samples that are not yet due
+        gone = self.trouble & (silent > DEAD_SECONDS) & (now - self._broken_at > BROKEN_SECONDS)
+        want[gone | (silent > self.dead_after)] = _DEAD
         want[self.refused] = _DEAD
         held = self._unsteady(want, now)
         want[held] = _SUSPECT

@@ -119,6 +119,16 @@ async def test_a_host_that_comes_and_goes_must_be_steady_before_it_is_ready_agai
     assert len(scene.said) == changes + 1
 
 
+async def test_a_broken_link_is_down_in_time_also_where_samples_are_rare() -> None:
+    scene = Scene(msgspec.structs.replace(small_fleet(), interval=10.0))
+    async with running(scene):
+        await scene.tick("h1", seconds=9)
+        scene.lose("h1")
+        await scene.time.advance(3.5)
+        assert scene.state("h1") is HostState.DEAD
+        assert scene.state("h2") is HostState.UNKNOWN
+
+
 async def test_when_we_sleep_nobody_else_is_blamed(scene: Scene) -> None:
     """A controller that stood still has unread sockets, not dead hosts."""
     await scene.tick("h1", "h2", "h3")
