@@ -24,6 +24,7 @@ from sidestep.autopilot.daemon_shards import Settlement
 from sidestep.autopilot.executor import Executor
 from sidestep.autopilot.faults import NO_FAULTS, VARIABLE, faults_from
 from sidestep.autopilot.history_keeper import Keeper, series_names
+from sidestep.autopilot.history_past import past_of
 from sidestep.autopilot.journal import Journal
 from sidestep.autopilot.loop import ControlLoop, Parts
 from sidestep.autopilot.loop_approval import Approvals
@@ -56,6 +57,8 @@ from sidestep.plugins import BACKENDS, load
 _LAST_WORD: Final = 0.1
 #: seconds beyond the connection's timeout that a host's first sample may take
 _FIRST_SAMPLE: Final = 5.0
+#: seconds that the past may take to come back before the first tick
+_FILLED: Final = 10.0
 _POLL: Final = 0.05
 #: seconds that recovery may keep the socket closed
 _RECOVERY: Final = 10.0
@@ -122,6 +125,8 @@ class Daemon:
         background.start(parts.keeper.run(kept), "history")
         await self._until_heard(parts.world)
         await self._put_right(journal, parts)
+        await self._until_filled(parts.keeper)
+        parts.oracle.prime()
         await parts.oracle.start()
         stack.push_async_callback(parts.oracle.aclose)
         background.start(loop.run(), "loop")
@@ -182,7 +187,12 @@ class Daemon:
         return DaemonParts(
             fleet=fleet,
             world=world,
-            oracle=Oracle(fleet.oracle, fleet.policy, report=log.told("forecast")),
+            oracle=Oracle(
+                fleet.oracle,
+                fleet.policy,
+                report=log.told("forecast"),
+                past=lambda before: past_of(keeper.history, fleet, before, clock.wall()),
+            ),
             journal=journal,
             proposals=Proposals(fleet, journal, clock),
             approvals=Approvals(journal, runs, clock, present),
@@ -201,6 +211,12 @@ class Daemon:
         """Wait until every host has answered or failed once, but not for ever."""
         deadline = self._clock.monotonic() + self.fleet.connect_timeout + _FIRST_SAMPLE
         while self._clock.monotonic() < deadline and not world.heard():
+            await self._clock.sleep(_POLL)
+
+    async def _until_filled(self, keeper: Keeper) -> None:
+        """Forecasts begin with the past that there is, but do not wait for it for ever."""
+        deadline = self._clock.monotonic() + _FILLED
+        while self._clock.monotonic() < deadline and not keeper.filled.is_set():
             await self._clock.sleep(_POLL)
 
     async def _until_pictured(self, loop: ControlLoop) -> None:

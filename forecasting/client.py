@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import math
 import random
 from collections import deque
 from collections.abc import Callable
@@ -25,7 +26,7 @@ from sidestep.fleet.labels import Label, scrub
 from sidestep.fleet.resources import PLANNED
 from sidestep.fleet.snapshot import Snapshot
 from sidestep.forecasting import wire
-from sidestep.forecasting.fallback import persistence, valid_rows
+from sidestep.forecasting.fallback import RECENT, persistence, valid_rows
 from sidestep.forecasting.horizon import steps_ahead
 from sidestep.forecasting.process import Worker, WorkerLost
 
@@ -43,6 +44,11 @@ _LOWER: Final = LEVELS.index(0.1)
 _NORMAL_90: Final = 1.2816
 
 
+def _no_past(_: float) -> wire.Past | None:
+    """Know nothing from before."""
+    return None
+
+
 def _quiet(_: str) -> None:
     """Drop a report."""
 
@@ -50,14 +56,23 @@ def _quiet(_: str) -> None:
 class Oracle:
     """Forecasts of snapshots, one at a time, never late and never failing.
 
-    ``report`` is told, one line each, what becomes of the worker and what it logs.
+    ``report`` is told, one line each, what becomes of the worker and what it logs. ``past``
+    gives what is known from before a unix time, None for nothing; every new worker is told it.
     """
 
-    def __init__(self, spec: OracleSpec, policy: Policy, *, report: Callable[[str], None] = _quiet) -> None:
+    def __init__(
+        self,
+        spec: OracleSpec,
+        policy: Policy,
+        *,
+        report: Callable[[str], None] = _quiet,
+        past: Callable[[float], wire.Past | None] = _no_past,
+    ) -> None:
         self._spec = spec
         self._horizon = policy.horizon
         self._steps = steps_ahead(policy.horizon, spec.step)
         self._report = report
+        self._past = past
         self._rows: deque[wire.Row] = deque(maxlen=HISTORY)
         self._accounts: tuple[Account, ...] = ()
         self._worker: Worker | None = None
@@ -71,6 +86,27 @@ class Oracle:
         """Start the worker and return at once; forecasts are persistence until it is ready."""
         if self._spec.enabled and self._supervisor is None:
             self._supervisor = asyncio.create_task(self._supervise(), name="oracle supervisor")
+
+    def prime(self) -> int:
+        """Have the fallback know the newest of the past as well; returns how many steps it has. Call before ``start``.
+
+        Does nothing once there are rows. The worker is told the past each time one is made.
+        """
+        past = None if self._rows else self._past(math.inf)
+        if past is None:
+            return 0
+        times = np.frombuffer(past.times, "<f8")
+        count = min(len(times), RECENT)
+        width = [len(each) // len(times) if len(times) else 0 for each in (past.host_use, past.shard_use)]
+        for at in range(len(times) - count, len(times)):
+            use = (
+                each[at * wide : (at + 1) * wide]
+                for each, wide in zip((past.host_use, past.shard_use), width, strict=True)
+            )
+            # numbers below 0 are not replayed: the worker has the whole past
+            number = at - len(times)
+            self._rows.append(wire.Row(number, float(times[at] + past.step / 2), past.hosts, past.shards, *use))
+        return count
 
     async def ready(self) -> None:
         """Wait until the worker forecasts; for ever if it never does or the oracle is disabled."""
@@ -203,6 +239,15 @@ class Oracle:
     async def _prepare(self, worker: Worker) -> None:
         """Configure the worker and tell it the history, until it knows as much as we do."""
         await worker.prepare(wire.Configure(self._spec, self._horizon))
+        since = next((row.time for row in self._rows if row.number >= 0), math.inf)
+        past = self._past(since)
+        if past is not None:
+            try:
+                await worker.prepare(past)
+            except WorkerLost:
+                self._past = _no_past
+                self._report("oracle: the past could not be learned; the next worker does without")
+                raise
         known = -1
         while True:
             async with self._lock:

@@ -65,6 +65,33 @@ class Panel:
             done.append(self._close())
         return np.array(done).reshape(len(done), len(self.names))
 
+    def prime(self, step: float, times: F64, values: F64) -> F64:
+        """Lay means of the past (K, S) over ``step`` seconds each onto the grid, before the first tick; its bins.
+
+        Several that fall into one bin are averaged. One that is longer than a bin stands in
+        the bin of its middle and the others are missing: a mean repeated would look like a
+        value that never changes. Raises ValueError after the first tick, and for times that
+        do not rise.
+        """
+        if not math.isnan(self._origin):
+            raise ValueError("the past comes before the first tick")
+        if not np.isfinite(times).all() or (np.diff(times) <= 0).any():
+            raise ValueError("the times of the past do not rise")
+        middle = times + step / 2
+        # the newest ends where a bin ends; ticks from now on go on with the bins after it
+        end = times[-1] + step
+        bins = np.floor((middle - end) / self.step).astype(np.int64)
+        done = np.full((-int(bins[0]), len(self.names)), np.nan)
+        bins -= bins[0]
+        valid = np.isfinite(values)
+        total, count = np.zeros_like(done), np.zeros(done.shape)
+        np.add.at(total, bins, np.where(valid, values, 0.0))
+        np.add.at(count, bins, valid)
+        np.divide(total, count, out=done, where=count > 0)
+        self._origin = end - len(done) * self.step
+        self._open = self._closed = len(done) - 1
+        return done
+
     def _close(self) -> F64:
         with np.errstate(invalid="ignore"):
             mean = np.where(self._count > 0, self._sum / np.maximum(self._count, 1), np.nan)

@@ -68,7 +68,7 @@ class Worker:
         status = self._process.returncode
         return "" if status is None else f" by signal {-status}" if status < 0 else f" with status {status}"
 
-    async def prepare(self, request: wire.Configure | wire.Replay) -> None:
+    async def prepare(self, request: wire.Configure | wire.Replay | wire.Past) -> None:
         """Have the worker load everything, or learn past rows. Raises WorkerLost when it refuses or takes too long."""
         try:
             async with asyncio.timeout(START_DEADLINE):

@@ -48,7 +48,23 @@ class Service:
         for closed in self._panel.add(row.time, values):
             self._step(closed)
 
-    def _align(self, row: wire.Row) -> None:
+    def prime(self, past: wire.Past) -> int:
+        """Learn the past; returns how many steps. Raises ProtocolError if its arrays do not fit, ValueError if late."""
+        count = len(past.times) // 8
+        times = np.frombuffer(past.times, "<f8", count)
+        hosts = wire.from_bytes(past.host_use, (count, len(past.hosts), PLANNED), "past host use")
+        shards = wire.from_bytes(past.shard_use, (count, len(past.shards), PLANNED), "past shard use")
+        if not count:
+            return 0
+        self._align(past)
+        values = np.concatenate([hosts.reshape(count, -1), shards.reshape(count, -1)], axis=1).astype(np.float64)
+        steps = self._panel.prime(past.step, times, values)
+        self._model.observe(steps)
+        self._plain.observe(steps)
+        self._valid += np.isfinite(steps[:, CPU : len(self._hosts) * PLANNED : PLANNED]).sum(axis=0)
+        return len(steps)
+
+    def _align(self, row: wire.Row | wire.Past) -> None:
         names = [f"host {n} {r}" for n in row.hosts for r in range(PLANNED)]
         names += [f"shard {n} {r}" for n in row.shards for r in range(PLANNED)]
         empty = not self._panel.names

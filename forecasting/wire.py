@@ -49,6 +49,21 @@ class Replay(Struct, frozen=True, tag="replay"):
     rows: tuple[Row, ...]
 
 
+class Past(Struct, frozen=True, tag="past"):
+    """Learn the past from before any row: K means over ``step`` seconds each, oldest first. Answered by Replayed.
+
+    ``times`` are K starts (f8, unix seconds), ``host_use`` (K, H, R) and ``shard_use``
+    (K, N, R) f4; NaN is unknown. Accounts are not touched: nothing was forecast then.
+    """
+
+    step: float
+    hosts: tuple[str, ...]
+    shards: tuple[str, ...]
+    times: bytes
+    host_use: bytes
+    shard_use: bytes
+
+
 class Ask(Struct, frozen=True, tag="ask"):
     """Learn a row, then forecast at these levels. Answered by Answer or Failed."""
 
@@ -88,7 +103,7 @@ class Failed(Struct, frozen=True, tag="failed"):
     message: str
 
 
-Request = Configure | Replay | Ask
+Request = Configure | Replay | Past | Ask
 Response = Ready | Replayed | Answer | Failed
 
 _request: Final = msgspec.msgpack.Decoder(Request)

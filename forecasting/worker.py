@@ -50,6 +50,8 @@ def respond(service: object, data: bytes) -> wire.Response:
             for row in request.rows:
                 service.learn(row)
             return wire.Replayed(len(request.rows))
+        case wire.Past():
+            return wire.Replayed(service.prime(request))
         case wire.Configure():
             raise ProtocolError("the oracle is configured already")
 
