@@ -23,7 +23,7 @@ def fleet_file(target: Target) -> Path:
     if not path.is_file():
         raise UsageError(
             f"no fleet file at {path}",
-            hint="write one, name another with --fleet FILE, or try a live fleet on this machine: sidestep demo",
+            hint="make one with sidestep init, name another with --fleet FILE, or try a live fleet here: sidestep demo",
         )
     return path
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 import msgspec
 import pytest
 from hypothesis import given
@@ -177,3 +180,13 @@ def test_what_is_declared_is_compared_with_what_there_is() -> None:
     (none,) = judge.capacity(HostSpec(name=Label("h"), address="a", reserve_memory=9 << 30), facts)
     assert (none.state, none.text) == ("problem", "the reserve leaves no memory")
     assert judge.capacity(HostSpec(name=Label("h"), address="a"), {"cpus": "x", "memory": "-1"}) == []
+
+
+def test_the_page_names_every_check_and_every_key() -> None:
+    root = Path(__file__).resolve().parents[2]
+    page = (root / "docs" / "doctor.md").read_text(encoding="utf-8")
+    listed = set(re.findall(r"^\| `([^`]+)` \|", page.partition("## JSON")[0], re.MULTILINE))
+    source = (root / "autopilot" / "doctor" / "judge.py").read_text(encoding="utf-8")
+    assert listed == set(re.findall(r'\bfound\(\s*(?:host|spec\.name), "([^"]+)"', source))
+    for struct in (findings.Report, findings.Told, Finding):
+        assert all(f"`{name}`" in page for name in struct.__struct_fields__)

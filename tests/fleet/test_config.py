@@ -198,10 +198,25 @@ def test_no_text_at_all_makes_anything_but_a_config_error(text: str) -> None:
         parse_fleet(text, "fleet.toml")
 
 
-@given(st.dictionaries(st.sampled_from(["name", "cpu", "host", "x"]), st.integers() | st.text() | st.booleans()))
+@given(
+    st.dictionaries(
+        st.sampled_from(["name", "cpu", "host", "hosts", "address", "reserve_cpu", "labels", "override", "x"]),
+        st.integers() | st.text() | st.booleans(),
+    )
+)
 def test_values_of_any_type_make_nothing_but_a_config_error(values: dict[str, object]) -> None:
     rows = "\n".join(f"{k} = {str(v).lower() if isinstance(v, bool | int) else _quoted(v)}" for k, v in values.items())
-    for section in ("fleet", "policy", "oracle", "ssh", "hosts.h3", "shards.s", "defaults.host"):
+    for section in (
+        "fleet",
+        "policy",
+        "oracle",
+        "ssh",
+        "hosts.h3",
+        "hosts.'h[1-2]'",
+        "groups.g",
+        "shards.s",
+        "defaults.host",
+    ):
         with contextlib.suppress(ConfigError):
             parse_fleet(f"{GOOD.replace('[policy]', '[ssh]').replace('horizon', '#')}\n[{section}]\n{rows}\n", "f")
 

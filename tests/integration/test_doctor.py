@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
+import os
+import pty
 import socket
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -87,6 +89,9 @@ def ward(tmp_path_factory: pytest.TempPathFactory, client_identity: Path) -> Ite
         for name, env in (
             ("well1", ""), ("well2", ""), ("unknown", ""), ("changed", ""), ("stranger", ""), ("noisy", ""),
             ("lean", f"PATH={lean}"), ("readonly", ""),
+            # Further lines of sshd_config.
+            ("few", "A=b\nMaxSessions 3"),
+            ("files", "A=b\nSubsystem sftp internal-sftp\nForceCommand internal-sftp -R"),
         ):  # fmt: skip
             host = start_host(tmp_path_factory.mktemp(f"sshd-{name}"), client_identity, name, env)
             hosts[name] = host
@@ -105,14 +110,18 @@ def ward(tmp_path_factory: pytest.TempPathFactory, client_identity: Path) -> Ite
         ports["web"] = listening(stack, b"HTTP/1.1 400 Bad Request\r\n\r\n")
         (folder / "ssh_config").write_text("Host misread.invalid\n  Port many\nHost *\n  ServerAliveInterval 7\n")
         users = {"stranger": "nobody-of-that-name"}
+        samplers = {"files": "sftp"}
         rows = [
             f'[fleet]\nname = "ward"\n[ssh]\nidentity = "{client_identity}"\nknown_hosts = "known_hosts"\n'
             f'user = "{hosts["well1"].spec.user}"\nconnect_timeout = 3\nconfig = "ssh_config"\n'
             '[groups.ill]\nhosts = ["unknown", "changed", "closed"]\n',
             *(
                 f'[hosts.{name}]\naddress = "127.0.0.1"\nport = {port}\nuser = "{users.get(name, "")}"\n'
+                f'sampler = "{samplers.get(name, "auto")}"\n'
                 for name, port in ports.items()
             ),
+            f'[hosts.inner]\naddress = "127.0.0.1"\nport = {ports["well2"]}\njump = "127.0.0.1:{ports["well1"]}"\n',
+            f'[hosts.behind]\naddress = "127.0.0.1"\nport = {ports["well2"]}\njump = "127.0.0.1:{ports["unknown"]}"\n',
             '[hosts.lost]\naddress = "no-such-host.invalid"\n',
             '[hosts.misread]\naddress = "misread.invalid"\n',
         ]
@@ -151,6 +160,7 @@ def test_a_well_host_is_well_in_every_respect(visit: Visit) -> None:
         ("silent", "connection", "accepts connections but stays silent", "what listens there?"),
         ("web", "connection", "something other than sshd answers", "correct the port"),
         ("lost", "name", "the address cannot be resolved", "correct the address"),
+        ("behind", "jump host", "jump host 127.0.0.1: connect: host key of", "try the jump host"),
         ("misread", "ssh_config", "ssh_config:2: port = 'many'", "correct"),
         ("readonly", "state folder", "cannot be written", "XDG_STATE_HOME"),
         ("lean", "tools", "shards cannot be run or moved here without", "install them"),
@@ -182,11 +192,48 @@ def test_a_host_whose_path_has_no_python_is_sampled_all_the_same(visit: Visit) -
     assert visit.finding("lean", "sampler")["state"] == "ok"
 
 
+def test_a_host_behind_a_jump_host_is_looked_at_through_it(visit: Visit) -> None:
+    assert visit.state("inner") == "ok"
+    assert "through 127.0.0.1" in visit.finding("inner", "login")["text"]
+    assert visit.finding("inner", "sampler")["state"] == "ok"
+
+
+def test_an_sshd_that_allows_few_sessions_is_a_warning(visit: Visit) -> None:
+    assert visit.checks("few", "warning", "problem") == {"MaxSessions"}
+    finding = visit.finding("few", "MaxSessions")
+    assert (finding["state"], finding["text"]) == ("warning", "only 3 sessions on one connection, 8 are used")
+    assert "set MaxSessions 10" in finding["remedy"]
+
+
+def test_a_host_that_shows_nothing_but_files_is_sampled(visit: Visit) -> None:
+    assert visit.state("files") == "ok"
+    assert visit.finding("files", "sampler")["text"] == "runs (sftp)"
+
+
+def test_people_see_how_far_it_is(ward: Path) -> None:
+    ours, theirs = pty.openpty()
+    command = [sys.executable, "-m", "sidestep.autopilot.doctor", "--fleet", str(ward), "closed", "lost"]
+    environment = {**os.environ, "TERM": "xterm", "COLUMNS": "100"}
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=theirs, env=environment)
+    os.close(theirs)
+    shown = b""
+    with suppress(OSError):
+        while more := os.read(ours, 4096):
+            shown += more
+    os.close(ours)
+    assert process.stdout is not None
+    with process.stdout as said:
+        assert b"2 hosts of fleet ward" in said.read()
+    assert process.wait() == 1
+    assert b"trying hosts" in shown
+    assert b"2/2" in shown
+
+
 def test_hosts_that_hang_cost_only_their_own_time(visit: Visit) -> None:
     assert visit.code == 1
     assert visit.told["state"] == "problem"
     assert visit.told["version"] == 1
-    assert len(visit.told["hosts"]) == 13
+    assert len(visit.told["hosts"]) == 17
 
 
 def test_a_login_shell_that_hangs_is_told_within_the_deadline(
