@@ -11,6 +11,7 @@ from typing import Any, Final
 import asyncssh
 from msgspec import Struct
 
+from sidestep.backends.ssh.algorithms import POSSIBLE
 from sidestep.backends.ssh.sshconfig_words import in_patterns
 from sidestep.fleet.errors import ConfigError
 from sidestep.fleet.labels import scrub
@@ -124,14 +125,10 @@ def _foreign(kind: str, data: str) -> bool:
     if kind.isdigit():  # a key of SSH protocol 1
         return data.isdigit()
     try:
-        blob = b64decode(data, validate=True)
-        asyncssh.import_public_key(f"{kind} {data}")
-    except asyncssh.KeyImportError as error:
-        name = kind.encode(errors="surrogateescape")
-        return "nknown" in str(error) and blob[:4] == len(name).to_bytes(4) and blob[4 : 4 + len(name)] == name
+        blob, name = b64decode(data, validate=True), kind.encode(errors="surrogateescape")
     except ValueError:
         return False
-    return False
+    return kind not in POSSIBLE["hostkeyalgorithms"] and blob.startswith(len(name).to_bytes(4) + name)
 
 
 def _hash_parts(hosts: str) -> tuple[bytes, bytes]:

@@ -102,7 +102,10 @@ def _compare_times(target: SshTarget, first: dict[str, str], compare: Compare) -
 
 def _jump_difference(target: SshTarget, theirs: str, meaning: dict[str, str]) -> str:
     """ssh names its hops and resolves them later; ours are resolved, with the first one's own jumps before them."""
-    asked = [] if theirs == "none" else [hop_of(part) for part in expand(theirs, meaning).split(",")]
+    try:
+        asked = [] if theirs == "none" else [hop_of(part) for part in expand(theirs, meaning).split(",")]
+    except ValueError as error:
+        return f"proxyjump: ssh says {scrub(theirs)}, which {error}"
     ours = target.jumps[len(target.jumps) - len(asked) :] if asked else target.jumps
     same = len(ours) == len(asked) and all(
         hop.name == ask.name and ask.port in (0, hop.port) and ask.user in ("", hop.user)

@@ -22,6 +22,8 @@ from sidestep.fleet.errors import ConfigError
 from sidestep.fleet.labels import scrub
 
 SYSTEM: Final = "/etc/ssh/ssh_config"
+#: hosts of which the settings are kept
+REMEMBERED: Final = 4096
 #: how deep files may include one another, as for ssh
 DEPTH: Final = 16
 _TESTS: Final = ("host", "originalhost", "user", "localuser")
@@ -112,6 +114,7 @@ class SshConfig:
 
     def __init__(self, files: tuple[tuple[Section, ...], ...] = (), source: str = "") -> None:
         self._files, self.source = files, source
+        self._asked: dict[tuple[str, str, str], Settings] = {}
 
     @classmethod
     def load(cls, path: str | Path = "") -> SshConfig:
@@ -144,12 +147,17 @@ class SshConfig:
         Raises ConfigError, naming file, line, value and remedy, for a line about this host
         that cannot be used.
         """
+        asked = (host, user, jump)
+        if asked in self._asked:  # The same few jump hosts, for every host behind them.
+            return self._asked[asked]
         settings = Settings(host, user)
         if jump:
             settings.first["proxy"] = Said("proxyjump", (jump,), "", 0)
         for file in self._files:
             _walk(file, settings)
         settings.check()
+        if len(self._asked) < REMEMBERED:
+            self._asked[asked] = settings
         return settings
 
 
@@ -178,7 +186,8 @@ def _applies(said: Said, settings: Settings) -> bool:
     if said.keyword == "host":
         if said.problem:
             raise said.error(said.problem)
-        return in_patterns(said.words, settings.host)
+        # A thousand blocks with one name each are asked about every host.
+        return said.words == (settings.host,) or in_patterns(said.words, settings.host)
     return _match(said, settings)
 
 

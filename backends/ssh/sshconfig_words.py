@@ -92,10 +92,10 @@ def in_patterns(patterns: tuple[str, ...], name: str) -> bool:
     """Whether a list is about a name: one pattern matches, and none that begins with ``!`` does."""
     found = False
     for pattern in patterns:
-        if pattern.startswith("!"):
+        if pattern[:1] == "!":
             if matches(pattern[1:], name):
                 return False
-        elif not found and matches(pattern, name):
+        elif not found and (pattern == name or (("*" in pattern or "?" in pattern) and matches(pattern, name))):
             found = True
     return found
 
