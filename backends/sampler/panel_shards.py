@@ -38,9 +38,9 @@ class ShardRows:
         if not changed:
             return
         old = _Old(self._of.copy(), self.starts, self.counts, self.values, self.rates)
+        self.counts = self.counts.copy()
         for row, names in changed.items():
             self._of[row] = names
-            self.counts = self.counts.copy() if self.counts is old.counts else self.counts
             self.counts[row] = len(names)
         self.starts = np.cumsum(self.counts) - self.counts
         self.names = tuple(chain.from_iterable(self._of))
@@ -48,12 +48,6 @@ class ShardRows:
         kept = old.rows(self.starts, self.counts, changed)
         self.values, self.rates = old.taken(old.values, kept), old.taken(old.rates, kept)
         self.layout += 1
-
-    def forget(self, hosts: I64) -> None:
-        """These hosts began afresh: no number of before goes on."""
-        rows, _ = self.rows(hosts)
-        self.values[rows] = np.nan
-        self.rates[rows] = np.nan
 
     def rows(self, hosts: I64) -> tuple[I64, I64]:
         """All rows of these hosts in their order, and for each the place of its host in ``hosts``."""
@@ -75,13 +69,12 @@ class _Old:
 
     def rows(self, starts: I64, counts: I64, changed: Mapping[int, tuple[Label, ...]]) -> I64:
         """For every new row the one that it had; -1 for a shard that was not on that host."""
-        rows, of = spread(self.starts, counts)
+        rows, _ = spread(self.starts, counts)
         for host, names in changed.items():
             start = int(self.starts[host])
             known = {name: start + place for place, name in enumerate(self.names[host])}
             first = int(starts[host])
             rows[first : first + len(names)] = [known.get(name, -1) for name in names]
-        del of
         return rows
 
     @staticmethod
