@@ -288,7 +288,8 @@ class Daemon:
 
     def _again(self, world: World, host: str = "") -> int:
         """Read again what decides whom we trust and who we are, and try refused hosts. Raises SidestepError."""
-        self._keys, self._config = self._load()
+        self._keys.reload()
+        self._config = fleet_ssh_config(self.fleet)
         self._ring.forget()
         self._tunnels.forgive()
         return world.retry_refused(host)

@@ -45,6 +45,9 @@ class HostKeys:
         self.files = files
         self.source = ", ".join(files)
         self._lock = threading.Lock()
+        self._take(lines)
+
+    def _take(self, lines: Iterable[KnownKey]) -> None:
         self._literal: dict[str, list[KnownKey]] = {}
         self._patterns: list[KnownKey] = []
         self._hidden: list[Hidden] = []
@@ -64,6 +67,15 @@ class HostKeys:
         """Parse the files; a missing one knows no host. Raises ConfigError naming file and line."""
         files = [Path(path).expanduser() for path in paths]
         return cls(tuple(str(file) for file in files), (known for file in files for known in read(file)))
+
+    def reload(self) -> None:
+        """Read the files again, for everybody who holds this: what is revoked now is refused at the next handshake.
+
+        Raises ConfigError, and then knows what it knew before.
+        """
+        lines = [known for file in self.files for known in read(Path(file))]
+        with self._lock:
+            self._take(lines)
 
     def of(self, target: SshTarget) -> HostKeys:
         """The host keys that count for ``target``: of the files that ssh_config names for it, or these.

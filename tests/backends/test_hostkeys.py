@@ -120,3 +120,24 @@ def test_a_refusal_says_what_was_shown_and_what_to_do(tmp_path: Path, lines: tup
     text = str(refusal)
     assert text.startswith("a: connect: host key of web ")
     assert all(word in text for word in (*words, KEY.get_fingerprint(), "known_hosts", "remedy:"))
+
+
+def test_what_is_revoked_later_counts_for_everybody_who_holds_the_keys(tmp_path: Path) -> None:
+    keys = load(tmp_path, f"web {public(KEY)}")
+    assert same(keys.trust("web", 22).trusted, KEY)
+    load(tmp_path, f"web {public(KEY)}", f"@revoked * {public(KEY)}")
+    keys.reload()
+    assert not keys.trust("web", 22).trusted
+    (tmp_path / "known_hosts").write_text("nonsense\n")
+    with pytest.raises(ConfigError):
+        keys.reload()
+    assert same(keys.trust("web", 22).revoked, KEY)
+
+
+def test_a_hashed_line_is_found_whatever_is_asked_first(tmp_path: Path) -> None:
+    names = [f"10.0.0.{i}" for i in range(20)]
+    keys = load(tmp_path, *(f"{hashed(name)} {public(KEY)}" for name in names), f"{hashed(names[7])} {public(OTHER)}")
+    assert not keys.trust("10.9.9.9", 22).trusted
+    for name in reversed(names):
+        assert same(keys.trust(name, 22).trusted, *([KEY, OTHER] if name == names[7] else [KEY]))
+        assert same(keys.trust(name, 2222).trusted, *([KEY, OTHER] if name == names[7] else [KEY]))
