@@ -31,6 +31,8 @@ WINDOW: Final = 2 << 20
 KILL_DEADLINE: Final = 5.0
 CLOSE_DEADLINE: Final = 2.0
 FEED: Final = 256 << 10
+#: seconds between attempts to open a session
+_REAPING: Final = (0.05, 0.1, 0.2, 0.4, 0.8, 0.0)
 _MARK: Final = "sidestep-pid:"
 
 
@@ -186,8 +188,18 @@ class AsyncsshTransport:
     ) -> None:
         opened = False
         try:
-            await self._connection("open").create_session(lambda: session, command, encoding=None, window=window)
-            opened = True
+            for patience in _REAPING:
+                try:
+                    await self._connection("open").create_session(
+                        lambda: session, command, encoding=None, window=window
+                    )
+                    opened = True
+                    return
+                except asyncssh.ChannelOpenError:
+                    # Our sessions are fewer than a server allows, but it counts one until its process is reaped.
+                    if not patience or not self.connected:
+                        raise
+                    await asyncio.sleep(patience)
         except (OSError, asyncssh.Error) as error:
             kind = HostError if self.connected else HostUnreachable
             raise kind(self.host, "open", f"no channel: {error}", command=command) from error

@@ -8,10 +8,12 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NamedTuple
 
 import asyncssh
 import pytest
 
+from sidestep.backends.ssh import inside
 from sidestep.backends.ssh.asyncssh_transport import AsyncsshTransport
 from sidestep.backends.ssh.fastlane import FastLane
 from sidestep.backends.ssh.hostkeys import HostKeys
@@ -52,7 +54,6 @@ class Heard:
 
 
 async def _serve(process: asyncssh.SSHServerProcess[bytes]) -> None:
-    """The commands of the test's host."""
     kind, *words = (process.command or "").split()
     try:
         if kind == "lines":  # how many, of what size
@@ -112,10 +113,7 @@ class Wire:
             writer.transport.abort()
 
 
-@dataclass
-class Ground:
-    """A server, the wire before it, and transports to it."""
-
+class Ground(NamedTuple):
     wire: Wire
     connect: Callable[..., Awaitable[AsyncsshTransport]]
 
@@ -175,13 +173,10 @@ def _lines(count: int, size: int) -> bytes:
 
 
 def _took_the_lane(way: str, transport: AsyncsshTransport, at_least: int) -> None:
-    lane = transport._lane
-    if way == "asyncssh":
-        assert lane is None
-    else:
-        assert lane is not None
-        lane._recall()
-        assert lane.consumed >= at_least
+    assert (transport._lane is None) == (way == "asyncssh")
+    if transport._lane is not None:
+        transport._lane._recall()
+        assert transport._lane.consumed >= at_least
 
 
 @pytest.mark.parametrize("size", [20, 330, 40_000])
@@ -197,13 +192,11 @@ async def test_a_feed_gets_every_byte_in_order_and_then_its_end(tmp_path: Path, 
 async def test_keys_may_be_renewed_in_the_middle_of_a_stream(tmp_path: Path, way: str) -> None:
     async with _ground(tmp_path, rekey_bytes=20_000) as ground:
         transport, heard = await ground.connect(), Heard()
-        session = transport._conn._session_id if transport._conn else b""
         first = transport._conn._recv_encryption if transport._conn else None
         await transport.feed("lines 600 330", heard)
         assert await heard.ended() == (None, b"")
         assert heard.bytes == _lines(600, 330)
         assert transport._conn is not None and transport._conn._recv_encryption is not first
-        assert transport._conn._session_id == session
         _took_the_lane(way, transport, 100)
 
 
@@ -394,7 +387,7 @@ async def test_other_ciphers_go_the_long_way(tmp_path: Path) -> None:
 async def test_an_asyncssh_that_is_built_otherwise_goes_the_long_way_and_says_so(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(FastLane.__init__.__globals__["_CONNECTION"], "_no_such_attribute", int)
+    monkeypatch.setitem(inside._CONNECTION, "_no_such_attribute", int)
     caplog.set_level("INFO", logger=FastLane.__module__)
     async with _ground(tmp_path) as ground:
         transport, heard = await ground.connect(), Heard()
