@@ -92,8 +92,9 @@ def read(path: Path) -> Hour:
     """The series of one hour's file and their minutes. Raises Damaged; FileNotFoundError if it is gone."""
     try:
         hour = hour_of(f"{path.parent.name}T{path.stem}")
-        table = pq.read_table(path).select(SCHEMA.names).cast(SCHEMA)
+        table = pq.read_table(path)
         interval = float((table.schema.metadata or {}).get(_INTERVAL, b"1"))
+        table = table.select(SCHEMA.names).cast(SCHEMA)
         names, where, times, values = _columns(table)
         slots = times // int(MINUTE * 1000) - hour * _STEPS
         if len(slots) and not 0 <= int(slots.min()) <= int(slots.max()) < _STEPS:
