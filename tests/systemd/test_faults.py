@@ -75,18 +75,19 @@ async def test_a_short_cut_is_survived_by_the_same_connection(
 
 
 async def test_a_frozen_host_is_noticed_and_used_again_once_it_goes_on(
-    layout_host: RealHost, connect: Connect, fleet: Control
+    hosts: dict[str, RealHost], connect: Connect, fleet: Control
 ) -> None:
-    transport = await connect(layout_host, keepalive=1.0)
+    host = hosts["h2"]
+    transport = await connect(host, keepalive=1.0)
     channel = await transport.open("echo ready; exec cat")
     assert await channel.readline() == b"ready\n"
-    await asyncio.to_thread(fleet.freeze, layout_host.name)
+    await asyncio.to_thread(fleet.freeze, host.name)
     # Its kernel still acknowledges every byte: only an answer counts.
     await asyncio.wait_for(_ended(channel), NOTICED + LATE)
     with pytest.raises(HostUnreachable):
-        await connect(layout_host, connect_timeout=1.0)
-    await asyncio.to_thread(fleet.thaw, layout_host.name)
-    again = await reconnected(layout_host, connect)
+        await connect(host, connect_timeout=1.0)
+    await asyncio.to_thread(fleet.thaw, host.name)
+    again = await reconnected(host, connect)
     assert (await again.run("echo back")).stdout == b"back\n"
 
 

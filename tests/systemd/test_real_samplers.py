@@ -93,13 +93,13 @@ async def test_a_squeeze_shows_as_pressure_of_that_host(layout_host: RealHost, w
 
 
 async def test_a_host_that_comes_back_from_a_power_loss_is_sampled_as_a_new_boot(
-    layout_host: RealHost, connect: Connect, fleet: Control
+    hosts: dict[str, RealHost], connect: Connect, fleet: Control
 ) -> None:
-    name = layout_host.name
+    name = "h4"
     panel = Panel([name])
 
     async def sampled() -> asyncio.Task[None]:
-        transport = await connect(layout_host, keepalive=1.0)
+        transport = await connect(hosts[name], keepalive=1.0)
         before = panel.seen[0]
         task = asyncio.create_task(follow(transport, "test", 0.25, lambda: panel.intake(0)))
         await until(panel, lambda: bool(panel.seen[0] > before and panel.seq[0] >= 2), [task])
