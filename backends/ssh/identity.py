@@ -56,7 +56,10 @@ class KeyRing:
         Raises AuthenticationRefused for a key of the fleet file that cannot be used, and when
         there is nothing to log in with at all.
         """
-        found = await asyncio.to_thread(self._read, target)
+        paths, certificates = _paths(target)
+        # A thread costs a third of a handshake, and most hosts share what was read for the first.
+        fresh = self._files.fresh(paths, certificates)
+        found = self._read(paths, certificates) if fresh else await asyncio.to_thread(self._read, paths, certificates)
         agent = self._agent(target)
         held = await agent.keys() if agent is not None else ()
         chosen = _Chosen(target, found.certificates, found.notes)
@@ -78,16 +81,11 @@ class KeyRing:
             await agent.aclose()
         self._agents.clear()
 
-    def _read(self, target: SshTarget) -> _Found:
-        home = Path("~/.ssh").expanduser()
-        named = tuple(path for path in target.identities if path != "none")
-        paths = named or (() if target.identities else tuple(str(home / name) for name in DEFAULTS))
-        files = tuple(self._files.read(str(Path(path).expanduser())) for path in paths)
+    def _read(self, paths: tuple[str, ...], named: tuple[str, ...]) -> _Found:
+        files = tuple(self._files.read(path) for path in paths)
         certificates: list[Certificate] = []
         notes: list[str] = []
-        for path in target.certificates:
-            if path == "none":
-                continue
+        for path in named:
             try:
                 certificates.append(self._files.certificate(path))
             except ValueError as error:
@@ -99,6 +97,16 @@ class KeyRing:
         if not path or path == "none":
             return None
         return self._agents.setdefault(path, _Agent(path))
+
+
+def _paths(target: SshTarget) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """The files of identities, and of certificates that lie elsewhere."""
+    named = target.identities or tuple(f"~/.ssh/{name}" for name in DEFAULTS)
+    both = (
+        (str(Path(path).expanduser()) for path in paths if path != "none") for paths in (named, target.certificates)
+    )
+    identities, certificates = (tuple(paths) for paths in both)
+    return identities, certificates
 
 
 class _Found(Struct, frozen=True):

@@ -11,6 +11,7 @@ import os
 import stat
 import subprocess
 import threading
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Final
 
@@ -111,10 +112,16 @@ class KeyFiles:
         self._parsed: dict[str, tuple[tuple[int, ...], KeyFile]] = {}
         self._certificates: dict[str, tuple[tuple[int, ...], Certificate]] = {}
 
+    def fresh(self, paths: Iterable[str], certificates: Iterable[str]) -> bool:
+        """Whether reading these would parse nothing, and so not block."""
+        return all(p in self._parsed and self._parsed[p][0] == _stamps(p) for p in paths) and all(
+            p in self._certificates and self._certificates[p][0] == _stamp(p) for p in certificates
+        )
+
     def read(self, path: str) -> KeyFile:
         """What the file at ``path`` holds, with the certificate beside it."""
         with self._lock:
-            stamp = tuple(s for p in (path, f"{path}.pub", f"{path}-cert.pub") for s in _stamp(p))
+            stamp = _stamps(path)
             kept = self._parsed.get(path)
             if kept is None or kept[0] != stamp:
                 kept = self._parsed[path] = (stamp, self._parse(path))
@@ -212,6 +219,11 @@ def _stamp(path: str) -> tuple[int, ...]:
     except OSError:
         return ()
     return found.st_mtime_ns, found.st_ctime_ns, found.st_ino, found.st_size
+
+
+def _stamps(path: str) -> tuple[int, ...]:
+    """Changes when a key file, its public half or its certificate does."""
+    return tuple(s for p in (path, f"{path}.pub", f"{path}-cert.pub") for s in (*_stamp(p), -1))
 
 
 def _open_to_others(found: os.stat_result) -> bool:
