@@ -57,7 +57,7 @@ class KeyRing:
         there is nothing to log in with at all.
         """
         paths, certificates = _paths(target)
-        # A thread costs a third of a handshake, and most hosts share what was read for the first.
+        # Most hosts share what was read for the first: no thread for what does not block.
         fresh = self._files.fresh(paths, certificates)
         found = self._read(paths, certificates) if fresh else await asyncio.to_thread(self._read, paths, certificates)
         agent = self._agent(target)
