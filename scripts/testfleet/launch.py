@@ -86,8 +86,8 @@ def command_in(groups: Cgroups, host: str, pid1: Process, argv: Sequence[str]) -
     if groups.frozen(host):
         raise FleetError(f"{host}: is frozen", hint=f"let it go on: python -m scripts.testfleet thaw {host}")
     # With no more privileges than boot.sh leaves to the host's own root.
-    drop = f"setpriv --bounding-set={_DROPPED} --inh-caps=-all"
-    inside = f"{drop} {shlex.join(('env', '-i', f'PATH={_PATH}', 'HOME=/root', 'LANG=C.UTF-8', *argv))}"
+    drop = f"/usr/bin/setpriv --bounding-set={_DROPPED} --inh-caps=-all"
+    inside = f"{drop} {shlex.join(('/usr/bin/env', '-i', f'PATH={_PATH}', 'HOME=/root', 'LANG=C.UTF-8', *argv))}"
     enter = f"nsenter -t {pid1.pid} -m -u -i -n -p -C --root --wd"
     return ["sh", "-c", f"{_enter(groups, host)} exec {enter} {inside}"]
 
