@@ -27,6 +27,7 @@ from sidestep.backends.ssh.inside import (
     Sink,
     Stream,
     following,
+    forget,
     gcm,
     recall,
     taken_back,
@@ -68,8 +69,7 @@ class FastLane(asyncio.Protocol):
         self._socket: int | None = None
         self._loan: Loan | None = None
         self._beat, self._waiting = Beat.of(loop), 0
-        #: packets that did not need asyncssh
-        self.consumed = 0
+        self.consumed = 0  #: packets that did not need asyncssh
 
     @classmethod
     def lay(cls, conn: Any) -> FastLane | None:
@@ -84,6 +84,7 @@ class FastLane(asyncio.Protocol):
         else:
             conn._transport.set_protocol(lane)
             lane._socket = descriptor(conn._transport)
+        forget(conn)
         # asyncssh sets a timer anew at every read; ours looks when it is due whether there was one.
         conn._keepalive_timer_callback = lane._look
         conn._reset_keepalive_timer()

@@ -27,6 +27,9 @@ _SENDING: Final = ("open", "eof_pending", "eof")
 _MISSING: Final = object()
 _CONNECTION: Final = {
     "_transport": object,
+    "_client_kexinit": bytes,
+    "_server_kexinit": bytes,
+    "_kex": object,
     "_inpbuf": bytes,
     "_packet": bytes,
     "_recv_handler": object,
@@ -82,6 +85,12 @@ def unfit_channel(chan: Any) -> str:
 def tunnelled(conn: Any) -> bool:
     """Whether the connection goes through a channel of another one."""
     return getattr(conn._transport, "_session", None) is conn
+
+
+def forget(conn: Any) -> None:
+    """Drop the two sides' first proposals of algorithms, 3 KB: a later key exchange brings its own."""
+    if conn._kex_complete and conn._kex is None:
+        conn._client_kexinit = conn._server_kexinit = b""
 
 
 def gcm(encryption: Any) -> bool:
