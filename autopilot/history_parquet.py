@@ -148,7 +148,13 @@ def write(folder: Path, hour: int, names: tuple[str, ...], block: Block) -> None
     flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW
     with os.fdopen(os.open(beside, flags, 0o600), "wb") as file:
         words = ["time", "kind", "name", "metric", "samples"]
-        pq.write_table(table_of(names, block), file, compression="zstd", use_dictionary=words, compression_level=6)
+        pq.write_table(
+            table_of(names, block),
+            file,
+            compression="zstd",
+            use_dictionary=words,
+            compression_level=6,
+        )
         file.flush()
         os.fsync(file.fileno())
     beside.rename(path)

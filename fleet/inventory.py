@@ -142,7 +142,7 @@ class HistorySpec(Struct, frozen=True, kw_only=True):
 
     enabled: bool = True
     keep: float = 35 * 86400.0
-    max_bytes: int = 4 << 30
+    max_bytes: int = 8 << 30
 
 
 class FleetSpec(Struct, frozen=True, kw_only=True):

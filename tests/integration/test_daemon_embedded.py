@@ -17,6 +17,7 @@ from shlex import quote
 import pytest
 
 from sidestep.autopilot.client import AsyncClient, Refused
+from sidestep.autopilot.history_segments import read_segment
 from sidestep.autopilot.protocol import (
     Approve,
     EventList,
@@ -205,6 +206,9 @@ async def test_shards_outlive_the_daemon_and_are_kept_by_the_next_one(stage: Sta
     before = await ask(stage.hosts.hosts[0].address, stage.port, "who")
     assert await end(first) == 0
     assert not stage.socket.exists()
+    (segment,) = (stage.folder / "state" / "history" / "open").glob("*.segment")
+    kept = read_segment(segment)
+    assert {"host a cpu", "host b memory", "shard tally-0 cpu"} <= set(kept.names) and kept.block.count.any()
     await until(lambda: not stage.samplers())
     assert await ask(stage.hosts.hosts[0].address, stage.port, "who") == before
     second = await stage.daemon()
