@@ -22,7 +22,7 @@ SECTIONS: Final = {
 
 _HOST: Final = {
     "address": "Address or name to connect to; with a range in the host's name, one that runs in step with it.",
-    "port": "Port of its sshd.",
+    "port": "Port of its sshd; where it is 22, a Port in ssh_config counts.",
     "user": "User to log in as; empty is the one of [ssh], then of ssh_config, then yours.",
     "identity": "Private key file for this host; empty is the one of [ssh].",
     "jump": "Jump hosts as ProxyJump writes them; empty is what ssh_config says, none is no jump host.",

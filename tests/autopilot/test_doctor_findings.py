@@ -157,6 +157,7 @@ def test_a_clock_may_be_two_seconds_wrong(skew: float, state: str) -> None:
 def test_slow_commands_few_sessions_and_silent_kernels_are_warnings() -> None:
     assert [f.state for f in judge.latency("h", [0.1, 9.0, 0.1])] == ["ok"]
     assert [f.state for f in judge.latency("h", [1.5, 1.2, 0.1])] == ["warning"]
+    assert "handshakes_per_address = 4" in judge.crowded("h", 4, 8).remedy
     assert judge.sessions("h", 8, 8, "").state == "ok"
     assert judge.sessions("h", 4, 8, "x").state == "warning"
     assert judge.sessions("h", 1, 8, "x").state == "problem"
