@@ -27,7 +27,8 @@ HOST, SHARD = 36, 10
 STATE_NAME = b"sidestep"
 #: seconds between looks at what seldom changes
 RARELY = 10.0
-#: seconds between looks for scheduled tasks
+#: seconds between looks whether limits were changed, and for scheduled tasks
+FACTS_EVERY = 60.0
 TASKS_EVERY = 900.0
 
 
@@ -102,7 +103,7 @@ class Sampler:
         self.shards = None  # type: Any
         self.errand = None  # type: Any
         self.names, self.facts, self.planned = None, b"", b""  # type: list[bytes] | None, bytes, bytes
-        self.seldom_at = self.tasks_at = 0.0
+        self.seldom_at = self.facts_at = self.tasks_at = 0.0
 
     def part(self, name):
         # type: (str) -> dict[str, Any]
@@ -159,6 +160,9 @@ class Sampler:
         if self.seq and now >= self.tasks_at and not self.tree:
             self.tasks_at = now + TASKS_EVERY
             self.errand = self.part("tasks")["Errand"](now)
+        if now < self.facts_at:
+            return
+        self.facts_at = now + FACTS_EVERY
         facts = self.groups.facts(self.tree, self.machine.pressures[0] >= 0)
         if facts != self.facts:
             self.facts = facts

@@ -124,7 +124,7 @@ async def test_version_1_counts_what_version_2_does_not(sshd: Callable[..., Any]
             seen = Watched()
             await seen.samples(await sshd("a").connected(), 8, kind=kind)
             assert [seen.shard("slow", column) for column in ("pid", "running")] == [process.pid, 1]
-            assert 0.02e6 < seen.shard_rate("slow", "cpu") < 0.4e6
+            assert 0 < seen.shard_rate("slow", "cpu") < 0.8e6
             assert seen.shard("slow", "throttles") > 0
             assert seen.shard("slow", "throttled") > 0
             assert 0 < seen.shard("slow", "memory") < 64e6
