@@ -48,7 +48,7 @@ words = st.one_of(
     st.text(max_size=12),
 )
 lines = st.lists(words, max_size=6).map(" ".join)
-fuzzed = settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+fuzzed = settings(max_examples=120, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
 @fuzzed
