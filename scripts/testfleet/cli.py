@@ -40,8 +40,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = _Parser(prog="testfleet", description="Real systemd hosts in namespaces of this machine, for tests.")
     parser.add_argument(
         "--fleet",
-        default=os.environ.get("SIDESTEP_TESTFLEET") or "default",
-        help="which of several fleets (default: $SIDESTEP_TESTFLEET, or 'default')",
+        help="which of several fleets (default: for `run` one of its own, else $SIDESTEP_TESTFLEET, or 'default')",
     )
     words = parser.add_subparsers(dest="word", required=True, metavar="COMMAND", parser_class=_Parser)
     for word, text in (("up", "boot a fleet"), ("run", "boot a fleet for `-- COMMAND`, run it there, remove all")):
@@ -76,7 +75,8 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _do(args: argparse.Namespace, command: list[str]) -> int:
-    fleet = Fleet(fleet_name(args.fleet))
+    usual = f"run-{os.getpid()}" if args.word == "run" else os.environ.get("SIDESTEP_TESTFLEET") or "default"
+    fleet = Fleet(fleet_name(args.fleet or usual))
     if args.word in {"run", "within", "exec"} and not command:
         raise UsageError(f"{args.word}: the command is missing", hint=f"testfleet {args.word} ... -- COMMAND")
     if command and args.word not in {"run", "within", "exec", "ssh"}:

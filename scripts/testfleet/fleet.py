@@ -7,7 +7,7 @@ import shutil
 import signal
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
 
@@ -16,7 +16,7 @@ from scripts.testfleet.cgroups import Cgroups
 from scripts.testfleet.plan import HostPlan
 from scripts.testfleet.processes import Process, alive, send, wait_gone
 from scripts.testfleet.shell import FleetError, Impossible, call
-from scripts.testfleet.state import FleetState, HostState, Places, load, locked, save
+from scripts.testfleet.state import RUN, FleetState, HostState, Places, load, locked, save
 from sidestep.fleet.errors import SidestepError, UsageError
 
 #: systemd's signal for an orderly halt
@@ -80,6 +80,15 @@ class Fleet:
     def down(self) -> None:
         """Remove everything that the fleet ever made, whether it is whole, half made or crashed."""
         with locked(self.places.lock):
+            self._sweep()
+            self.places.lock.unlink(missing_ok=True)
+
+    def remove_orphan(self) -> None:
+        """Remove the fleet if it belongs to a ``run`` that is dead, and only then."""
+        with locked(self.places.lock):
+            found = load(self.places.file)
+            if found is None or found.owner is None or alive(found.owner):
+                return
             self._sweep()
             self.places.lock.unlink(missing_ok=True)
 
@@ -242,6 +251,13 @@ class Fleet:
         if not alive(known.pid1):
             raise UsageError(f"{host} is off", hint=f"python -m scripts.testfleet start {host}")
         return known.plan
+
+
+def remove_orphans(run: Path = RUN) -> None:
+    """Remove every fleet of a ``run`` that was killed; what cannot be read is left to a ``down`` by name."""
+    for file in run.glob("*.json"):
+        with suppress(SidestepError):
+            Fleet(file.stem).remove_orphan()
 
 
 def check_machine() -> None:

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from types import FrameType
 
-from scripts.testfleet.fleet import Fleet
+from scripts.testfleet.fleet import Fleet, check_machine, remove_orphans
 from scripts.testfleet.plan import HostPlan
 from scripts.testfleet.processes import identify
 from scripts.testfleet.shell import Impossible
@@ -29,11 +29,13 @@ class Stopped(BaseException):
 def run(fleet: Fleet, plans: Sequence[HostPlan], command: Sequence[str]) -> int:
     """Boot the fleet, run the command in its control namespace, remove the fleet; returns the command's status.
 
-    Where no fleet is possible the command is skipped with the reason, which is success on
+    Fleets that killed runs left are removed first. Where no fleet is possible the command is skipped with the reason, which is success on
     anybody's machine and failure where CI is set.
     """
     try:
         with _signals_raise():
+            check_machine()
+            remove_orphans()
             fleet.up(plans, owner=identify(os.getpid()))
             try:
                 return _watched(fleet.within(command), {"SIDESTEP_TESTFLEET": fleet.name})

@@ -119,7 +119,7 @@ def test_what_a_killed_run_left_is_removed_by_the_next_one(name: str) -> None:
         assert time.monotonic() < deadline, "the command outlives its run"
         time.sleep(0.05)
     assert left(name), "a killed run cannot clean up"
-    again = started(name, "echo running")
+    again = started(f"{name}-b", "echo running")
     assert again.wait(30) == 0
     assert left(name) == []
 
