@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,8 +13,13 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from sidestep.autopilot.history_keeper import Keeper
+from sidestep.autopilot import history
+from sidestep.autopilot.config_file import load_fleet
+from sidestep.autopilot.history_keeper import Keeper, series_names
+from sidestep.autopilot.history_past import past_of
 from sidestep.fleet.inventory import HistorySpec
+from sidestep.forecasting import wire
+from sidestep.forecasting.service import Service
 
 NAMES = ("host h1 cpu", "host h2 cpu", "shard s1 memory")
 HOUR = 3600
@@ -148,3 +155,35 @@ async def test_series_that_are_gone_are_forgotten_in_time(tmp_path: Path, clock:
     feed(kept, clock, 120)
     assert set(kept.history.names) == set(NAMES)
     await kept.aclose()
+
+
+async def test_what_was_imported_is_told_to_the_oracle_of_the_next_daemon(tmp_path: Path) -> None:
+    """Forecasts on the first day: file, child process, rings, oracle's worker."""
+    now = time.time() // HOUR * HOUR
+    (tmp_path / "fleet.toml").write_text('[fleet]\nname = "t"\n[hosts.h1]\naddress = "h1"\n[oracle]\nstep = "5m"\n')
+    rows = [f"{now - 60 * back:.0f},host,h1,{metric},{back}" for back in range(1, 1441) for metric in ("cpu", "memory")]
+    (tmp_path / "past.csv").write_text("\n".join(["time,kind,name,metric,mean", *rows]))
+    command = ["import", "--fleet", str(tmp_path / "fleet.toml"), "--state", str(tmp_path), str(tmp_path / "past.csv")]
+    assert await asyncio.to_thread(history.main, command) == 0
+    fleet = load_fleet(tmp_path / "fleet.toml")
+    said: list[str] = []
+    kept = Keeper(fleet.history, tmp_path / "history", interval=1.0, clock=lambda: now + 30, report=said.append)
+    names = series_names(["h1"], [])
+    kept.begin(names)
+    life = asyncio.create_task(kept.run(names))
+    await asyncio.wait_for(kept.filled.wait(), 60)
+    past = past_of(kept.history, fleet, np.inf, now + 30)
+    assert past is not None and said == []
+    service = Service(fleet.oracle, 3600.0)
+    assert service.prime(past) == 1440 // 5
+    answer = service.answer(wire.Ask(wire.Row(1, now + 150, ("h1",), (), wire.to_bytes(np.ones((1, 2))), b""), (0.5,)))
+    assert answer.confidence == "ok"
+    life.cancel()
+    await asyncio.gather(life, return_exceptions=True)
+    await kept.aclose()
+
+
+def test_the_daemon_loads_no_parquet_library() -> None:
+    program = "import sys, sidestep.autopilot.daemon; print({'pyarrow', 'pandas', 'sktime'} & sys.modules.keys())"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout == "set()\n"
