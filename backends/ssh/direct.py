@@ -11,8 +11,8 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Coroutine
-from contextlib import aclosing
+from collections.abc import AsyncGenerator, Coroutine
+from contextlib import AsyncExitStack, aclosing, asynccontextmanager
 from datetime import UTC, datetime
 from functools import cache
 from importlib.resources import files
@@ -99,8 +99,7 @@ async def direct(source: Transport, here: str, destination: Transport, there: st
     try:
         async with (
             asyncio.timeout(timeout),
-            aclosing(await _start(destination)) as receiving,
-            aclosing(await _start(source)) as sending,
+            _halves(destination, source) as (receiving, sending),
         ):
             await _tell(receiving, common | keys[0] | {"role": "receive", "path": there, "part": part,
                                                       "peer": keys[1]["certificate"]})  # fmt: skip
@@ -110,7 +109,7 @@ async def direct(source: Transport, here: str, destination: Transport, there: st
             ours, theirs = await _both(_answer(source, sending, "sent"), _answer(destination, receiving, "received"))
             if ours != theirs:
                 raise NotDirect(f"{source.host} sent {ours}, {destination.host} received {theirs}")
-            await receiving.write(b"k")
+            await _write(receiving, b"k")
             await _answer(destination, receiving, "kept")
             kept = True
             return str(ours[1])
@@ -152,6 +151,23 @@ async def _size(source: Transport, path: str) -> int:
         raise HostError(source.host, "transfer", "unexpected answer", command="wc", tail=done.stdout) from error
 
 
+@asynccontextmanager
+async def _halves(*transports: Transport) -> AsyncGenerator[list[Channel], None]:
+    """Python on all of them, started together; closed, and so ended, with the block."""
+    async with AsyncExitStack() as stack:
+
+        async def started(transport: Transport) -> Channel:
+            return await stack.enter_async_context(aclosing(await _start(transport)))
+
+        starting = [asyncio.ensure_future(started(transport)) for transport in transports]
+        try:
+            yield await asyncio.gather(*starting)
+        finally:
+            for task in starting:
+                task.cancel()
+            await asyncio.gather(*starting, return_exceptions=True)
+
+
 async def _start(transport: Transport) -> Channel:
     return await transport.open(
         carry.shell(f'P=$(command -v python3) || exit {_NO_PYTHON}; exec "$P" -SEs -c {quote(_READER)}')
@@ -161,12 +177,16 @@ async def _start(transport: Transport) -> Channel:
 async def _tell(channel: Channel, settings: dict[str, Any]) -> None:
     """Program and settings, over standard input: no secret is ever an argument."""
     said = json.dumps(settings).encode()
+    await _write(channel, _program() + b"%08d" % len(said) + said)
+
+
+async def _write(channel: Channel, data: bytes) -> None:
     try:
-        await channel.write(_program() + b"%08d" % len(said) + said)
+        await channel.write(data)
     except HostUnreachable:
         raise
     except HostError:
-        return  # it ended already: what it said, or its status, tells why
+        return  # it ended already: its last words, or its status, tell why
 
 
 async def _answer(transport: Transport, channel: Channel, kind: str) -> tuple[Any, ...]:
