@@ -7,21 +7,22 @@ their reason: host keys that only an authority vouches for, and compression is n
 
 from __future__ import annotations
 
-import contextlib
 import getpass
 import io
+import os
 import socket
 import threading
 import time
 from base64 import b64encode
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 import asyncssh
 import paramiko
+from msgspec.structs import replace
 from paramiko.common import MSG_CHANNEL_REQUEST
 
-from sidestep.backends.ssh.hostkeys import HostKeys
+from sidestep.backends.ssh.hostkeys import HostKeys, known_as
 from sidestep.backends.ssh.identity import Credentials
 from sidestep.backends.ssh.target import SshTarget
 from sidestep.fleet.errors import AuthenticationRefused, HostError, HostKeyRefused, HostUnreachable
@@ -67,8 +68,11 @@ class _Transport(paramiko.Transport):
 class ParamikoConnection:
     """A connection and its jump hosts; every method blocks, and any thread may call it."""
 
-    def __init__(self, target: SshTarget, keys: HostKeys, credentials: Credentials) -> None:
-        self.target, self._keys, self._credentials = target, keys, credentials
+    def __init__(self, target: SshTarget, keys: HostKeys, credentials: Mapping[SshTarget, Credentials]) -> None:
+        """``credentials`` are those of the target and of every jump host of it."""
+        self.target, self._keys, self._all = target, keys.of(target), credentials
+        self._known = keys
+        self._credentials = credentials[target]
         self._lock, self._opening = threading.Lock(), threading.Lock()
         self._transport: _Transport | None = None
         self._before: ParamikoConnection | None = None
@@ -143,8 +147,8 @@ class ParamikoConnection:
     def _through(self) -> Any:
         """A channel through the last jump host, which is reached through those before it."""
         *earlier, last = self.target.jumps
-        jump = SshTarget(**{**_fields(last), "jumps": tuple(earlier)})
-        self._before = ParamikoConnection(jump, self._keys, self._credentials)
+        jump = replace(last, jumps=tuple(earlier))
+        self._before = ParamikoConnection(jump, self._known, {**self._all, jump: self._all[last]})
         try:
             self._before.connect()
         except HostError as error:
@@ -182,7 +186,7 @@ class ParamikoConnection:
         return tuple(sorted(offered, key=lambda name: name not in known))
 
     def _trust(self) -> Any:
-        return self._keys.trust(self.target.host_key_alias or self.target.address, self.target.port)
+        return self._keys.trust(*known_as(self.target))
 
     def _check_key(self, transport: _Transport) -> None:
         presented = transport.get_remote_server_key()
@@ -196,8 +200,7 @@ class ParamikoConnection:
                 hint="use the default transport, or add the key itself to known_hosts",
             )  # fmt: skip
         shown = asyncssh.import_public_key(f"{presented.get_name()} {b64encode(blob).decode()}")
-        name = self.target.host_key_alias or self.target.address
-        raise self._keys.explain(self.target.name, name, self.target.port, shown)
+        raise self._keys.explain(self.target.name, *known_as(self.target), shown)
 
     def _log_in(self, transport: _Transport) -> None:
         user = self.target.user or getpass.getuser()
@@ -215,23 +218,30 @@ class ParamikoConnection:
         )  # fmt: skip
 
     def _private_keys(self) -> list[paramiko.PKey]:
+        """Keys of files, and those of the agent that the ring has chosen, in the ring's order."""
         found: list[paramiko.PKey] = []
-        given = self._credentials.keys
-        agent = given is None
-        for entry in given or ():
+        held: dict[bytes, paramiko.PKey] | None = None
+        for entry in self._credentials.keys or ():
             key, certificate = entry if isinstance(entry, tuple) else (entry, None)
-            if not isinstance(key, asyncssh.SSHKey):
-                agent = True
+            if isinstance(key, asyncssh.SSHKey):
+                text = key.export_private_key("openssh").decode()
+                converted = _CLASSES[key.get_algorithm()].from_private_key(io.StringIO(text))
+                if certificate is not None:
+                    converted.load_certificate(certificate.export_certificate().decode())
+                found.append(converted)
                 continue
-            text = key.export_private_key("openssh").decode()
-            converted = _CLASSES[key.get_algorithm()].from_private_key(io.StringIO(text))
-            if certificate is not None:
-                converted.load_certificate(certificate.export_certificate().decode())
-            found.append(converted)
-        if agent and self.target.agent != "none":
-            with contextlib.suppress(paramiko.SSHException):
-                found += paramiko.Agent().get_keys()
+            held = self._agent_keys() if held is None else held
+            if (agent_key := held.get(bytes(key.public_data))) is not None:
+                found.append(agent_key)
         return found
+
+    def _agent_keys(self) -> dict[bytes, paramiko.PKey]:
+        if self.target.agent not in ("", os.environ.get("SSH_AUTH_SOCK", "")):
+            raise AuthenticationRefused(
+                self.target.name, "connect", f"paramiko asks only the agent of SSH_AUTH_SOCK, not {self.target.agent}",
+                hint="use the default transport, or set SSH_AUTH_SOCK",
+            )  # fmt: skip
+        return {key.asbytes(): key for key in paramiko.Agent().get_keys()}
 
 
 def _session(transport: _Transport, window: int) -> paramiko.Channel:
@@ -242,7 +252,3 @@ def _session(transport: _Transport, window: int) -> paramiko.Channel:
         except paramiko.ChannelException:
             time.sleep(pause)
     return transport.open_session(window_size=window, timeout=OPEN_TIMEOUT)
-
-
-def _fields(target: SshTarget) -> dict[str, Any]:
-    return {name: getattr(target, name) for name in target.__struct_fields__}

@@ -56,7 +56,8 @@ class ParamikoTransport(Commands):
         async with self._connecting:
             if self.connected:
                 return
-            credentials = await self._ring.credentials(self._target)
+            targets = (self._target, *self._target.jumps)
+            credentials = {target: await self._ring.credentials(target) for target in targets}
             connection = ParamikoConnection(self._target, self._keys, credentials)
             await self._call(connection.connect)
             self._connection = connection

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -92,3 +93,22 @@ async def test_a_closed_port_and_a_silent_server_are_unreachable_in_time(sshd: M
         port = silent.getsockname()[1]
         with pytest.raises(HostUnreachable, match=r"remedy: is sshd running"):
             await of(host, port=port).connect()
+
+
+async def test_the_agent_is_asked_where_no_identity_is_named(
+    sshd: MakeHost, client_identity: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    host, path = sshd("a"), str(tmp_path / "agent")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("SSH_AUTH_SOCK", path)
+    agent = subprocess.Popen(["ssh-agent", "-D", "-a", path], stdout=subprocess.PIPE)
+    try:
+        assert agent.stdout is not None
+        agent.stdout.readline()
+        subprocess.run(["ssh-add", "-q", str(client_identity)], check=True)
+        transport = of(host, identities=())
+        await transport.connect()
+        await transport.aclose()
+    finally:
+        agent.kill()
+        agent.communicate()
