@@ -18,7 +18,6 @@ import select
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Any, Final, Protocol
-from weakref import WeakKeyDictionary
 
 from cryptography.exceptions import InvalidTag
 
@@ -29,8 +28,9 @@ _BUFFER: Final = 16 << 10
 #: bytes from one socket in one round; a stream that says more is none of samples
 _MUCH: Final = 64 << 10
 _HEAD: Final = 10
-_GONE: Final = select.EPOLLRDHUP | select.EPOLLHUP | select.EPOLLERR
-_beats: WeakKeyDictionary[asyncio.AbstractEventLoop, Beat] = WeakKeyDictionary()
+#: EPOLLERR, EPOLLHUP, EPOLLRDHUP
+_GONE: Final = 0x008 | 0x010 | 0x2000
+_beats: dict[asyncio.AbstractEventLoop, Beat] = {}
 
 
 class Dozer(Protocol):
@@ -86,7 +86,7 @@ class Beat:
 
     @classmethod
     def of(cls, loop: asyncio.AbstractEventLoop) -> Beat:
-        """The beat of an event loop."""
+        """The beat of an event loop; there is one while somebody is in it."""
         found = _beats.get(loop)
         if found is None:
             found = _beats[loop] = cls(loop)
@@ -106,10 +106,19 @@ class Beat:
             del self._loans[number]
             with suppress(OSError):  # closed already: the kernel has forgotten it by itself
                 self._epoll.unregister(number)
+            if not self._loans:
+                self._stop()
+
+    def _stop(self) -> None:
+        """Nobody is left: leave nothing to the event loop, which may end; the next one begins anew."""
+        if self._timer is not None:
+            self._timer.cancel()
+        _beats.pop(self._loop, None)
+        self._epoll.close()
 
     def _round(self) -> None:
         loans, read, decode, now = self._loans, os.read, int.from_bytes, self._loop.time()
-        self._timer = self._loop.call_later(PERIOD, self._round) if loans else None
+        self._timer = self._loop.call_later(PERIOD, self._round)
         for number, flags in self._epoll.poll(0, len(loans) or 1):
             loan = loans.get(number)
             if loan is None:
@@ -168,7 +177,9 @@ class Beat:
 
 
 def descriptor(transport: Any) -> int | None:
-    """The socket's number of a transport that can be paused; None when it has none."""
+    """The socket's number of a transport that can be paused; None when it has none, or the system no epoll."""
+    if not hasattr(select, "epoll"):
+        return None
     sock = transport.get_extra_info("socket") if hasattr(transport, "pause_reading") else None
     number = sock.fileno() if sock is not None else -1
     return number if number >= 0 else None

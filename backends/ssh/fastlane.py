@@ -48,7 +48,7 @@ _ROUSED: Final = 2.0
 class FastLane(asyncio.Protocol):
     """One connection's lane; ``lay`` is the only maker."""
 
-    __slots__ = ("_beat", "_conn", "_encryption", "_heard", "_idle", "_loan", "_loop", "_need", "_open", "_overdue",
+    __slots__ = ("_conn", "_encryption", "_heard", "_idle", "_loan", "_loop", "_need", "_open", "_overdue",
                  "_rest", "_sinks", "_socket", "_time", "_waiting",
                  "_way_in", "consumed", "send")  # fmt: skip
 
@@ -68,7 +68,7 @@ class FastLane(asyncio.Protocol):
         #: the socket's number, and what is lent to the beat while that reads it
         self._socket: int | None = None
         self._loan: Loan | None = None
-        self._beat, self._waiting = Beat.of(loop), 0
+        self._waiting = 0
         self.consumed = 0  #: packets that did not need asyncssh
 
     @classmethod
@@ -132,7 +132,7 @@ class FastLane(asyncio.Protocol):
             transport.pause_reading()
             self._loan = Loan(self, self._time())
             self._lend()
-            self._beat.enter(self._socket, self._loan)
+            Beat.of(self._loop).enter(self._socket, self._loan)
 
     # -- what the beat calls
 
@@ -142,7 +142,7 @@ class FastLane(asyncio.Protocol):
         if loan is not None and self._socket is not None:
             self._recall()
             self._loan, self._heard = None, loan.heard
-            self._beat.leave(self._socket, loan)
+            Beat.of(self._loop).leave(self._socket, loan)
             transport = self._conn._transport
             if transport is not None and not transport.is_closing():
                 transport.resume_reading()
@@ -261,7 +261,7 @@ class FastLane(asyncio.Protocol):
         """Passed on."""
         self._sinks.clear()
         if self._loan is not None and self._socket is not None:
-            self._beat.leave(self._socket, self._loan)
+            Beat.of(self._loop).leave(self._socket, self._loan)
         self._socket = self._loan = None
         self._conn.connection_lost(exc)
 
