@@ -94,7 +94,7 @@ FIELDS: Final[dict[str, dict[str, Field]]] = {
     },
     "history": {
         "enabled": Field(flag, _SWITCH),
-        "keep": Field(seconds(3600), 'write a duration, such as "35d"'),
+        "keep": Field(seconds(3600), 'write a duration, such as "5w"'),
         "max_bytes": Field(size(1 << 20), _SIZE),
     },
     "host": {

@@ -19,7 +19,7 @@ MAX_LABELS: Final = 64
 _SECRET_TEXT: Final = re.compile(r"-----BEGIN [A-Z0-9 ]*PRIVATE KEY|PuTTY-User-Key-File", re.IGNORECASE)
 _SECRET_KEY: Final = re.compile(r"pass|pas[wp]|pwd|secret|token|private|credential", re.IGNORECASE)
 _SIZE: Final = r"^\s*\d+(\.\d+)?\s*[KkMmGgTt]?[Ii]?[Bb]?\s*$"
-_TIME: Final = r"^\s*\d+(\.\d+)?\s*(ms|s|m|h|d)?\s*$"
+_TIME: Final = r"^\s*\d+(\.\d+)?\s*(ms|s|m|h|d|w)?\s*$"
 _PERCENT: Final = re.compile(r"\s*(\d+(?:\.\d+)?)\s*%\s*")
 _JUMP: Final = re.compile(r"(?:[^\s,@/-][^\s,@/]*@)?(?:\[[0-9A-Fa-f:.%a-z]+\]|[^\s,@:\[\]-][^\s,@:\[\]]*)(?::\d{1,5})?")
 

@@ -18,8 +18,8 @@ MEMORY: Final = 1
 PLANNED: Final = 2
 
 _SIZE = re.compile(r"^\s*(\d+(?:\.\d+)?)\s*([KMGT]?)(i?)B?\s*$", re.IGNORECASE)
-_TIME = re.compile(r"^\s*(\d+(?:\.\d+)?)\s*(ms|s|m|h|d)?\s*$")
-_SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, None: 1.0}
+_TIME = re.compile(r"^\s*(\d+(?:\.\d+)?)\s*(ms|s|m|h|d|w)?\s*$")
+_SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, "w": 604800.0, None: 1.0}
 
 
 def parse_size(text: str | float) -> int:
@@ -39,7 +39,7 @@ def parse_seconds(text: str | float) -> float:
         return float(text)
     match = _TIME.match(text)
     if match is None:
-        raise ValueError("not a duration; write a number with ms, s, m, h or d, such as 15m")
+        raise ValueError("not a duration; write a number with ms, s, m, h, d or w, such as 15m")
     return float(match[1]) * _SECONDS[match[2]]
 
 
