@@ -29,8 +29,8 @@ class Stopped(BaseException):
 def run(fleet: Fleet, plans: Sequence[HostPlan], command: Sequence[str]) -> int:
     """Boot the fleet, run the command in its control namespace, remove the fleet; returns the command's status.
 
-    Fleets that killed runs left are removed first. Where no fleet is possible the command is skipped with the reason, which is success on
-    anybody's machine and failure where CI is set.
+    Fleets that killed runs left are removed first. Where no fleet is possible the command is
+    skipped with the reason, which is success on anybody's machine and failure where CI is set.
     """
     try:
         with _signals_raise():
