@@ -8,10 +8,10 @@ import time
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from signal import ITIMER_REAL, setitimer
     from typing import Any
 
     from sidestep.backends.sampler.host.files import NAME, listed, read
-    from sidestep.backends.sampler.host.main import ITIMER_REAL, setitimer
 
 #: seconds that a look may take
 DEADLINE = 20.0
