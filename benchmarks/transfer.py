@@ -2,8 +2,9 @@
 
 200 MiB of random bytes between two real OpenSSH servers on loopback, files in memory where the
 machine has such a file system. The floor is TCP with AES-128-GCM in 32 KiB records between two
-plain processes, which neither read nor write a file nor digest anything. Ours digest at both ends
-and read nothing back twice; the peers do neither.
+plain processes, which neither read nor write a file nor digest anything. Our direct way digests
+at both ends; our relay digests here and has the destination read back and digest what it wrote.
+The peers do neither.
 """
 
 from __future__ import annotations
