@@ -12,6 +12,17 @@ greet() {
     echo "H2 $$ $kernel $clk $1 ${boot%%-*}"
 }
 
+# booted: unix milliseconds at which the uptime was 0, to half a second. /proc/stat's btime is the machine's,
+# and in a container the uptime is not.
+booted() {
+    seconds=$(date +%s 2>/dev/null)
+    read -r up _ </proc/uptime
+    case $seconds in
+        '' | *[!0-9]*) echo 0 ;;
+        *) echo "$((seconds * 1000 + 500 - ${up%.*}000))" ;;
+    esac
+}
+
 describe() {
     cores=$(nproc 2>/dev/null || getconf _NPROCESSORS_ONLN 2>/dev/null || echo -)
     memory=- layout=none container=none psi=no os=

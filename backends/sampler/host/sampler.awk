@@ -182,15 +182,10 @@ function shard_words(name,    f, n) {
         number(rising(name " " f[1] " " f[2], sum_cpu)) " " number(sum_memory) " - - - - -"
 }
 
-# Only the machine's clock tells the time in every awk: seconds since boot, and when it booted.
-function clocks(    path, line, f) {
+# Not every awk can tell the time: seconds since boot, and when that was.
+function clocks(    f) {
     words("/proc/uptime", f)
     now = f[1] * 1000
-    path = "/proc/stat"
-    if (!boot_time)
-        while ((getline line < path) > 0)
-            if (line ~ /^btime /) { split(line, f, " "); boot_time = f[2] * 1000; break }
-    close(path)
 }
 
 function sample(    n, i, names, out) {
@@ -201,7 +196,7 @@ function sample(    n, i, names, out) {
     if (!seq || names != known) print "K 36 10 " (names == "" ? "-" : names)
     known = names
     clocks()
-    out = (tree ? subtree() : machine()) " " (boot_time ? number(boot_time + now) : "-")
+    out = (tree ? subtree() : machine()) " " (booted > 0 ? number(booted + now) : "-")
     for (i = 1; i <= n; i++) out = out shard_words(shards[i])
     print "V " (++seq) " " number(now) " " out
     fflush()

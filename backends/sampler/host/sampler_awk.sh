@@ -9,7 +9,7 @@ main() {
     esac
     # A job in the background has no input but what it is given.
     exec 3<&0
-    awk "$@" -v clk="$clk" -v page="$page" -v tree="$tree" -v greeting="$(greet awk)" -v facts="$(describe)" \
+    awk "$@" -v clk="$clk" -v page="$page" -v tree="$tree" -v greeting="$(greet awk)" -v facts="$(describe)" -v booted="$(booted)" \
         "$program" <&3 &
     sampler=$!
     watch "$sampler" >/dev/null 2>&1 </dev/null 3<&- &

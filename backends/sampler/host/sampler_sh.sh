@@ -18,9 +18,7 @@ survey() {
         if [ -e "$folder/device" ]; then cards="$cards ${folder##*/}"; else others="$others ${folder##*/}"; fi
     done
     [ -n "$cards" ] || cards=$others
-    while read -r name value _; do
-        case $name in btime) boot_time=$value; break ;; esac
-    done </proc/stat
+    boot_time=$(booted)
 }
 
 processors() {
@@ -176,7 +174,9 @@ sample() {
     now=${now%.*}$hundredths
     if [ "$tree" != 0 ]; then subtree; else machine; fi
     seq=$((seq + 1))
-    echo "V $seq ${now}0 $out $((boot_time * 1000 + now * 10))$tail"
+    wall=-
+    [ "$boot_time" = 0 ] || wall=$((boot_time + now * 10))
+    echo "V $seq ${now}0 $out $wall$tail"
 }
 
 serve() {
