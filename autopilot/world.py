@@ -32,6 +32,8 @@ __all__ = ["Report", "ShardFacts", "World"]
 
 #: seconds between two looks at the states
 BEAT: Final = 0.2
+#: seconds after which samples are decoded though nobody asks and nothing seems wrong
+DECODE: Final = 1.5
 
 Report = Callable[[str], None]
 
@@ -87,6 +89,7 @@ class World:
         self._in_order = tuple(self._watches.values())
         self._rows = {host: row for row, host in enumerate(self._watches)}
         self._number = 0
+        self._decoded = -np.inf
         #: monotonic and unix time of the newest sample
         self._newest = (-np.inf, np.nan)
         self._troubles: tuple[int, tuple[Trouble, ...]] = (-1, ())
@@ -109,7 +112,8 @@ class World:
         states.arrived(panel.seq, panel.at_ms, panel.seen)
         for row in states.healed(panel.seen):
             self._in_order[row].well()
-        states.judge(panel.seen, self._clock.monotonic())
+        self._decoded = self._clock.monotonic()
+        states.judge(panel.seen, self._decoded)
 
     def transport(self, host: str) -> Transport:
         """The connection to a host, shared with its watch, which reconnects it. Raises UsageError."""
@@ -220,8 +224,11 @@ class World:
         """Look a few times a second: a cut is to be seen within three seconds, not at the next tick."""
         while True:
             await self._clock.sleep(BEAT)
-            self.decode()
             now = self._clock.monotonic()
+            if now - self._decoded < DECODE and self._states.calm(self.panel.seen, now):
+                self._chorus.flush(now)
+                continue
+            self.decode()
             for row in self._states.stalled(self.panel.seen, self._following, now):
                 self._in_order[row].stall(self._states.dead_after)
             self._oddities.look()

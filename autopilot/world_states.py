@@ -80,6 +80,8 @@ class States:
         self._losses = np.zeros(count)
         self._lost_at = np.full(count, -np.inf)
         self._judged = now
+        #: at the last look all hosts were up, and nothing spoke against it
+        self._quiet = False
         # clocks: per run, arrival minus the host's own time, at its lowest
         self._floor = np.full(count, np.inf)
         self._seq = np.full(count, -1, dtype=np.int64)
@@ -145,6 +147,15 @@ class States:
             self._news.add(row)
         return [int(row) for row in rows]
 
+    def calm(self, seen: F64, now: float) -> bool:
+        """Look cheaply: True when all were up at the last look and none is silent for long, so nothing changes."""
+        if not self._quiet or self._news or now - self._judged > STALL:
+            return False
+        if now - (seen - self.lag).min(initial=now) > self.suspect_after:
+            return False
+        self._judged = now
+        return True
+
     def judge(self, seen: F64, now: float) -> None:
         """Bring all states up to date with the clock."""
         heard = self.heard(seen)
@@ -166,6 +177,7 @@ class States:
         want[still] = self.codes[still]
         different = (want != self.codes) | (late != self._late) | (held != self._held)
         self._late, self._held = late, held
+        self._quiet = not (never.any() or late.any() or self.trouble.any() or (want != self._up).any())
         self._late_since = np.where(late, np.minimum(self._late_since, now), np.inf)
         rows = set(np.flatnonzero(different).tolist()) | self._news
         self._news = set()
