@@ -12,12 +12,14 @@ from numpy.typing import NDArray
 
 from sidestep.autopilot.protocol import (
     HOST_STATES,
+    QUALITY,
     SHARD_STATES,
     HostStrings,
     PlanView,
     ShardStrings,
     SnapshotFrame,
 )
+from sidestep.backends.sampler.panel import Panel
 from sidestep.fleet.forecast import LEVELS, Forecast
 from sidestep.fleet.forecast_types import Contention
 from sidestep.fleet.inventory import Policy
@@ -86,6 +88,8 @@ class Picture:
     past: NDArray[np.float32]
     past_step: float
     plans: tuple[PlanView, ...]
+    #: (H, len(QUALITY)) how well samples come
+    quality: NDArray[np.float64]
 
 
 def frame_of(picture: Picture) -> SnapshotFrame:
@@ -128,7 +132,13 @@ def frame_of(picture: Picture) -> SnapshotFrame:
         accounts=forecast.accounts if forecast else (),
         plans=picture.plans,
         no_plan=picture.no_plan,
+        quality=_floats(picture.quality),
     )
+
+
+def quality_of(panel: Panel) -> NDArray[np.float64]:
+    """How well every host's samples come, in the columns of ``QUALITY``."""
+    return np.column_stack([getattr(panel, name) for name in QUALITY]).astype(np.float64)
 
 
 def _share(steps: int) -> int:

@@ -14,7 +14,7 @@ from typing import Final, Protocol
 import numpy as np
 
 from sidestep.autopilot.daemon_log import AUTOPILOT, Log
-from sidestep.autopilot.frames import Picture, tables_of
+from sidestep.autopilot.frames import Picture, quality_of, tables_of
 from sidestep.autopilot.journal import Journal
 from sidestep.autopilot.loop_alerts import Alerts
 from sidestep.autopilot.loop_approval import Approvals
@@ -200,5 +200,6 @@ class ControlLoop:
             oracle=scrub(self._oracle_says),
             past=self._past.columns(),
             past_step=self._parts.fleet.interval,
+            quality=quality_of(self._parts.world.panel),
             plans=tuple(PlanView(s.digest, p, s) for p, s in self._parts.journal.plans(SHOWN_PLANS)),
         )

@@ -27,6 +27,9 @@ HEADER: Final = 4
 #: what the bytes of ``host_state`` and ``shard_state`` count
 HOST_STATES: Final = tuple(HostState)
 SHARD_STATES: Final = tuple(ShardState)
+#: the columns of ``quality``: samples that were made and not seen, sampler runs after the first, counters that
+#: went back (numbers), and how far the host's clock is ahead of ours (s, NaN unknown)
+QUALITY: Final = ("gaps", "restarts", "resets", "skew")
 
 
 S = TypeVar("S", HostState, ShardState)
@@ -263,6 +266,8 @@ class SnapshotFrame(Struct, frozen=True, tag="snapshot", kw_only=True):
     #: plans whose status changed lately, newest first
     plans: tuple[PlanView, ...] = ()
     no_plan: NoPlan | None = None
+    #: (H, len(QUALITY)) f4 how well samples come; empty from a daemon that does not say
+    quality: bytes = b""
 
 
 #: what seldom changes, and what stands for it on a subscription while it does not

@@ -16,7 +16,16 @@ import numpy as np
 
 from benchmarks.harness import Goal, Report, Sample, interleave, main
 from sidestep.autopilot.frames import Picture, frame_of, tables_of
-from sidestep.autopilot.protocol import HEADER, Reply, SnapshotFrame, pack, parse_reply, with_tables, without_tables
+from sidestep.autopilot.protocol import (
+    HEADER,
+    QUALITY,
+    Reply,
+    SnapshotFrame,
+    pack,
+    parse_reply,
+    with_tables,
+    without_tables,
+)
 from sidestep.console.view import decode
 from sidestep.fleet.forecast import LEVELS, Forecast
 from sidestep.fleet.inventory import Policy
@@ -27,7 +36,7 @@ from sidestep.fleet.snapshot import HostColumns, ShardColumns, Snapshot
 
 HOSTS, SHARDS, STEPS, PAST = 1000, 20_000, 60, 120
 COLUMNS = {
-    "<f4": ("allocatable", "use", "age", "shard_use", "shard_bytes", "risk"),
+    "<f4": ("allocatable", "use", "age", "shard_use", "shard_bytes", "risk", "quality"),
     "<f2": ("past", "future"),
     "<i4": ("shard_priority", "shard_host"),
     "u1": ("host_state", "shard_state"),
@@ -48,6 +57,7 @@ def large_picture() -> Picture:
         snapshot=snapshot, tables=tables_of(snapshot), forecast=forecast, risk=random.random((HOSTS, PLANNED)),
         contention=(), no_plan=None, policy=Policy(), level="advise", lag=0.0, oracle=Label(""),
         past=random.random((HOSTS, PLANNED, PAST), dtype=np.float32), past_step=1.0, plans=(),
+        quality=random.random((HOSTS, len(QUALITY))),
     )  # fmt: skip
 
 

@@ -28,6 +28,14 @@ from sidestep.fleet.machines import HostState, ShardState
 from sidestep.fleet.resources import CPU, DIMENSIONS, MEMORY, PLANNED, show_seconds
 
 TREND: Final = 12
+#: a host's clock that is off by more is told (s)
+SKEWED: Final = 2.0
+#: what of samples is counted, as it is said
+_COUNTED: Final = {
+    "gaps": "{:.0f} lost",
+    "restarts": "{:.0f} sampler restarts",
+    "resets": "{:.0f} counter resets",
+}
 #: columns after the name: title, width, from which width of the table on it is shown
 _COLUMNS: Final = (
     ("STATE", 11, 0),
@@ -120,6 +128,16 @@ def account_sentence(view: FleetView) -> Line:
             "muted",
         ),
     )
+
+
+def samples_sentence(view: FleetView, host: int) -> Line:
+    """What is wrong with a host's samples since the daemon began; empty when nothing is."""
+    seen = view.quality(host)
+    said = [text.format(seen[name]) for name, text in _COUNTED.items() if seen[name] > 0]
+    skew = seen["skew"]
+    if abs(skew) > SKEWED:
+        said.append(f"its clock is {abs(skew):.1f} s {'ahead of' if skew > 0 else 'behind'} ours")
+    return (Span("samples: ", "warn"), span(", ".join(said))) if said else ()
 
 
 def fan_of(view: FleetView, host: int, dimension: int) -> Fan:

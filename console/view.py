@@ -17,6 +17,7 @@ from functools import cached_property
 from typing import Final, Literal
 
 from sidestep.autopilot.protocol import (
+    QUALITY,
     HostStrings,
     PlanView,
     ShardStrings,
@@ -96,6 +97,8 @@ class FleetView:
     shard_use: memoryview[float]
     shard_bytes: memoryview[float]
     shard_priority: memoryview[int]
+    #: how well samples come, ``QUALITY`` a host; empty from a daemon that does not say
+    samples: memoryview[float]
 
     @property
     def time(self) -> float:
@@ -137,6 +140,12 @@ class FleetView:
     def reason(self, host: int) -> Label:
         """Why a host is in its state, or ""."""
         return _clean(self.frame.reasons.get(host, Label("")))
+
+    def quality(self, host: int) -> dict[str, float]:
+        """How well a host's samples come, by the names of ``QUALITY``; NaN where the daemon does not say."""
+        at = host * len(QUALITY)
+        row = self.samples[at : at + len(QUALITY)] if self.samples else (math.nan,) * len(QUALITY)
+        return dict(zip(QUALITY, row, strict=True))
 
     def threshold(self, dimension: int) -> float:
         """The fraction of allocatable capacity above which a planned dimension is in contention."""
@@ -222,6 +231,7 @@ def decode(frame: SnapshotFrame, before: FleetView | None = None) -> FleetView:
         shard_use=_floats(frame.shard_use, n * r, "shard_use"),
         shard_bytes=_floats(frame.shard_bytes, n, "shard_bytes"),
         shard_priority=_ints(frame.shard_priority, n, "shard_priority"),
+        samples=_floats(frame.quality, h * len(QUALITY) if frame.quality else 0, "quality"),
     )
 
 

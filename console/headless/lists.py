@@ -68,6 +68,7 @@ def _host(view: FleetView, host: int) -> dict[str, Any]:
         "state": view.host_states[host],
         "reason": view.reason(host),
         "zone": words.zone,
+        "samples": {"age": view.age[host], **view.quality(host)},
         "condition": view.condition(host),
         "risk": view.chance(host),
         "contention": contention,

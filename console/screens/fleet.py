@@ -22,6 +22,7 @@ from sidestep.console.hosttext import (
     forecast_sentence,
     host_heading,
     host_line,
+    samples_sentence,
     shard_heading,
     shard_line,
 )
@@ -128,7 +129,9 @@ class FleetScreen(ConsoleScreen):
         else:
             self.query_one(FanChart).show(fan_of(view, host, self.dimension))
             title = f"{view.hosts[host].name} {DIMENSIONS[self.dimension]}  "
-            words = [(span(title, "strong"), *forecast_sentence(view, host, self.dimension)), account_sentence(view)]
+            words = [(span(title, "strong"), *forecast_sentence(view, host, self.dimension))]
+            odd = samples_sentence(view, host)
+            words.append((*odd, *((Span("  "),) if odd else ()), *account_sentence(view)))
             self.query_one(HeatStrip).show(view, host)
         self.query_one("#words", LinePane).show_lines(words)
         self.query_one("#forecast", LinePane).show_lines([(Span(" "), *words[0])])

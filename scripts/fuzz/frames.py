@@ -27,7 +27,7 @@ def seeds() -> Iterator[bytes]:
         allocatable=bytes(24), shard_priority=b"", host_state=b"\x01", reasons={0: Label("why")}, use=bytes(24),
         age=bytes(4), shard_state=b"", shard_host=b"", shard_use=b"", shard_bytes=b"", past=b"", past_steps=0,
         past_step=1.0, future=b"", future_steps=0, future_step=1.0, risk=bytes(8), threshold_cpu=0.8,
-        threshold_memory=0.85,
+        threshold_memory=0.85, quality=bytes(16),
     )  # fmt: skip
     for answer in (
         frame,

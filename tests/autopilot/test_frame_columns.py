@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 from loop_doubles import Scene
 from numpy.typing import NDArray
 
-from sidestep.autopilot.frames import SHOWN_LEVELS, SHOWN_STEPS, Picture, frame_of, tables_of
-from sidestep.autopilot.protocol import host_states, shard_states
+from sidestep.autopilot.frames import SHOWN_LEVELS, SHOWN_STEPS, Picture, frame_of, quality_of, tables_of
+from sidestep.autopilot.protocol import QUALITY, host_states, shard_states
+from sidestep.backends.sampler.panel import Panel
 from sidestep.fleet.forecast import LEVELS
 from sidestep.fleet.labels import Label
 from sidestep.fleet.machines import HostState, ShardState
@@ -41,6 +42,18 @@ def test_tables_stay_the_same_object_while_load_states_and_places_change(picture
     states = (HostState.SUSPECT,) * 3
     moved = hosts(snapshot, use=snapshot.hosts.use + 1, states=states, reasons=(Label("x"),) * 3)
     assert tables_of(shards(moved, host=snapshot.shards.host + 1, states=(ShardState.MOVING,) * 3), tables) is tables
+
+
+def test_a_frame_says_how_well_every_hosts_samples_come() -> None:
+    panel = Panel(["h1", "h2"])
+    panel.gaps[1], panel.restarts[1], panel.resets[0], panel.skew[1] = 7, 2, 1, -3.5
+    expected = [[0.0, 0.0, 1.0, np.nan], [7.0, 2.0, 0.0, -3.5]]
+    np.testing.assert_array_equal(quality_of(panel), expected)
+
+
+def test_a_picture_of_the_loop_carries_the_quality_of_its_samples(picture: Picture) -> None:
+    column = np.frombuffer(frame_of(picture).quality, dtype="<f4").reshape(-1, len(QUALITY))
+    np.testing.assert_array_equal(column[:, 0], [0.0] * len(picture.snapshot.hosts.names))
 
 
 def test_tables_get_the_next_number_when_anything_in_them_changes(picture: Picture) -> None:

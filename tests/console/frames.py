@@ -95,6 +95,8 @@ class Fleet:
     oracle: str = ""
     confidence: str = "ok"
     lag: float = 0.1
+    #: gaps, restarts, resets, skew of hosts with something odd
+    quality: dict[int, tuple[float, ...]] = field(default_factory=dict)
 
     def load(self, host: int, time: float) -> float:
         """A host's cpu, as a fraction of what may be handed out, at any time."""
@@ -178,6 +180,7 @@ class Fleet:
             accounts=(Account(model=Label("trend"), skill=0.41, coverage=0.79, scored=1240),),
             plans=self.plans,
             no_plan=self.no_plan,
+            quality=raw([v for h in range(self.hosts) for v in self.quality.get(h, (0.0, 0.0, 0.0, 0.01))]),
         )
 
 

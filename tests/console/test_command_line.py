@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import math
 import os
 import sys
 from pathlib import Path
@@ -72,6 +73,14 @@ async def test_json_has_null_for_unknown_numbers_and_nothing_raw(daemon: Daemon)
     assert {host["use"]["read_ops"] for host in hosts} == {5.0}
     shards = json.loads((await ask(daemon, "shards", "--json")).out)
     assert shards[1]["host"] == "h2"
+
+
+async def test_json_says_how_well_samples_come(daemon: Daemon) -> None:
+    daemon.fleet.quality = {1: (12.0, 2.0, 1.0, math.nan)}
+    hosts = {host["name"]: host for host in json.loads((await ask(daemon, "hosts", "--json")).out)}
+    odd = hosts["h2"]["samples"]
+    assert [odd[key] for key in ("gaps", "restarts", "resets", "skew")] == [12.0, 2.0, 1.0, None]
+    assert hosts["h1"]["samples"]["gaps"] == 0.0 and hosts["h1"]["samples"]["age"] == pytest.approx(0.4)
 
 
 async def test_plain_text_is_scrubbed(daemon: Daemon) -> None:

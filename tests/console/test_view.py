@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sidestep.autopilot.protocol import with_tables, without_tables
-from sidestep.console.hosttext import forecast_sentence, host_line
+from sidestep.console.hosttext import forecast_sentence, host_line, samples_sentence
 from sidestep.console.text import UNICODE, plain
 from sidestep.console.view import LEVELS, MEDIAN, PEAK, decode, matches, merge_plans
 from sidestep.fleet.errors import ProtocolError
@@ -80,6 +80,21 @@ def test_words_that_did_not_change_are_not_scrubbed_again() -> None:
 def test_a_reason_is_scrubbed_and_absent_for_most_hosts() -> None:
     frame = msgspec.structs.replace(Fleet().frame(), reasons={1: Label("lost\x1b[2J")})
     assert [decode(frame).reason(host) for host in (0, 1)] == ["", "lost<1b>[2J"]
+
+
+def test_what_is_odd_about_samples_is_said_for_that_host_only() -> None:
+    view = decode(Fleet(quality={1: (12.0, 1.0, 0.0, -3.25), 2: (0.0, 0.0, 0.0, math.nan)}).frame())
+    said = plain(samples_sentence(view, 1))
+    assert said == "samples: 12 lost, 1 sampler restarts, its clock is 3.2 s behind ours"
+    assert samples_sentence(view, 0) == samples_sentence(view, 2) == ()
+
+
+def test_a_daemon_that_says_nothing_about_samples_is_understood_and_a_short_column_is_not() -> None:
+    frame = Fleet().frame()
+    silent = decode(msgspec.structs.replace(frame, quality=b""))
+    assert samples_sentence(silent, 0) == () and math.isnan(silent.quality(0)["gaps"])
+    with pytest.raises(ProtocolError, match="column quality has 4 bytes"):
+        decode(msgspec.structs.replace(frame, quality=bytes(4)))
 
 
 def test_a_forecast_that_is_not_to_be_believed_yet_says_no_chance() -> None:
