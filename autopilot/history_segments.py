@@ -99,10 +99,18 @@ class Writer:
 
     def add(self, time: float, names: tuple[str, ...], block: Block) -> None:
         """Append one minute, on the disk when this returns. Raises OSError, also for a segment that is full."""
+        known, latest = len(self._numbers), self._latest
         body = self._new_names(names) + record(_minute(time, block, self._numbers_of(names)))
-        if self._size + len(body) > MAX_SEGMENT:
-            raise OSError(f"{self.path} would be longer than {MAX_SEGMENT} bytes")
-        self._put(body)
+        try:
+            if self._size + len(body) > MAX_SEGMENT:
+                raise OSError(f"{self.path} would be longer than {MAX_SEGMENT} bytes")
+            self._put(body)
+        except OSError:
+            # Names that are not in the file are new again: what refers to them could not be read.
+            self._latest = latest
+            while len(self._numbers) > known:
+                self._numbers.popitem()
+            raise
 
     def close(self) -> None:
         """Close the file."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import stat
 from pathlib import Path
 
@@ -106,3 +108,26 @@ def test_retired_segments_of_one_hour_do_not_replace_each_other(tmp_path: Path) 
     second = again.retire()
     assert segments(first.parent.parent) == [first, second]
     assert hour_of(first.name) == hour_of(second.name) == BEGIN // HOUR
+
+
+def test_names_of_a_minute_that_found_no_room_are_written_with_the_next(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    writer = Writer(history_folder(tmp_path), BEGIN // HOUR)
+    write, room = os.write, [20]
+
+    def short(file: int, data: bytes) -> int:
+        if not room[0]:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        done = write(file, data[: room[0]])
+        room[0] -= done
+        return done
+
+    monkeypatch.setattr(os, "write", short)
+    with pytest.raises(OSError, match="No space"):
+        writer.add(BEGIN, NAMES, minute(BEGIN, 1, 11))
+    monkeypatch.undo()
+    writer.add(BEGIN + 60, NAMES, minute(BEGIN + 60, 2, 12))
+    writer.close()
+    found = read_segment(writer.path)
+    assert (found.names, found.block.mean.tolist(), found.damaged) == (NAMES, [[2, 12]], 0)
