@@ -193,12 +193,16 @@ def bring(fleet: FleetSpec, folder: Path, options: argparse.Namespace, report: R
         hours = history_prometheus.hours(fleet, options, time.time(), report)
     else:
         hours = _hours_of(options.file)
-    oldest, count, old, series = (time.time() - fleet.history.keep) // HOUR, 0, 0, set[str]()
+    now, count, old, early, series = time.time(), 0, 0, 0, set[str]()
+    oldest, newest = (now - fleet.history.keep) // HOUR, now // HOUR
     folder.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     first, last = np.inf, -np.inf
     for hour, found in hours:
         if hour < oldest:
             old += 1
+            continue
+        if hour > newest:
+            early += 1
             continue
         with parquet.locked(folder):
             parquet.add(folder, hour, found, report)
@@ -209,6 +213,8 @@ def bring(fleet: FleetSpec, folder: Path, options: argparse.Namespace, report: R
         parquet.retain(folder, fleet.history.keep, fleet.history.max_bytes, report)
     if old:
         report(f"left out {old} hours that are older than [history] keep")
+    if early:
+        report(f"left out {early} hours that are still to come")
     if not count:
         raise UsageError("nothing was imported: the source has no minutes that are kept", hint=_REMEDY)
     return f"{count} hours of {len(series)} series, {utc(first)} to {utc(last)}; a daemon uses them from its next start"

@@ -8,9 +8,11 @@ its maximum is not known apart from it.
 from __future__ import annotations
 
 import argparse
+import http.client
 import json
 import re
 import subprocess
+import time
 import urllib.error
 import urllib.parse
 import urllib.request
@@ -75,28 +77,33 @@ class Server:
             request.add_unredirected_header("Authorization", f"Bearer {self.token}")
         try:
             with urllib.request.urlopen(request, timeout=self.timeout) as answer:  # noqa: S310
-                data = answer.read(MOST_BYTES + 1)
+                data = _read(answer, time.monotonic() + self.timeout)
         except urllib.error.HTTPError as error:
-            said = error.read(2000)
             hint = _HINTS.get(error.code, "look at the server's log")
-            raise self._error(query, f"HTTP status {error.code}: {_said(said)}", hint) from None
+            raise self._error(query, f"HTTP status {error.code}: {_said(error)}", hint) from None
         except TimeoutError:
             raise self._error(
                 query, f"no answer in {self.timeout:g} s", "ask for fewer --days, or raise --timeout"
             ) from None
-        except (urllib.error.URLError, OSError) as error:
-            reason = getattr(error, "reason", error)
-            raise self._error(query, f"{reason}", "check the address, and that the server runs") from None
+        except (OSError, http.client.HTTPException, ValueError) as error:
+            reason = scrub(str(getattr(error, "reason", error)), 200) or type(error).__name__
+            raise self._error(query, reason, "check the address, and that the server runs") from None
         if len(data) > MOST_BYTES:
             raise self._error(query, f"an answer of more than {MOST_BYTES} bytes", "raise --step")
         try:
             result = json.loads(data)["data"]["result"]
-            return [
+            rows = [
                 (str(row["metric"].get("instance", "")), [(float(at), float(value)) for at, value in row["values"]])
                 for row in result
             ]
-        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-            raise self._error(query, f"not an answer of Prometheus: {error!r}", "name the server's own URL") from None
+        except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
+            said = scrub(repr(error), 200)
+            raise self._error(query, f"not an answer of Prometheus: {said}", "name the server's own URL") from None
+        most = (end - start) / step + 2
+        for _, points in rows:
+            if len(points) > most or not all(start - 1 <= at <= end + 1 for at, _ in points):
+                raise self._error(query, "points that were not asked for", "name the server's own URL")
+        return rows
 
     def _error(self, query: str, message: str, hint: str) -> PrometheusError:
         return PrometheusError(f"{self.url}/api/v1/query_range: {message}; query: {query}", hint=hint)
@@ -111,10 +118,27 @@ _HINTS: Final = {
 }
 
 
-def _said(data: bytes) -> str:
+def _read(answer: Any, until: float) -> bytes:
+    """A whole answer, at most one byte beyond what is allowed. Raises TimeoutError for one that only trickles."""
+    parts, room = [], MOST_BYTES + 1
+    while room > 0 and (part := answer.read1(min(room, 1 << 20))):
+        parts.append(part)
+        room -= len(part)
+        if time.monotonic() > until:
+            raise TimeoutError
+    if room > 0 and answer.length:
+        raise http.client.IncompleteRead(b"", answer.length)
+    return b"".join(parts)
+
+
+def _said(error: urllib.error.HTTPError) -> str:
+    try:
+        data = error.read(2000)
+    except (OSError, http.client.HTTPException):
+        return "no more than that"
     try:
         return scrub(str(json.loads(data)["error"]), 400)
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, RecursionError):
         return scrub(data, 200)
 
 
@@ -245,9 +269,13 @@ def _step(text: str) -> float:
 
 def server_of(options: argparse.Namespace) -> Server:
     """The server as the options name it. Raises UsageError."""
-    url = urllib.parse.urlsplit(options.prometheus)
-    if url.scheme not in ("http", "https") or not url.hostname:
-        raise UsageError(f"{options.prometheus}: not an address of a server", hint="write http://HOST:9090")
+    try:
+        url = urllib.parse.urlsplit(options.prometheus)
+        good = url.scheme in ("http", "https") and bool(url.hostname) and url.port != 0
+    except ValueError:
+        good = False
+    if not good or not re.fullmatch(r"[!-~]+", options.prometheus):
+        raise UsageError(f"{scrub(options.prometheus)}: not an address of a server", hint="write http://HOST:9090")
     if url.username or url.password:
         raise UsageError("a password has no place in a URL", hint="refer to a token: --token file:PATH")
     return Server(options.prometheus.rstrip("/"), options.timeout, secret(options.token))

@@ -102,8 +102,6 @@ class Writer:
         known, latest = len(self._numbers), self._latest
         body = self._new_names(names) + record(_minute(time, block, self._numbers_of(names)))
         try:
-            if self._size + len(body) > MAX_SEGMENT:
-                raise OSError(f"{self.path} would be longer than {MAX_SEGMENT} bytes")
             self._put(body)
         except OSError:
             # Names that are not in the file are new again: what refers to them could not be read.
@@ -123,6 +121,8 @@ class Writer:
 
     def _put(self, data: bytes) -> None:
         """All of it or nothing, as far as the system lets us: a short write is taken back."""
+        if self._size + len(data) > MAX_SEGMENT:
+            raise OSError(f"{self.path} would be longer than {MAX_SEGMENT} bytes")
         view = memoryview(data)
         try:
             while view:

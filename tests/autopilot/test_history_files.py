@@ -158,3 +158,11 @@ def test_any_hour_comes_back_from_parquet(
             np.testing.assert_array_equal(again.count[:, at], block.count[:, column])
         else:
             assert name not in found
+
+
+@pytest.mark.parametrize("at", ["2090-01-01T00:00:00", "1e17"])
+def test_hours_that_are_still_to_come_are_left_out(fleet: Path, capsys: pytest.CaptureFixture[str], at: str) -> None:
+    path = fleet.parent / "in.csv"
+    path.write_text(f"time,kind,name,metric,mean\n{at},host,h1,cpu,1\n")
+    assert run(fleet, "import", str(path)) == 2
+    assert "still to come" in capsys.readouterr().err
