@@ -84,7 +84,7 @@ class HostWatch:
         self._lost = _NEVER
         self._leash: asyncio.Timeout | None = None
         self._patience = 0.0
-        self._again = asyncio.Event()
+        self._again: asyncio.Event | None = None
 
     async def run(self) -> None:
         """Watch until cancelled."""
@@ -123,7 +123,8 @@ class HostWatch:
 
     def retry(self) -> None:
         """Try a host again that refused us; an operator says that the cause is gone."""
-        self._again.set()
+        if self._again is not None:
+            self._again.set()
 
     async def _observe(self) -> None:
         await self.link.connect()
@@ -150,8 +151,9 @@ class HostWatch:
     async def _give_up(self, error: SidestepError) -> None:
         """Wait for an operator: knocking again at a door that refused us helps nobody."""
         self._failed(scrub(str(error)))
+        again = self._again = asyncio.Event()
         self._desk.refused(self._row, True)
-        await self._again.wait()
-        self._again.clear()
+        await again.wait()
+        self._again = None
         self.well()
         self._desk.refused(self._row, False)

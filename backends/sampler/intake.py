@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from array import array
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Final, Protocol
 
 from sidestep.backends.sampler import intake_records as records
@@ -49,7 +49,7 @@ class Desk(Protocol):
     def schema(self, row: int, names: tuple[Label, ...]) -> None:
         """From now on its lines hold these shards."""
 
-    def told(self, row: int, facts: dict[str, Label]) -> None:
+    def told(self, row: int, facts: Mapping[str, Label]) -> None:
         """Facts of the host."""
 
     def scheduled(self, row: int, tasks: tuple[ScheduledTask, ...]) -> None:
@@ -90,7 +90,9 @@ class Intake:
         self._schema: bytes | None = None
         self._error: HostError | None = None
         self._finished = False
-        self._named, self._ended = asyncio.Event(), asyncio.Event()
+        #: what those who wait for the greeting, and for the end, share; made when somebody does
+        self._named: asyncio.Future[None] | None = None
+        self._ended: asyncio.Future[None] | None = None
         self.stderr = b""
 
     # -- Receiver
@@ -117,12 +119,16 @@ class Intake:
 
     async def begun(self) -> bool:
         """Wait for the greeting: True when it came, False when the stream ended or failed without one."""
-        await self._named.wait()
+        if self._greeting is None and not self._finished:
+            self._named = self._named or asyncio.get_running_loop().create_future()
+            await asyncio.shield(self._named)
         return self._greeting is not None
 
     async def ended(self) -> None:
         """Return when the sampler ended by itself. Raises HostError or HostUnreachable when it ended otherwise."""
-        await self._ended.wait()
+        if not self._finished:
+            self._ended = self._ended or asyncio.get_running_loop().create_future()
+            await asyncio.shield(self._ended)
         if self._error is not None:
             raise self._error
 
@@ -147,8 +153,8 @@ class Intake:
             return
         self._finished, self._plain, self._error = True, False, error
         self._tail = bytearray()
-        self._named.set()
-        self._ended.set()
+        _wake(self._named)
+        _wake(self._ended)
 
     def _any(self, data: bytes) -> None:
         """Take bytes that are not just one sample."""
@@ -204,7 +210,8 @@ class Intake:
         else:
             self._greeting = records.greeting(line)
             self._desk.greeted(self._row, self._greeting)
-            self._named.set()
+            _wake(self._named)
+            self._named = None
 
     def _sample(self, line: bytes) -> None:
         if self._schema is None:
@@ -234,6 +241,11 @@ class Intake:
 
     def _wrong(self, message: str, line: bytes) -> None:
         self._finish(wrong(self._host, self._number, message, line))
+
+
+def _wake(waiting: asyncio.Future[None] | None) -> None:
+    if waiting is not None and not waiting.done():
+        waiting.set_result(None)
 
 
 def wrong(host: str, number: int, message: str, line: bytes) -> HostError:

@@ -7,6 +7,8 @@ where and on which host. Patterns are linear: no input makes them slow.
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
+from functools import lru_cache
 from itertools import pairwise
 from typing import Final
 
@@ -79,8 +81,9 @@ def schema(line: bytes) -> tuple[Label, ...]:
     return tuple(map(Label, names))
 
 
-def facts(line: bytes) -> dict[str, Label]:
-    """F: those that are in FACTS; others are left out."""
+@lru_cache(maxsize=256)
+def facts(line: bytes) -> Mapping[str, Label]:
+    """F: those that are in FACTS; others are left out. Most hosts of a fleet say the same: they share it."""
     if line == b"F":
         return {}
     if line[:2] != b"F " or len(line) > MAX_RARE:

@@ -144,7 +144,7 @@ class Panel:
         self._drop(row)
         self._renamed[row] = names
 
-    def told(self, row: int, facts: dict[str, Label]) -> None:
+    def told(self, row: int, facts: Mapping[str, Label]) -> None:
         """Newest facts win; the first of a run replace those of the run before."""
         self.facts[row] = facts if row in self._old_facts else {**self.facts[row], **facts}
         self._old_facts.discard(row)

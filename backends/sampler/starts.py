@@ -8,7 +8,7 @@ or newline, so that sh, bash, zsh, fish and csh as login shells all pass it on u
 from __future__ import annotations
 
 from functools import cache
-from importlib.resources import files
+from pathlib import Path
 from shlex import quote
 from typing import Final
 
@@ -33,6 +33,7 @@ _PERL_READER: Final = (
 )
 
 
+@cache
 def command(kind: SamplerKind, fleet: str, interval: float) -> str:
     """The command line that starts a sampler of that kind; ``fleet`` must be a plain name, ``interval`` is seconds."""
     given = f"{fleet} {interval:.3f}"
@@ -78,4 +79,4 @@ def _python() -> bytes:
 
 @cache
 def _text(name: str) -> str:
-    return files(__package__).joinpath("host", name).read_text("utf-8")
+    return Path(__file__).with_name("host").joinpath(name).read_text("utf-8")

@@ -86,17 +86,23 @@ async def _begun(host: str, taken: Taken) -> bool:
 async def _renew(feed: Feed, taken: Taken, seconds: float, kind: SamplerKind) -> None:
     """Say now and every ``seconds`` that it is to go on, until it ends."""
     word = b"n\n" if starts.ticking(kind) else b"l%d\n" % LEASE
-    ending = asyncio.ensure_future(taken.ended())
-    clock = asyncio.get_running_loop().time
-    due = clock()
+    loop = asyncio.get_running_loop()
+    due = loop.time()
+    timer: asyncio.TimerHandle | None = None
+
+    def say() -> None:
+        nonlocal due, timer
+        feed.write(word)
+        due = max(due + seconds, loop.time())
+        timer = loop.call_at(due, say)
+
+    # A timer, and no task: with thousands of hosts they would fill the memory.
+    say()
     try:
-        while not ending.done():
-            feed.write(word)
-            due = max(due + seconds, clock())
-            await asyncio.wait((ending,), timeout=due - clock())
-        await ending
+        await taken.ended()
     finally:
-        ending.cancel()
+        if timer is not None:
+            timer.cancel()
 
 
 async def _why(host: str, kind: SamplerKind, taken: Taken) -> HostError:

@@ -17,6 +17,7 @@ from sidestep.backends.ssh.feed import PushFeed
 from sidestep.backends.ssh.hostkeys import HostKeys
 from sidestep.backends.ssh.identity import KeyRing
 from sidestep.backends.ssh.readonly import AsyncsshReader, open_reader
+from sidestep.backends.ssh.slim import slim
 from sidestep.backends.ssh.target import SshTarget
 from sidestep.backends.ssh.tunnels import Tunnels
 from sidestep.backends.ssh.witness import Witness
@@ -63,6 +64,7 @@ class AsyncsshTransport(Commands):
         async with self._connecting:
             if not self.connected:
                 self._conn, self._witness = await dial(self._target, self._keys, self._ring, self._tunnels)
+                slim(self._conn)
                 self._lane = FastLane.lay(self._conn)
 
     async def open(self, command: str, *, window: int = WINDOW) -> AsyncsshChannel:

@@ -38,7 +38,8 @@ class Commands:
 
     def __init__(self) -> None:
         self._tool = ""
-        self._cleaners: set[asyncio.Task[None]] = set()
+        #: made when the first is needed, which for most hosts is never
+        self._cleaners: set[asyncio.Task[None]] | None = None
 
     @property
     def connected(self) -> bool:
@@ -118,8 +119,9 @@ class Commands:
 
     def _later(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.get_running_loop().create_task(work)
-        self._cleaners.add(task)
-        task.add_done_callback(self._cleaners.discard)
+        cleaners = self._cleaners = self._cleaners or set()
+        cleaners.add(task)
+        task.add_done_callback(cleaners.discard)
 
 
 def _unmarked(stderr: bytes) -> bytes:

@@ -34,12 +34,13 @@ class Gate:
             raise ValueError(f"a gate of {limit} lets nobody in")
         self.limit = limit
         self.inside = 0
-        self._waiting: deque[asyncio.Future[None]] = deque()
+        #: made when somebody waits: most gates of a thousand addresses never see that
+        self._waiting: deque[asyncio.Future[None]] | None = None
 
     @property
     def waiting(self) -> int:
         """How many wait."""
-        return len(self._waiting)
+        return len(self._waiting or ())
 
     async def enter(self) -> None:
         """Wait for a place. Whoever is cancelled while waiting takes none."""
@@ -47,14 +48,17 @@ class Gate:
             self.inside += 1
             return
         turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._waiting.append(turn)
+        if self._waiting is None:
+            self._waiting = deque()
+        waiting = self._waiting
+        waiting.append(turn)
         try:
             await turn
         except asyncio.CancelledError:
             if turn.done() and not turn.cancelled():
                 self.leave()  # the place had just been given to us
-            elif turn in self._waiting:
-                self._waiting.remove(turn)
+            elif turn in waiting:
+                waiting.remove(turn)
             raise
 
     def leave(self) -> None:
