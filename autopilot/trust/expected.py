@@ -36,8 +36,8 @@ class Expected:
         """Read a file of ``HOST SHA256:…`` lines or known_hosts lines. Raises ConfigError naming the line."""
         lines: list[KnownKey] = []
         prints: dict[str, set[str]] = {}
-        for number, line in enumerate(_text(path).splitlines(), 1):
-            words = line.split()
+        for number, line in enumerate(_text(path).split("\n"), 1):
+            words = [word for word in re.split("[ \t]", line.rstrip("\r")) if word]
             if len(words) == 2 and not words[0].startswith(("#", "@")):
                 try:
                     prints.setdefault(words[0].lower(), set()).add(fingerprint(words[1]))

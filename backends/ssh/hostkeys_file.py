@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from base64 import b64decode
 from collections.abc import Iterator
 from pathlib import Path
@@ -82,12 +83,12 @@ def read(path: Path) -> Iterator[KnownKey]:
     Keys of a type that we cannot use are passed over: they could not be presented to us either.
     """
     try:
-        text = path.read_text("utf-8", errors="surrogateescape")
+        text = path.read_bytes().decode("utf-8", errors="surrogateescape")
     except FileNotFoundError:
         return
     except OSError as error:
         raise ConfigError(str(path), 0, "", None, f"cannot be read: {error.strerror}") from error
-    for number, line in enumerate(text.splitlines(), 1):
+    for number, line in enumerate(text.split("\n"), 1):
         known = parse(str(path), number, line)
         if known is not None:
             yield known
@@ -95,7 +96,9 @@ def read(path: Path) -> Iterator[KnownKey]:
 
 def parse(source: str, number: int, line: str) -> KnownKey | None:
     """One line, or None for a comment, an empty line, or a key of a type that we cannot use."""
-    words = line.split()
+    # Lines end and words are parted as in OpenSSH and nowhere else: a comment, such as the banner of a host
+    # that ssh-keyscan noted, must not become a line of its own by some other character.
+    words = [word for word in re.split("[ \t]", line.rstrip("\r")) if word]
     if not words or words[0].startswith("#"):
         return None
     marker = ""

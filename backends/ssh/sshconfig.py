@@ -254,7 +254,7 @@ def _read(path: Path, depth: int, *, system: bool, must: bool) -> tuple[Section,
     except OSError as error:
         raise ConfigError(str(path), 0, "", None, f"cannot be read: {error.strerror}") from error
     sections = [Section(Said("", (), str(path), 0))]
-    for number, line in enumerate(text.splitlines(), 1):
+    for number, line in enumerate(text.split("\n"), 1):
         said = _parse(line, str(path), number, system=system)
         if said is None:
             continue

@@ -10,8 +10,12 @@ from pathlib import Path
 import asyncssh
 import pytest
 
+from sidestep.autopilot.trust.expected import Expected
 from sidestep.backends.ssh.hostkeys import HostKeys
+from sidestep.backends.ssh.target import plain_target
 from sidestep.fleet.errors import ConfigError, HostKeyRefused
+from sidestep.fleet.inventory import HostSpec
+from sidestep.fleet.labels import Label
 
 KEY, OTHER = asyncssh.generate_private_key("ssh-ed25519"), asyncssh.generate_private_key("ssh-ed25519")
 
@@ -98,6 +102,22 @@ def test_a_missing_file_knows_nobody(tmp_path: Path) -> None:
 def test_a_line_that_cannot_be_read_is_named(tmp_path: Path, line: str, match: str) -> None:
     with pytest.raises(ConfigError, match=match):
         load(tmp_path, f"ok {public(KEY)}", line)
+
+
+@pytest.mark.parametrize("mark", ["\r", "\v", "\f", "\x1c", "\x1d", "\x1e", "\x85", "\u2028", "\u2029", "\xa0"])
+def test_a_comment_ends_where_the_line_does_and_nowhere_else(tmp_path: Path, mark: str) -> None:
+    path = tmp_path / "known_hosts"
+    lines = (
+        f"# scanned SSH-2.0-x{mark}@cert-authority * {public(KEY)}",
+        f"# scanned SSH-2.0-x{mark}victim {public(KEY)}",
+        f"other {public(OTHER)} comment{mark}victim {public(KEY)}",
+    )
+    path.write_bytes("".join(f"{line}\r\n" for line in lines).encode())
+    keys = HostKeys.load(path)
+    assert keys.trust("victim", 22).trusted == keys.trust("victim", 22).authorities == ()
+    assert same(keys.trust("other", 22).trusted, OTHER)
+    expected = Expected.load(path)
+    assert not expected.has(plain_target(HostSpec(name=Label("victim"), address="victim")), KEY)
 
 
 def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:

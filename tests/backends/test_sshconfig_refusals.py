@@ -189,3 +189,9 @@ def test_files_that_include_themselves_end(tmp_path: Path) -> None:
     path.write_text(f"Host web1\n Include {path}\n")
     with pytest.raises(ConfigError, match=r"included more than 16 deep"):
         SshConfig.load(path).settings("web1")
+
+
+@pytest.mark.parametrize("mark", ["\r", "\v", "\f", "\x1c", "\x85", "\u2028"])
+def test_a_comment_ends_where_the_line_does_and_nowhere_else(tmp_path: Path, mark: str) -> None:
+    found = target(tmp_path, f"# a note{mark}Port 99\nHost *\n  User me # x{mark}Hostname elsewhere\r\n")
+    assert (found.user, found.port, found.address) == ("me", 22, "web1")
