@@ -10,6 +10,8 @@ from sidestep.fleet.labels import Label, scrub
 
 MARK: Final = "sidestep-doctor"
 _END: Final = "sidestep-end"
+#: most that a host may say, in bytes; a few hundred are usual, and what its login shell prints comes on top
+MOST: Final = 1 << 20
 #: what a host may have, and what it is needed for
 TOOLS: Final = ("python3", "perl", "awk", "setsid", "sha256sum", "shasum", "openssl", "tar", "df")
 #: the folder that shards keep their state in is made below the nearest one that exists
@@ -52,7 +54,9 @@ class Seen(Struct, frozen=True, kw_only=True):
 
 
 def parse(stdout: bytes) -> Seen | None:
-    """What the script printed; None when its first or last line is missing."""
+    """What the script printed; None when its first or last line is missing, or when it is far too much."""
+    if len(stdout) > MOST:
+        return None
     before, mark, after = stdout.partition(f"{MARK}\n".encode())
     body, end, _ = after.partition(f"{_END}\n".encode())
     if not mark or not end:

@@ -191,3 +191,9 @@ def test_the_page_names_every_check_and_every_key() -> None:
     assert listed == set(re.findall(r'\bfound\(\s*(?:host|spec\.name), "([^"]+)"', source))
     for struct in (findings.Report, findings.Told, Finding):
         assert all(f"`{name}`" in page for name in struct.__struct_fields__)
+
+
+def test_a_host_that_says_far_too_much_is_not_listened_to() -> None:
+    body = b"".join(b"k%x=\n" % number for number in range(200_000))
+    assert probe.parse(b"sidestep-doctor\nuser=me\n" + body + b"sidestep-end\n") is None
+    assert probe.parse(b"motd\n" * 1000 + b"sidestep-doctor\nuser=me\nsidestep-end\n") is not None
