@@ -2,6 +2,8 @@
 
 Another process sends packets of a given size over as many loopback connections as there
 are hosts; this one receives and decrypts each in a plain loop without waiting for events.
+Once as fast as it can, with everything in the processor's caches; and once at the pace of
+real samples, a tenth of the hosts every tenth of a second, asleep between.
 """
 
 from __future__ import annotations
@@ -15,12 +17,17 @@ from typing import Final
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 _KEY: Final = bytes(range(16))
+_NONCE: Final = bytes(12)
 _HEADER: Final = 4
 _ROUNDS: Final = 20
+#: groups of hosts, and seconds between two of them, at the pace of samples
+_GROUPS: Final = 10
+_PAUSE: Final = 0.1
+_SECONDS: Final = 4
 
 
-def floor_us(connections: int, sample_bytes: int) -> float:
-    """Microseconds of processor time a sample: the median round of several."""
+def floor_us(connections: int, sample_bytes: int) -> tuple[float, float]:
+    """Microseconds of processor time a sample: as fast as can be (median round), and at the pace of samples."""
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
     # what SSH adds: message type, channel, length, padding length and padding to whole blocks
@@ -32,23 +39,32 @@ def floor_us(connections: int, sample_bytes: int) -> float:
     done_read, done_write = os.pipe()
     child = os.fork()
     if child == 0:
+        os.close(go_write)
         _send([sender for _, sender in ends], body, go_read, done_write)
-    cipher, times = AESGCM(_KEY), []
-    receivers = [receiver for receiver, _ in ends]
-    for _ in range(_ROUNDS):
-        os.write(go_write, b"g")
+    groups = [[receiver for receiver, _ in ends[at::_GROUPS]] for at in range(_GROUPS)]
+
+    def receive(at: int) -> float:
+        """One group's packets; processor seconds from the moment that they are there."""
+        os.write(go_write, b"%d" % at)
         os.read(done_read, 1)
         began = time.process_time()
-        for receiver in receivers:
+        for receiver in groups[at]:
             data = receiver.recv(65536)
-            cipher.decrypt(bytes(12), data[_HEADER:], data[:_HEADER])
-        times.append(time.process_time() - began)
+            cipher.decrypt(_NONCE, data[_HEADER:], data[:_HEADER])
+        return time.process_time() - began
+
+    cipher = AESGCM(_KEY)
+    fast = [sum(receive(at) for at in range(_GROUPS)) for _ in range(_ROUNDS)]
+    paced = 0.0
+    for tick in range(_GROUPS * _SECONDS):
+        time.sleep(_PAUSE)
+        paced += receive(tick % _GROUPS)
     os.close(go_write)
     os.waitpid(child, 0)
     for receiver, sender in ends:
         receiver.close()
         sender.close()
-    return sorted(times)[_ROUNDS // 2] / connections * 1e6
+    return sorted(fast)[_ROUNDS // 2] / connections * 1e6, paced / connections / _SECONDS * 1e6
 
 
 def _pair(listener: socket.socket) -> tuple[socket.socket, socket.socket]:
@@ -58,11 +74,11 @@ def _pair(listener: socket.socket) -> tuple[socket.socket, socket.socket]:
 
 
 def _send(senders: list[socket.socket], body: int, go: int, done: int) -> None:
+    """Send one packet to every connection of the group that is asked for, until nobody asks."""
     header = body.to_bytes(_HEADER, "big")
-    packet = header + AESGCM(_KEY).encrypt(bytes(12), bytes(body), header)
-    for _ in range(_ROUNDS):
-        os.read(go, 1)
-        for sender in senders:
+    packet = header + AESGCM(_KEY).encrypt(_NONCE, bytes(body), header)
+    while asked := os.read(go, 1):
+        for sender in senders[int(asked) :: _GROUPS]:
             sender.sendall(packet)
         os.write(done, b"d")
     os._exit(0)

@@ -79,8 +79,9 @@ def curve(sizes: tuple[int, ...], seconds: float, runs: int) -> dict[str, dict[s
     for _ in range(runs):
         for size in sizes:
             found = dict(watched(size, seconds))
-            found["floor_us"] = floor_us(size, SAMPLE_BYTES)
+            found["floor_us"], found["paced_floor_us"] = floor_us(size, SAMPLE_BYTES)
             found["times_floor"] = found["us_per_sample"] / found["floor_us"]
+            found["times_paced_floor"] = found["us_per_sample"] / found["paced_floor_us"]
             for key, value in found.items():
                 seen.setdefault(f"ours, {size} embedded hosts", {}).setdefault(key, []).append(value)
     return {name: {key: Spread.of(values) for key, values in rows.items()} for name, rows in seen.items()}
@@ -122,7 +123,20 @@ def run(quick: bool) -> Report:
         Goal(f"CPU, {shown} hosts at 1 Hz with decode", ours["cpu_percent"].median, "% of a core", 10, "<="),
         Goal(f"memory, {shown} hosts", ours["rss_mb"].median, "MB", 100, "<="),
         Goal(f"first sample of 99 % of {shown} hosts", ours["first_99_s"].median, "s", 10, "<="),
-        Goal(f"a sample against recv + AES-GCM, {shown} hosts", ours["times_floor"].median, "times", 4, "<="),
+        Goal(
+            f"a sample against recv + AES-GCM in a tight loop, {shown} hosts",
+            ours["times_floor"].median,
+            "times",
+            4,
+            "<=",
+        ),
+        Goal(
+            f"a sample against recv + AES-GCM at the pace of samples, {shown} hosts",
+            ours["times_paced_floor"].median,
+            "times",
+            4,
+            "<=",
+        ),
     ]
     theirs = {k.partition(",")[0]: v["us_per_sample"].median for k, v in peers.items() if not k.startswith("ours")}
     mine = peers.get(f"ours, {count} sshd")
