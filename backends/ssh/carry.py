@@ -14,7 +14,7 @@ from sidestep.backends.ssh import digests
 from sidestep.backends.ssh.base import Channel, Transport
 from sidestep.fleet.errors import HostError
 
-CHUNK: Final = 256 << 10
+CHUNK: Final = 512 << 10
 #: room for bytes under way, for links with a long delay
 WINDOW: Final = 16 << 20
 DISCARD_DEADLINE: Final = 5.0
@@ -48,12 +48,17 @@ async def send(transport: Transport, tool: str, part: str, path: str, chunks: As
     sent afterwards, makes the file count. Raises HostError.
     """
     sent, weak = digests.Sha256(), digests.Cksum() if tool == "cksum" else None
+    loop, digested = asyncio.get_running_loop(), asyncio.Future[None]()
+    digested.set_result(None)
     async with aclosing(await transport.open(shell(f"umask 077; exec cat > {quote(part)}"))) as channel:
         async for chunk in chunks:
-            sent.update(chunk)
+            # Beside the event loop, one chunk behind: a digest takes as long as everything else here.
+            await digested
+            digested = loop.run_in_executor(None, sent.update, chunk)
             if weak is not None:
                 weak.update(chunk)
             await channel.write(chunk)
+        await digested
         await channel.finish_input()
         done = await channel.wait()
     if done.status != 0:
@@ -80,10 +85,11 @@ async def discard(transport: Transport, part: str) -> None:
 async def receive(host: str, channel: Channel, path: str, timeout: float) -> AsyncGenerator[bytes, None]:
     """What ``channel`` (a cat of ``path``) says, to the end. Raises HostError."""
     deadline = asyncio.get_running_loop().time() + timeout
+    read = getattr(channel, "read_much", channel.read)
     while True:
         try:
             async with asyncio.timeout_at(deadline):
-                data = await channel.read(CHUNK)
+                data = await read(CHUNK)
                 done = None if data else await channel.wait()
         except TimeoutError as error:
             raise HostError(host, "fetch", f"{path} was not read within {timeout:g} s") from error

@@ -192,15 +192,23 @@ class FastLane(asyncio.Protocol):
             self._heard = self._time()
             self._take(data)
 
-    def _take(self, data: bytes) -> None:  # noqa: PLR0912, PLR0915 - calls cost
+    def _take(self, data: bytes | memoryview) -> None:  # noqa: PLR0912, PLR0915 - calls cost
         if self._rest:
-            self._rest += data
+            missing = self._need - len(self._rest)
+            whole = self._need > _VIEW and len(data) > missing
+            # Of bulk only the packet that was cut is put together; the rest stays where it is.
+            self._rest += memoryview(data)[:missing] if whole else data
             if len(self._rest) < self._need:
                 return
-            data, self._rest = bytes(self._rest), bytearray()
+            first, self._rest = bytes(self._rest), bytearray()
+            if whole:
+                self._take(first)
+                self._take(memoryview(data)[missing:])
+                return
+            data = first
         conn = self._conn
         if not self._steady():
-            self._detour(data)
+            self._detour(bytes(data))
             return
         sinks, size, at = self._sinks, len(data), 0
         cut: Any = memoryview(data) if size > _VIEW else data

@@ -188,6 +188,7 @@ class Sender:
         if not self._may(chan):
             return 0
         number, cipher = chan._send_chan.to_bytes(4, "big"), self._encryption._cipher
+        sealed: list[bytes] = []
         while sent < len(data) and conn._rekey_bytes_sent < conn._rekey_bytes:
             many = min(len(data) - sent, chan._send_window, chan._send_pktsize)
             if not many:
@@ -197,12 +198,14 @@ class Sender:
             packet = b"".join((padding.to_bytes(1, "big"), DATA_TYPE, number, many.to_bytes(4, "big"), part,
                                os.urandom(padding)))  # fmt: skip
             header, iv = len(packet).to_bytes(4, "big"), cipher._iv
-            conn._send(header + self._seal(iv, packet, header))
+            sealed += header, self._seal(iv, packet, header)
             cipher._iv = following(iv)
             conn._send_seq = (conn._send_seq + 1) & ROUND
             conn._rekey_bytes_sent += len(packet)
             chan._send_window -= many
             sent += many
+        if sealed:
+            conn._send(b"".join(sealed))
         return sent
 
     def _may(self, chan: Any) -> bool:
