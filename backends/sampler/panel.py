@@ -38,6 +38,9 @@ _SKEWS: Final = 5
 #: numbers above are not exact
 _MOST_COUNT: Final = 2.0**53
 _MOST_GAPS: Final = 1 << 60
+#: samples that a host may send: so many a second for ever, and so many at once after its link was held up
+_STEADY: Final = 100.0
+_BURST: Final = 8192.0
 
 
 class _Batch(NamedTuple):
@@ -85,6 +88,8 @@ class Panel:
         # what goes on from record to record
         self._arrived: I64 = np.frombuffer(self.arrived, dtype=np.int64)
         self._taken = np.full(count, -np.inf)
+        #: samples that every host may send now
+        self._allowance, self._looked = np.full(count, _BURST), clock()
         self._run_seq = np.full(count, -1, dtype=np.int64)
         #: whether counters of before go on
         self._goes_on = np.zeros(count, dtype=np.bool_)
@@ -175,11 +180,23 @@ class Panel:
         text, arrived = b"".join(lines), self._arrived[rows]
         self.lines[:] = self._blank
         self._arrived[:] = 0
+        flooding = self._flooding(rows, arrived)
         batch, trouble = self._numbers(text, rows)
         if len(batch.rows) != len(rows):
             arrived = arrived[np.searchsorted(rows, batch.rows)]
         trouble |= self._take(batch, arrived, now)
+        trouble |= dict.fromkeys(flooding, "a flood of samples")
         return tuple(self._refuse(row, message, lines[row]) for row, message in sorted(trouble.items()))
+
+    def _flooding(self, rows: I64, arrived: I64) -> list[int]:
+        """Rows that sent more than they may: what nobody asked for would take our time from the other hosts."""
+        at = self.clock()
+        np.minimum(self._allowance + _STEADY * (at - self._looked), _BURST, out=self._allowance)
+        self._looked = at
+        self._allowance[rows] -= arrived
+        flooding = rows[self._allowance[rows] < 0]
+        self._allowance[flooding] = 0.0
+        return [int(row) for row in flooding]
 
     def _numbers(self, text: bytes, rows: I64) -> tuple[_Batch, dict[int, str]]:
         """The records that have the form that their schema says, and what is wrong with the others."""

@@ -54,6 +54,28 @@ class Bench:
         return float(self.panel.rates[row, HOST[name]])
 
 
+def test_a_flood_of_good_samples_fails_its_host_and_a_backlog_does_not() -> None:
+    bench = Bench(2)
+    flood, calm = bench.greeted(0), bench.greeted(1)
+    seq = 0
+    for second in range(1, 12):
+        bench.time += 1.0
+        for _ in range(1000):
+            seq += 1
+            flood.data(line(seq, seq))
+        calm.data(line(second, second * 1000, mem_used=second))
+        bad = bench.panel.decode(NOW)
+        if bad:
+            break
+    assert [(row, "a flood of samples" in str(error)) for row, error in bad] == [(0, True)]
+    assert 8 < second < 11 and flood.error is not None and calm.error is None and bench.rate("mem_used", 1) == second
+    backlog = Bench()
+    late = backlog.greeted()
+    for seq in range(1, 8001):
+        late.data(line(seq, seq * 1000))
+    assert backlog.panel.decode(NOW) == () and backlog.panel.seq[0] == 8000
+
+
 def test_counters_become_rates_by_the_hosts_own_clock() -> None:
     bench = Bench()
     assert bench.panel.seen.tolist() == [-np.inf]
