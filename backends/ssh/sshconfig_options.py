@@ -42,7 +42,7 @@ REFUSED: Final[dict[str, Refusal]] = {
     "proxyusefdpass": Refusal(NO, "write ProxyJump HOST"),
     "knownhostscommand": Refusal(NONE, "write the keys to a file and name it in UserKnownHostsFile"),
     "revokedhostkeys": Refusal(NONE, "write the revoked keys to a known_hosts file as @revoked lines"),
-    "verifyhostkeydns": Refusal(NO, "record the keys with sidestep trust HOST, which shows the SSHFP records, too"),
+    "verifyhostkeydns": Refusal(NO, "record the keys with sidestep trust HOST"),
     "nohostauthenticationforlocalhost": Refusal(NO, "record the key with sidestep trust localhost"),
     "canonicalizehostname": Refusal(NO | NONE, "write the full name of the host in the fleet file"),
     "bindaddress": Refusal(frozenset(), "set the source address in the routing table"),
