@@ -92,11 +92,12 @@ def info(folder: Path, *, as_json: bool) -> str:
     """What there is: hours, series, bytes, and what was set aside."""
     found, open_files = parquet.files(folder), segments(folder)
     names: set[str] = set()
-    for _, path in found[-1:]:
-        names |= set(parquet.read(path)[0])
-    for path in open_files:
-        names |= set(read_segment(path).names)
     aside = sorted(str(path) for path in folder.glob("*/*.damaged-*"))
+    for path in [path for _, path in found[-1:]] + open_files:
+        try:
+            names |= set(parquet.read(path)[0] if path.suffix == ".parquet" else read_segment(path).names)
+        except (Damaged, OSError):
+            aside.append(str(path))
     hours = [hour for hour, _ in found] + [hour_of(path.name) for path in open_files]
     facts = {
         "folder": str(folder),

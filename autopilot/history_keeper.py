@@ -79,12 +79,17 @@ class Keeper:
             (self.folder / "open").mkdir(mode=0o700, parents=True, exist_ok=True)
             now = self._clock()
             current = int(now // HOUR)
-            for path in segments(self.folder):
+            found = segments(self.folder)
+        except OSError as error:
+            self._say(f"history: {self.folder} cannot be used: {error.strerror}; nothing is kept on disk")
+            return
+        for path in found:
+            try:
                 self._take_segment(path, now, set(names))
                 if not is_closed(path) and not path.name.startswith(hour_name(current)):
                     retire(path)
-        except OSError as error:
-            self._say(f"history: {self.folder} cannot be used: {error.strerror}; nothing is kept on disk")
+            except OSError as error:
+                self._say(f"history: {path} was left out: {error.strerror}")
 
     async def run(self, names: Sequence[str]) -> None:
         """Bring back the past of ``names``, then make hours into Parquet as they end, until cancelled."""

@@ -182,7 +182,7 @@ def _dictionary(words: list[str], at: Any) -> Any:
 
 def merge(older: Hour, newer: Hour) -> Hour:
     """Both; where both have a minute, the newer."""
-    names = (*older[0], *(name for name in newer[0] if name not in set(older[0])))
+    names = tuple(dict.fromkeys((*older[0], *newer[0])))
     where = {name: at for at, name in enumerate(names)}
     hour = int(older[1].times[0] // HOUR)
     block = empty(hour, len(names), newer[1].interval)
@@ -227,7 +227,11 @@ def compact(folder: Path, keep: float, max_bytes: int, report: Report) -> None:
         for path in segments(folder):
             if not is_closed(path):
                 continue
-            found = read_segment(path)
+            try:
+                found = read_segment(path)
+            except OSError as error:
+                report(f"history: {path} cannot be read and was left where it is: {error.strerror}")
+                continue
             if found.good < found.size or found.damaged:
                 report(f"history: {path}: {found.size - found.good} bytes and {found.damaged} records were left out")
             if len(found.block.times):

@@ -166,3 +166,20 @@ def test_hours_that_are_still_to_come_are_left_out(fleet: Path, capsys: pytest.C
     path.write_text(f"time,kind,name,metric,mean\n{at},host,h1,cpu,1\n")
     assert run(fleet, "import", str(path)) == 2
     assert "still to come" in capsys.readouterr().err
+
+
+def test_hours_of_many_series_are_merged_in_a_time_that_grows_with_them() -> None:
+    names = tuple(f"host h{number} cpu" for number in range(20_000))
+    block = minute(BEGIN + 60, *np.zeros(len(names)))
+    began = time.process_time()
+    newer = (*names[10_000:], "host new cpu"), minute(BEGIN, *np.ones(10_001))
+    merged, _ = history_parquet.merge((names, block), newer)
+    assert time.process_time() - began < 2 and merged == (*names, "host new cpu")
+
+
+def test_info_names_what_cannot_be_read(fleet: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    broken = history_parquet.path_of(fleet.parent / "state" / "history", BEGIN // HOUR + 3)
+    broken.parent.mkdir(exist_ok=True)
+    broken.write_bytes(b"PAR1 nothing PAR1")
+    assert run(fleet, "info", "--json") == 0
+    assert json.loads(capsys.readouterr().out)["damaged"] == [str(broken)]

@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from sidestep.autopilot import history
+from sidestep.autopilot import history, history_parquet
 from sidestep.autopilot.config_file import load_fleet
 from sidestep.autopilot.history_keeper import Keeper, series_names
 from sidestep.autopilot.history_past import past_of
@@ -187,3 +187,21 @@ def test_the_daemon_loads_no_parquet_library() -> None:
     program = "import sys, sidestep.autopilot.daemon; print({'pyarrow', 'pandas', 'sktime'} & sys.modules.keys())"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert done.stdout == "set()\n"
+
+
+async def test_a_segment_that_cannot_be_read_costs_itself_only(tmp_path: Path, clock: Hand) -> None:
+    said: list[str] = []
+    first = keeper(tmp_path, clock, said)
+    feed(first, clock, 300)
+    await first.aclose()
+    opened = tmp_path / "history" / "open"
+    for name in ("2001-01-01T00.segment", "2001-01-01T01.0.closed.segment"):
+        (opened / name).mkdir()
+    clock.now += HOUR
+    second = keeper(tmp_path, clock, said)
+    assert np.isfinite(second.history.query(1, clock.now - HOUR - 300, names=NAMES).mean[:4]).all()
+    assert all("was left out: Is a directory" in line for line in said) and len(said) == 2
+    await second.aclose()
+    history_parquet.compact(tmp_path / "history", 1e9, 1 << 40, said.append)
+    assert "cannot be read and was left" in said[-1]
+    assert len(history_parquet.files(tmp_path / "history")) == 1

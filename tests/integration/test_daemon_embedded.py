@@ -279,3 +279,31 @@ async def test_a_daemon_that_was_killed_leaves_nothing_that_stops_the_next(stage
     client = await AsyncClient.connect(stage.socket)
     await picture(client, ready)
     await client.aclose()
+
+
+async def test_a_hangup_signal_reads_the_host_keys_again_and_a_broken_file_ends_nothing(stage: Stage) -> None:
+    known = stage.hosts.known_hosts
+    right = known.read_text()
+    first, second = right.splitlines()
+    names = [line.split()[0] for line in (first, second)]
+    # b is known by the key of a
+    known.write_text(f"{first}\n{first.replace(names[0], names[1])}\n")
+    process = await stage.daemon()
+    client = await AsyncClient.connect(stage.socket)
+    frame = await picture(client, lambda f: host_states(f)[0] == "READY" and 1 in f.reasons)
+    assert "host key" in frame.reasons[1] and "has changed" in frame.reasons[1]
+
+    known.write_text("this is \x1b[2J no known_hosts file\n")
+    process.send_signal(signal.SIGHUP)
+    await stage.log_has("known_hosts:1")
+    assert "\x1b" not in (stage.folder / "daemon.log").read_text()
+    frame = await picture(client, lambda f: host_states(f)[0] == "READY")
+    assert "has changed" in frame.reasons[1]
+
+    stage.file.write_text("no fleet file any more")
+    known.write_text(right)
+    process.send_signal(signal.SIGHUP)
+    await stage.log_has("trying 1 refused hosts again")
+    await picture(client, ready)
+    assert process.returncode is None
+    await client.aclose()
