@@ -169,15 +169,22 @@ async def _halves(*transports: Transport) -> AsyncGenerator[list[Channel], None]
 
 
 async def _start(transport: Transport) -> Channel:
-    return await transport.open(
+    channel = await transport.open(
         carry.shell(f'P=$(command -v python3) || exit {_NO_PYTHON}; exec "$P" -SEs -c {quote(_READER)}')
     )
+    try:
+        # Before there is anything to do: so both get ready at the same time.
+        await _write(channel, _program())
+    except BaseException:
+        await channel.aclose()
+        raise
+    return channel
 
 
 async def _tell(channel: Channel, settings: dict[str, Any]) -> None:
-    """Program and settings, over standard input: no secret is ever an argument."""
+    """Settings, over standard input as the program before them: no secret is ever an argument."""
     said = json.dumps(settings).encode()
-    await _write(channel, _program() + b"%08d" % len(said) + said)
+    await _write(channel, b"%08d" % len(said) + said)
 
 
 async def _write(channel: Channel, data: bytes) -> None:
