@@ -38,7 +38,8 @@ demo: $(VENV)/run-ready
 test: $(VENV)/test-ready
 	@scripts/debian-packages openssh-client openssh-server perl mawk rsync prometheus prometheus-node-exporter
 	@scripts/debian-packages --if-root mmdebstrap lxcfs iproute2
-	$(BIN)/python -m pytest $(TEST_ARGS)
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not alone" $(TEST_ARGS)
+	$(BIN)/python -m pytest -m alone tests/endtoend
 	$(BIN)/python -m scripts.testfleet run -- $(BIN)/python -m pytest tests/systemd
 
 check: $(VENV)/test-ready

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-pytestmark = [pytest.mark.fleet, pytest.mark.slow]
+pytestmark = [pytest.mark.fleet, pytest.mark.slow, pytest.mark.alone]
 
 KEYS = {
     "predicted_at", "lead_s", "probability", "plan_digest", "actions", "freeze_ms", "requests", "lost",
