@@ -153,7 +153,8 @@ class DaemonService:
 
     async def get_log(self, request: GetLog) -> EventList:
         """Journal rows."""
-        return EventList(self.journal.events(max(0, request.since), _bounded("limit", request.limit, MOST_EVENTS)))
+        limit = _bounded("limit", request.limit, MOST_EVENTS)
+        return EventList(self.journal.events(max(-MOST_EVENTS, request.since), limit))
 
     async def shutdown(self, actor: Label) -> Answer:
         """End the daemon, after this answer; shards keep running."""

@@ -45,7 +45,9 @@ class EventLog(Store):
         return event
 
     def events(self, since: int = 0, limit: int = 500) -> tuple[Event, ...]:
-        """The first ``limit`` rows after row ``since``, oldest first."""
+        """The first ``limit`` rows after row ``since``, oldest first; below 0, among so many of the newest."""
+        if since < 0:
+            since = max(0, self._rows("SELECT seq FROM chain")[0]["seq"] + since)
         rows = self._rows("SELECT * FROM event WHERE seq > ? ORDER BY seq LIMIT ?", since, limit)
         return tuple(_event(row) for row in rows)
 

@@ -107,7 +107,7 @@ class GetDemand(Struct, frozen=True, tag="get-demand"):
 
 
 class GetLog(Struct, frozen=True, tag="get-log"):
-    """Events after ``since``, oldest first. Answered by EventList."""
+    """Events after ``since``, oldest first; below 0, so many of the newest. Answered by EventList."""
 
     since: int = 0
     limit: int = 500

@@ -225,16 +225,16 @@ def demand(
 @app.command()
 def log(
     context: typer.Context,
-    since: Annotated[int, typer.Option(min=0, help="Only rows after that number.")] = 0,
+    since: Annotated[int | None, typer.Option(min=0, help="Only rows after that number.")] = None,
     limit: Annotated[int, typer.Option(min=1, help="At most that many.")] = 500,
     as_json: Json = False,
     fleet: FleetFile = None,
     socket: Socket = None,
 ) -> None:
-    """What happened and why, oldest first."""
+    """What happened and why: the newest rows, oldest of them first."""
     from sidestep.console.headless import lists  # noqa: PLC0415
 
-    lists.log(_socket(context, fleet, socket), since, limit, as_json=as_json)
+    lists.log(_socket(context, fleet, socket), -limit if since is None else since, limit, as_json=as_json)
 
 
 @app.command()

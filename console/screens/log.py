@@ -82,7 +82,9 @@ class LogScreen(ConsoleScreen):
     async def _ask(self) -> None:
         self._asking = True
         try:
-            answer = await self.given.feed.call(GetLog(since=self._events[-1].seq if self._events else 0))
+            answer = await self.given.feed.call(
+                GetLog(since=self._events[-1].seq if self._events else -KEPT, limit=KEPT)
+            )
         except SidestepError:
             return  # the top line says that the daemon is gone
         finally:

@@ -94,6 +94,8 @@ def test_what_was_recorded_is_there_after_the_process_is_gone(path: Path) -> Non
     other = Journal(path)  # the first one was never closed
     assert [e.text for e in other.events()] == [f"event {n}" for n in range(5)]
     assert other.events(since=3, limit=1)[0].text == "event 3"
+    assert [event.text for event in other.events(since=-2)] == [event.text for event in other.events()][-2:]
+    assert other.events(since=-(10**6)) == other.events()
     other.close()
     journal.close()
 

@@ -378,7 +378,8 @@ class Daemon:
         return DemandList((f'{{"application_id": "{request.app or "shop"}", "timestamp": "{request.at:.0f}"}}',))
 
     async def get_log(self, request: GetLog) -> EventList:
-        return EventList(tuple(event for event in self.events if event.seq > request.since)[: request.limit])
+        after = request.since if request.since >= 0 else max(0, self.events[-1].seq + request.since)
+        return EventList(tuple(event for event in self.events if event.seq > after)[: request.limit])
 
     async def shutdown(self, actor: Label) -> Answer:
         return Done()

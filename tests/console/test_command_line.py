@@ -11,9 +11,11 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
-from frames import Daemon, lively
+from frames import START, Daemon, lively
 
 from sidestep import __version__
+from sidestep.fleet.events import Event
+from sidestep.fleet.labels import Label
 
 
 class Ran(NamedTuple):
@@ -223,3 +225,11 @@ async def test_completion_works_in_bash(tmp_path: Path) -> None:
     )  # fmt: skip
     out, err = await asyncio.wait_for(process.communicate(), 60)
     assert out.decode().split() == ["plan", "approve", "--json"], err.decode()
+
+
+async def test_log_prints_the_newest_rows(daemon: Daemon) -> None:
+    daemon.events += [Event(seq=n, time=START, kind="host", text=Label(f"row {n}")) for n in range(3, 700)]
+    rows = (await ask(daemon, "log", "--limit", "3")).out.splitlines()
+    assert [row.split()[-1] for row in rows] == ["697", "698", "699"]
+    rows = (await ask(daemon, "log", "--since", "4", "--limit", "1")).out.splitlines()
+    assert [row.split()[-1] for row in rows] == ["5"]

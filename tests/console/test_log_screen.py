@@ -56,3 +56,12 @@ async def test_it_follows_the_newest_row_until_one_scrolls_up(daemon: Daemon, so
         assert "started in level advise" in console.text()
         await console.press("G")
         await console.sees("row 090")
+
+
+async def test_a_long_log_is_shown_from_its_end(daemon: Daemon, socket: Path) -> None:
+    daemon.events += [Event(seq=n, time=START, kind="host", text=Label(f"row {n}")) for n in range(3, 9000)]
+    async with console_on(socket, (80, 24)) as console:
+        await console.press("3")
+        await console.sees("row 8999")
+        screen = console.app.get_screen("log")
+        assert len(screen._events) == 2000
