@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import re
 import time
 from collections.abc import Iterator
@@ -133,11 +134,14 @@ def export(folder: Path, options: argparse.Namespace, report: Report) -> str:
     if target.suffix not in (".parquet", ".csv"):
         raise UsageError(f"{target}: not a kind of file that is written", hint="name it FILE.parquet or FILE.csv")
     wanted_metrics, wanted_names = frozenset(options.metric), frozenset(options.name)
+    # made anew, never what somebody else put there: the folder may be one that others write to
+    beside.unlink(missing_ok=True)
+    sink = os.fdopen(os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666), "wb")
     try:
         if target.suffix == ".parquet":
-            writer = pq.ParquetWriter(beside, SCHEMA, compression="zstd")
+            writer = pq.ParquetWriter(sink, SCHEMA, compression="zstd")
         else:
-            writer = pyarrow.csv.CSVWriter(beside, _plain(SCHEMA.empty_table()).schema)
+            writer = pyarrow.csv.CSVWriter(sink, _plain(SCHEMA.empty_table()).schema)
         for names, block in everything(folder, report):
             rows_in = (block.times >= start) & (block.times < end)
             chosen = [
@@ -153,8 +157,10 @@ def export(folder: Path, options: argparse.Namespace, report: Report) -> str:
             writer.write_table(table if target.suffix == ".parquet" else _plain(table))
             rows += len(table)
         writer.close()
+        sink.close()
         beside.rename(target)
     finally:
+        sink.close()
         beside.unlink(missing_ok=True)
     return f"{target}: {rows} rows"
 

@@ -183,3 +183,12 @@ def test_info_names_what_cannot_be_read(fleet: Path, capsys: pytest.CaptureFixtu
     broken.write_bytes(b"PAR1 nothing PAR1")
     assert run(fleet, "info", "--json") == 0
     assert json.loads(capsys.readouterr().out)["damaged"] == [str(broken)]
+
+
+@pytest.mark.parametrize("kind", ["parquet", "csv"])
+def test_an_export_writes_through_no_link_that_waits_for_it(fleet: Path, kind: str) -> None:
+    victim, target = fleet.parent / "victim", fleet.parent / f"out.{kind}"
+    victim.write_text("precious")
+    (fleet.parent / f".out.{kind}.writing").symlink_to(victim)
+    assert run(fleet, "export", str(target)) == 0
+    assert victim.read_text() == "precious" and target.is_file() and not target.is_symlink()
