@@ -59,7 +59,7 @@ async def follow_files(
             due = clock()
             while True:
                 async with asyncio.timeout(PATIENCE):
-                    taken.data(await files_of.records())
+                    taken.data(await _records(files_of, transport.host))
                 due = max(due + max(interval, LEAST), clock())
                 await asyncio.sleep(due - clock())
     except TimeoutError as error:
@@ -69,6 +69,14 @@ async def follow_files(
     except HostError as error:
         taken.end(error, b"")
         raise
+
+
+async def _records(of: Files, host: str) -> bytes:
+    """One sample. Raises HostError for files that do not say what such files say."""
+    try:
+        return await of.records()
+    except (ValueError, ArithmeticError, LookupError, TypeError) as error:
+        raise HostError(host, "sample", f"its files cannot be understood: {type(error).__name__}: {error}") from error
 
 
 class Files:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import aclosing
 from typing import Final, Protocol, TypeVar, runtime_checkable
 
 import asyncssh
@@ -16,6 +17,11 @@ from sidestep.fleet.errors import HostError, HostUnreachable
 
 #: most bytes of a file that are read
 MOST: Final = 1 << 20
+#: the same of a file that is not kept open: all of those are short
+MOST_ONCE: Final = 16 << 10
+#: most names of a folder; most requests under way at a time, whose answers may be large
+MOST_NAMES: Final = 4096
+AT_ONCE: Final = 64
 #: a file of records, such as /proc/diskstats, comes a page at a time; a short part is its last
 _SHORT: Final = 2048
 _CHUNK: Final = 65536
@@ -59,6 +65,7 @@ class AsyncsshReader:
         self._host, self._client, self._ended = host, client, ended
         self._kept: dict[str, asyncssh.SFTPClientFile] = {}
         self._closed = False
+        self._room = asyncio.Semaphore(AT_ONCE)
 
     async def read_files(self, paths: Sequence[str], *, keep: bool = True) -> dict[str, bytes]:
         """What they say now; all are asked for at once."""
@@ -66,9 +73,19 @@ class AsyncsshReader:
         return {path: data for path, data in zip(paths, found, strict=True) if data is not None}
 
     async def list_folder(self, path: str) -> list[str]:
-        """Names in a folder, sorted."""
-        names = await self._ask(self._client.listdir(path))
-        return sorted(str(name) for name in names or () if name not in (".", ".."))
+        """Names in a folder, sorted; no more than MOST_NAMES: a host may have more to say than we can hold."""
+        names: list[str] = []
+
+        async def look() -> None:
+            async with aclosing(self._client.scandir(path)) as entries:  # type: ignore[type-var]
+                async for entry in entries:
+                    if entry.filename not in (".", ".."):
+                        names.append(str(entry.filename))
+                    if len(names) == MOST_NAMES:
+                        return
+
+        await self._ask(look())
+        return sorted(names)
 
     async def existing(self, paths: Sequence[str]) -> set[str]:
         """Those of the paths that exist."""
@@ -87,7 +104,8 @@ class AsyncsshReader:
         if file is None:
             return None
         data = part = await self._part(file, 0)
-        while part is not None and len(part) > _SHORT and data is not None and len(data) < MOST:
+        most = MOST if keep else MOST_ONCE
+        while part is not None and len(part) > _SHORT and data is not None and len(data) < most:
             part = await self._part(file, len(data))
             data += part or b""
         if keep and data is not None:
@@ -95,7 +113,7 @@ class AsyncsshReader:
         else:
             self._kept.pop(path, None)
             await self._ask(file.close())
-        return data
+        return data[:most] if data is not None else None
 
     async def _part(self, file: asyncssh.SFTPClientFile, at: int) -> bytes | None:
         part = await self._ask(file.read(_CHUNK, at))
@@ -104,7 +122,8 @@ class AsyncsshReader:
     async def _ask(self, answer: Awaitable[T]) -> T | None:
         """An answer; None when the host refuses this one request. Raises HostUnreachable."""
         try:
-            return await answer
+            async with self._room:
+                return await answer
         except (asyncssh.SFTPConnectionLost, asyncssh.SFTPNoConnection, ConnectionError) as error:
             raise HostUnreachable(self._host, "read", f"connection lost: {error}") from error
         except asyncssh.SFTPError:
