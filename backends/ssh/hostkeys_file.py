@@ -17,6 +17,8 @@ from sidestep.backends.ssh.sshconfig_words import in_patterns
 from sidestep.fleet.errors import ConfigError
 from sidestep.fleet.labels import scrub
 
+#: most characters of a file: a quarter of a million hosts
+LARGEST: Final = 64 << 20
 REVOKED: Final = "@revoked"
 AUTHORITY: Final = "@cert-authority"
 _MARKERS: Final = (REVOKED, AUTHORITY)
@@ -83,11 +85,14 @@ def read(path: Path) -> Iterator[KnownKey]:
     Keys of a type that we cannot use are passed over: they could not be presented to us either.
     """
     try:
-        text = path.read_bytes().decode("utf-8", errors="surrogateescape")
+        with path.open("rb") as file:
+            text = file.read(LARGEST + 1).decode("utf-8", errors="surrogateescape")
     except FileNotFoundError:
         return
     except OSError as error:
         raise ConfigError(str(path), 0, "", None, f"cannot be read: {error.strerror}") from error
+    if len(text) > LARGEST:
+        raise ConfigError(str(path), 0, "", None, f"is larger than {LARGEST >> 20} MiB")
     for number, line in enumerate(text.split("\n"), 1):
         known = parse(str(path), number, line)
         if known is not None:

@@ -26,6 +26,8 @@ SYSTEM: Final = "/etc/ssh/ssh_config"
 REMEMBERED: Final = 4096
 #: how deep files may include one another, as for ssh
 DEPTH: Final = 16
+#: most characters of one file
+LARGEST: Final = 16 << 20
 _TESTS: Final = ("host", "originalhost", "user", "localuser")
 #: Match conditions that would run a command, or look at what there is not when a fleet is resolved
 _UNTESTED: Final = ("exec", "canonical", "final", "tagged", "localnetwork", "version", "command", "sessiontype")
@@ -246,13 +248,15 @@ def _read(path: Path, depth: int, *, system: bool, must: bool) -> tuple[Section,
         # Opened once, so that what is checked is what is read.
         with path.open("rb") as file:
             _check_owner(path, os.fstat(file.fileno()), strict=not must)
-            text = file.read().decode("utf-8", errors="surrogateescape")
+            text = file.read(LARGEST + 1).decode("utf-8", errors="surrogateescape")
     except FileNotFoundError as error:
         if must:
             raise ConfigError(str(path), 0, "", None, "there is no such ssh_config") from error
         return ()
     except OSError as error:
         raise ConfigError(str(path), 0, "", None, f"cannot be read: {error.strerror}") from error
+    if len(text) > LARGEST:
+        raise ConfigError(str(path), 0, "", None, f"is larger than {LARGEST >> 20} MiB")
     sections = [Section(Said("", (), str(path), 0))]
     for number, line in enumerate(text.split("\n"), 1):
         said = _parse(line, str(path), number, system=system)

@@ -161,3 +161,8 @@ def test_a_hashed_line_is_found_whatever_is_asked_first(tmp_path: Path) -> None:
     for name in reversed(names):
         assert same(keys.trust(name, 22).trusted, *([KEY, OTHER] if name == names[7] else [KEY]))
         assert same(keys.trust(name, 2222).trusted, *([KEY, OTHER] if name == names[7] else [KEY]))
+
+
+def test_a_file_without_end_is_refused() -> None:
+    with pytest.raises(ConfigError, match="/dev/zero: is larger than 64 MiB"):
+        HostKeys.load("/dev/zero")

@@ -195,3 +195,8 @@ def test_files_that_include_themselves_end(tmp_path: Path) -> None:
 def test_a_comment_ends_where_the_line_does_and_nowhere_else(tmp_path: Path, mark: str) -> None:
     found = target(tmp_path, f"# a note{mark}Port 99\nHost *\n  User me # x{mark}Hostname elsewhere\r\n")
     assert (found.user, found.port, found.address) == ("me", 22, "web1")
+
+
+def test_a_file_without_end_is_refused_by_name(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="/dev/zero: is larger than 16 MiB"):
+        target(tmp_path, "Include /dev/zero\n")
