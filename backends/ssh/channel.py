@@ -12,6 +12,7 @@ import asyncssh
 
 from sidestep.backends.ssh.base import Completed
 from sidestep.backends.ssh.fastlane import FastLane
+from sidestep.backends.ssh.inside import Stream
 from sidestep.fleet.errors import HostError, HostUnreachable
 
 #: reading from the network stops while this much is waiting to be read
@@ -21,6 +22,8 @@ MAX_OUTPUT: Final = 64 << 20
 #: of standard error, the last part is kept
 MAX_STDERR: Final = 64 << 10
 CLOSE_DEADLINE: Final = 2.0
+#: seconds after which a server that says nothing gets all that it has room for
+_ROOM_DEADLINE: Final = 0.1
 _PACKET: Final = 32 << 10
 
 
@@ -41,6 +44,7 @@ class AsyncsshChannel(asyncssh.SSHClientSession[bytes]):
         self._lost: Exception | None = None
         self._fresh, self._writable, self._gone = asyncio.Event(), asyncio.Event(), asyncio.Event()
         self._writable.set()
+        self._roomy = asyncio.Event()
         self._chan: asyncssh.SSHClientChannel[bytes] | None = None
         self._lane = lane
         self._number: int | None = None
@@ -53,7 +57,7 @@ class AsyncsshChannel(asyncssh.SSHClientSession[bytes]):
         # A writer waits until all it wrote is on its way: what waits in asyncssh is copied for every packet.
         chan.set_write_buffer_limits(0, 0)
         if self._lane is not None:
-            self._number = self._lane.join(chan, self._arrived)
+            self._number = self._lane.join(chan, self._arrived, self._roomy.set)
 
     def data_received(self, data: bytes, datatype: asyncssh.DataType) -> None:
         """Keep what arrived, and stop the sender when nobody reads it."""
@@ -96,6 +100,7 @@ class AsyncsshChannel(asyncssh.SSHClientSession[bytes]):
         self._gone.set()
         self._fresh.set()
         self._writable.set()
+        self._roomy.set()
         self._end()
 
     # -- Channel
@@ -168,7 +173,15 @@ class AsyncsshChannel(asyncssh.SSHClientSession[bytes]):
             if self._gone.is_set() or self._closing or self._chan is None:
                 raise self._unread()
             if self._lane is not None and left:
-                left = left[self._lane.send(self._chan, left) :]
+                stream = self._lane.stream(self._number) if self._number is not None else None
+                room = stream.room() if stream is not None else None
+                if stream is not None and room is not None and room <= 0:
+                    await _wait_for_room(stream, self._roomy)
+                    continue
+                sent = self._lane.send(self._chan, left[:room])
+                left = left[sent:]
+                if sent and left:
+                    continue
             # What is more than the window takes: asyncssh keeps one packet, and says when that is gone.
             part = left[:_PACKET] if self._lane is not None else left
             try:
@@ -273,6 +286,16 @@ class AsyncsshChannel(asyncssh.SSHClientSession[bytes]):
     def _end(self) -> None:
         ended, self._ended = self._ended, _nothing
         ended()
+
+
+async def _wait_for_room(stream: Stream, roomy: asyncio.Event) -> None:
+    """A server that makes no room in time waits for more of its window to be used."""
+    roomy.clear()
+    try:
+        async with asyncio.timeout(_ROOM_DEADLINE):
+            await roomy.wait()
+    except TimeoutError:
+        stream.exhaust()
 
 
 def _nothing() -> None:

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Callable
 from typing import Any, Final
 
 from cryptography.exceptions import InvalidTag
@@ -29,6 +30,7 @@ from sidestep.backends.ssh.inside import (
     following,
     forget,
     gcm,
+    near,
     recall,
     taken_back,
     tunnelled,
@@ -90,10 +92,11 @@ class FastLane(asyncio.Protocol):
         conn._reset_keepalive_timer()
         return lane
 
-    def join(self, chan: Any, sink: Sink) -> int | None:
+    def join(self, chan: Any, sink: Sink, roomy: Callable[[], None] | None = None) -> int | None:
         """Deliver the channel's standard output to ``sink``; its number, None if that cannot be.
 
-        While the channel is paused its data takes the long way, where it is kept.
+        ``roomy`` is for who sends much: it is called when its stream has ``room`` again. While the channel
+        is paused its data takes the long way, where it is kept.
         """
         missing = unfit_channel(chan)
         if missing:
@@ -101,12 +104,17 @@ class FastLane(asyncio.Protocol):
             return None
         self._recall()
         number: int = chan._recv_chan
-        self._sinks[number.to_bytes(4, "big")] = Stream(chan, sink)
+        nearby = roomy is not None and near(self._conn._transport)
+        self._sinks[number.to_bytes(4, "big")] = Stream(chan, sink, roomy if nearby else None)
         return number
+
+    def stream(self, number: int) -> Stream | None:
+        """A channel that joined."""
+        return self._sinks.get(number.to_bytes(4, "big"))
 
     def hold(self, number: int, held: bool) -> None:
         """Do not (do again) open the channel's window: at most one window more will come."""
-        stream = self._sinks.get(number.to_bytes(4, "big"))
+        stream = self.stream(number)
         if stream is not None:
             self._recall()
             stream.held = held

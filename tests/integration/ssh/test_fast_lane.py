@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import os
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -71,6 +72,11 @@ async def _serve(process: asyncssh.SSHServerProcess[bytes]) -> None:
         elif kind == "echo":
             while data := await process.stdin.read(65536):
                 process.stdout.write(data)
+        elif kind == "digest":
+            digest = hashlib.sha256()
+            while data := await process.stdin.read(65536):
+                digest.update(data)
+            process.stdout.write(digest.hexdigest().encode())
         elif kind == "vanish":
             process.stdout.write(b"here\n")
             await process.stdin.readline()
@@ -232,6 +238,22 @@ async def test_a_stream_longer_than_the_window_opens_it_again(tmp_path: Path, wa
         assert await heard.ended() == (None, b"")
         assert hashlib.sha256(heard.bytes).digest() == hashlib.sha256(_lines(1000, 9000)).digest()
         _took_the_lane(way, transport, 500)
+
+
+@pytest.mark.parametrize("near", [True, False])
+async def test_a_server_that_opens_its_window_late_gets_every_byte(
+    tmp_path: Path, way: str, near: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """asyncssh opens a window when half of it is used: more than we send to a host nearby before it does."""
+    monkeypatch.setattr("sidestep.backends.ssh.fastlane.near", lambda transport: near)
+    data = os.urandom(6 << 20)
+    async with _ground(tmp_path) as ground, asyncio.timeout(DEADLINE):
+        channel = await (await ground.connect()).open("digest")
+        for at in range(0, len(data), 1 << 20):
+            await channel.write(data[at : at + (1 << 20)])
+        await channel.finish_input()
+        done = await channel.wait()
+    assert done.stdout.decode() == hashlib.sha256(data).hexdigest()
 
 
 async def test_feeds_commands_and_channels_share_a_connection(tmp_path: Path, way: str) -> None:
