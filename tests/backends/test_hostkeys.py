@@ -98,6 +98,7 @@ def test_a_missing_file_knows_nobody(tmp_path: Path) -> None:
         ("@trusted web ssh-ed25519 AAAA", r"known_hosts:2: marker = '@trusted'"),
         (f"|1|x|y {public(KEY)}", r"known_hosts:2: hosts = '\|1\|x\|y'"),
     ],
+    ids=["no key", "a torn key", "an unknown marker", "a torn hash"],
 )
 def test_a_line_that_cannot_be_read_is_named(tmp_path: Path, line: str, match: str) -> None:
     with pytest.raises(ConfigError, match=match):
