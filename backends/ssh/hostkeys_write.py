@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import stat
@@ -20,8 +21,8 @@ def record(path: Path, name: str, port: int, key: asyncssh.SSHKey) -> bool:
     sees what the first wrote. Raises ConfigError when the file cannot be written, may be
     written by others, or knows the host by another key meanwhile: nothing is ever replaced.
     """
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     try:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         descriptor = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
     except OSError as error:
         raise ConfigError(str(path), 0, "", None, f"cannot be written: {error.strerror}") from error
@@ -39,8 +40,15 @@ def record(path: Path, name: str, port: int, key: asyncssh.SSHKey) -> bool:
         public = b" ".join(key.export_public_key().split()[:2]).decode()
         line = f"{host_name(name.lower(), port)} {public}\n"
         # A last line without an end must not swallow ours. One write: a reader sees all of the line or none.
-        os.write(descriptor, (line if not before or before.endswith(b"\n") else f"\n{line}").encode())
-        os.fsync(descriptor)
+        data = (line if not before or before.endswith(b"\n") else f"\n{line}").encode()
+        try:
+            if os.write(descriptor, data) < len(data):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            os.fsync(descriptor)
+        except OSError as error:
+            # Half a line would make the whole file unreadable.
+            os.ftruncate(descriptor, len(before))
+            raise ConfigError(str(path), 0, "", None, f"cannot be written: {error.strerror}") from error
     return True
 
 

@@ -255,3 +255,19 @@ def test_a_file_that_others_may_write_or_that_is_none_is_not_written(tmp_path: P
     for place in (path, Path("/dev/null")):
         with pytest.raises(ConfigError, match=r"may be written by others|is no file"):
             record(place, "a", 22, key)
+
+
+def test_a_full_disk_leaves_no_half_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path, keys = tmp_path / "known_hosts", [asyncssh.generate_private_key("ssh-ed25519") for _ in range(2)]
+    record(path, "a", 22, keys[0])
+    before, write = path.read_bytes(), os.write
+    monkeypatch.setattr(os, "write", lambda file, data: write(file, data[:20]))
+    with pytest.raises(ConfigError, match="known_hosts: cannot be written: No space left"):
+        record(path, "b", 22, keys[1])
+    assert path.read_bytes() == before
+
+
+def test_a_folder_that_cannot_be_made_is_told(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(ConfigError, match="cannot be written: Not a directory"):
+        record(tmp_path / "file" / "sub" / "known_hosts", "a", 22, asyncssh.generate_private_key("ssh-ed25519"))
