@@ -42,14 +42,18 @@ def record(path: Path, name: str, port: int, key: asyncssh.SSHKey) -> bool:
         # A last line without an end must not swallow ours. One write: a reader sees all of the line or none.
         data = (line if not before or before.endswith(b"\n") else f"\n{line}").encode()
         try:
-            if os.write(descriptor, data) < len(data):
-                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-            os.fsync(descriptor)
+            _append(descriptor, data)
         except OSError as error:
             # Half a line would make the whole file unreadable.
             os.ftruncate(descriptor, len(before))
             raise ConfigError(str(path), 0, "", None, f"cannot be written: {error.strerror}") from error
     return True
+
+
+def _append(descriptor: int, data: bytes) -> None:
+    if os.write(descriptor, data) < len(data):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    os.fsync(descriptor)
 
 
 def _check(path: Path, found: os.stat_result) -> None:
