@@ -1,9 +1,13 @@
-"""``make bench``: run every benchmark and write docs/performance.md from the figures."""
+"""``make bench``: run every benchmark and write docs/performance.md from the figures.
+
+``python -m benchmarks.report NAME...`` runs some of them again, and leaves the sections of the others.
+"""
 
 from __future__ import annotations
 
 import json
 import pkgutil
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -31,7 +35,8 @@ def names() -> list[str]:
 
 def run(name: str) -> dict[str, Any]:
     """One benchmark's JSON object, from a process of its own."""
-    command = [sys.executable, "-m", f"benchmarks.{name}", "--json", *sys.argv[1:]]
+    options = [word for word in sys.argv[1:] if word.startswith("-")]
+    command = [sys.executable, "-m", f"benchmarks.{name}", "--json", *options]
     done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
     return dict(json.loads(done.stdout))
 
@@ -60,13 +65,24 @@ def section(result: dict[str, Any]) -> list[str]:
     return [*lines, "", *(f"Note: {note}." for note in result["notes"]), ""]
 
 
+def measured() -> dict[str, str]:
+    """The sections of the page as it is, by benchmark."""
+    text = PAGE.read_text(encoding="utf-8") if PAGE.exists() else ""
+    parts = re.split(r"(?m)^(?=## )", text)[1:]
+    return {part.split(maxsplit=2)[1]: part.rstrip() for part in parts}
+
+
 def main() -> None:
-    """Run all and write the page."""
-    parts = [HEAD]
-    for name in names():
+    """Run all benchmarks, or those that are named, and write the page; the others keep their sections."""
+    chosen = [word for word in sys.argv[1:] if not word.startswith("-")] or names()
+    if unknown := sorted(set(chosen) - set(names())):
+        sys.exit(f"no benchmark {', '.join(unknown)}; there are {', '.join(names())}")
+    sections = {name: part for name, part in measured().items() if name in names()}
+    for name in chosen:
         print(f"benchmarks.{name}", flush=True)
-        parts.append("\n".join(section(run(name))))
-    PAGE.write_text("\n".join(parts).rstrip() + "\n", encoding="utf-8")
+        sections[name] = "\n".join(section(run(name))).rstrip()
+        page = "\n\n".join([HEAD.rstrip(), *(sections[name] for name in sorted(sections))])
+        PAGE.write_text(page + "\n", encoding="utf-8")
     print(f"wrote {PAGE.relative_to(PAGE.parent.parent)}")
 
 
