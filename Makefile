@@ -36,7 +36,7 @@ demo: $(VENV)/run-ready
 	@$(BIN)/sidestep demo $(DEMO_ARGS)
 
 test: $(VENV)/test-ready
-	@scripts/debian-packages openssh-client openssh-server perl mawk rsync prometheus prometheus-node-exporter
+	@scripts/debian-packages openssh-client openssh-server perl mawk gawk busybox fish tcsh zsh rsync ansible-core prometheus prometheus-node-exporter
 	@scripts/debian-packages --if-root mmdebstrap lxcfs iproute2
 	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not alone" $(TEST_ARGS)
 	$(BIN)/python -m pytest -m alone tests/endtoend

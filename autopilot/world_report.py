@@ -17,6 +17,9 @@ ALONE: Final = 3
 #: a burst is told after so many quiet seconds, and at the latest so long after it began
 QUIET: Final = 1.5
 LATEST: Final = 6.0
+#: lines about one host in a minute; what it says beyond is counted
+MOST: Final = 12
+MINUTE: Final = 60.0
 #: hosts that a folded line names
 NAMED: Final = 3
 
@@ -64,15 +67,30 @@ class _Burst:
     said: str = ""
 
 
+@dataclass
+class _Quota:
+    """How much was said of one host since ``began``."""
+
+    began: float
+    said: int = 0
+    left_out: int = 0
+
+
 class Chorus:
     """Reports of many hosts; ``flush`` is to be called a few times a second."""
 
     def __init__(self, report: Report) -> None:
         self._report = report
         self._bursts: dict[str, _Burst] = {}
+        self._quotas: dict[Label, _Quota] = {}
 
     def say(self, spec: HostSpec, text: str, now: float) -> None:
         """Say it of that host at once, or with others soon if many say the same just now."""
+        quota = self._quotas.setdefault(spec.name, _Quota(now))
+        if quota.said >= MOST:  # one host must not fill the log
+            quota.left_out += 1
+            return
+        quota.said += 1
         kind = kind_of(spec, text)
         burst = self._bursts.setdefault(kind, _Burst(now, now))
         burst.last = now
@@ -92,6 +110,11 @@ class Chorus:
                 self._tell(burst)
             if quiet:
                 del self._bursts[kind]
+        for name, quota in tuple(self._quotas.items()):
+            if now - quota.began >= MINUTE:
+                del self._quotas[name]
+                if quota.left_out:
+                    self._report(f"{name}: {quota.left_out} more changes in a minute were left out")
 
     def finish(self) -> None:
         """Tell what is left."""

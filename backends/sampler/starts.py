@@ -33,7 +33,6 @@ _PERL_READER: Final = (
 )
 
 
-@cache
 def command(kind: SamplerKind, fleet: str, interval: float) -> str:
     """The command line that starts a sampler of that kind; ``fleet`` must be a plain name, ``interval`` is seconds."""
     given = f"{fleet} {interval:.3f}"

@@ -12,7 +12,7 @@ from typing import Final
 
 from sidestep.backends.ssh import digests
 from sidestep.backends.ssh.base import Channel, Transport
-from sidestep.fleet.errors import HostError
+from sidestep.fleet.errors import HostError, HostUnreachable
 
 CHUNK: Final = 512 << 10
 #: room for bytes under way, for links with a long delay
@@ -57,7 +57,12 @@ async def send(transport: Transport, tool: str, part: str, path: str, chunks: As
             digested = loop.run_in_executor(None, sent.update, chunk)
             if weak is not None:
                 weak.update(chunk)
-            await channel.write(chunk)
+            try:
+                await channel.write(chunk)
+            except HostUnreachable:
+                raise
+            except HostError:  # the command has ended: its status and its last words say why
+                break
         await digested
         await channel.finish_input()
         done = await channel.wait()

@@ -203,24 +203,12 @@ class AsyncsshChannel(asyncssh.SSHClientSession[bytes]):
         self._allow(MAX_OUTPUT)
         while not self._gone.is_set():
             if self._size > MAX_OUTPUT:
-                raise HostError(
-                    self._host,
-                    "run",
-                    f"wrote more than {MAX_OUTPUT >> 20} MiB",
-                    command=self._command,
-                    tail=self.stderr,
-                )
+                raise self._wrong(HostError, "run", f"wrote more than {MAX_OUTPUT >> 20} MiB")
             await self._arrival()
         self._check_lost()
         status = self._chan.get_returncode() if self._chan is not None else None
         if status is None and not self._closing:
-            raise HostUnreachable(
-                self._host,
-                "run",
-                "the channel closed before the command ended",
-                command=self._command,
-                tail=self.stderr,
-            )
+            raise self._wrong(HostUnreachable, "run", "the channel closed before the command ended")
         return Completed(-1 if status is None else status, self._take(self._size), self.stderr)
 
     async def aclose(self) -> None:
@@ -237,10 +225,11 @@ class AsyncsshChannel(asyncssh.SSHClientSession[bytes]):
 
     # -- inside
 
+    def _wrong(self, kind: type[HostError], step: str, why: str) -> HostError:
+        return kind(self._host, step, why, command=self._command, tail=self.stderr)
+
     def _unread(self) -> HostError:
-        return HostError(
-            self._host, "write", "the command ended before it read its input", command=self._command, tail=self.stderr
-        )
+        return self._wrong(HostError, "write", "the command ended before it read its input")
 
     def _take(self, n: int) -> bytes:
         pieces, left = [], n
@@ -279,9 +268,7 @@ class AsyncsshChannel(asyncssh.SSHClientSession[bytes]):
 
     def _check_lost(self) -> None:
         if self._lost is not None and not self._closing:
-            raise HostUnreachable(
-                self._host, "channel", f"connection lost: {self._lost}", command=self._command, tail=self.stderr
-            ) from self._lost
+            raise self._wrong(HostUnreachable, "channel", f"connection lost: {self._lost}") from self._lost
 
     def _end(self) -> None:
         ended, self._ended = self._ended, _nothing

@@ -27,6 +27,7 @@ from sidestep.backends.ssh.inside import (
     Sender,
     Sink,
     Stream,
+    at_rest,
     following,
     forget,
     gcm,
@@ -47,7 +48,35 @@ _VIEW: Final = 4096
 _ROUSED: Final = 2.0
 
 
-class FastLane(asyncio.Protocol):
+class _Kept(asyncio.Protocol):
+    """The keepalives of a connection: none while something is heard."""
+
+    __slots__ = ()
+
+    _conn: Any
+    _loan: Loan | None
+    _loop: asyncio.AbstractEventLoop
+    _heard: float
+    _time: Callable[[], float]
+    _overdue: Callable[[], None]
+
+    def silent(self, seconds: float) -> None:
+        """Send a keepalive when it is due; with a timer of its own it is asyncssh's matter."""
+        conn = self._conn
+        if conn._keepalive_interval and seconds >= conn._keepalive_interval and conn._keepalive_timer is None:
+            self._overdue()
+
+    def _look(self) -> None:
+        """Keepalive is due: not when something was heard meanwhile."""
+        conn, loan = self._conn, self._loan
+        due = (self._heard if loan is None else loan.heard) + conn._keepalive_interval
+        if due <= self._time() + 0.001:
+            self._overdue()
+        else:  # the beat looks by itself
+            conn._keepalive_timer = self._loop.call_at(due, self._look) if loan is None else None
+
+
+class FastLane(_Kept):
     """One connection's lane; ``lay`` is the only maker."""
 
     __slots__ = ("_conn", "_encryption", "_heard", "_idle", "_loan", "_loop", "_need", "_open", "_overdue",
@@ -159,12 +188,6 @@ class FastLane(asyncio.Protocol):
         """Much is coming: out of the beat for a while."""
         self.attend()
         self._loop.call_later(_ROUSED, self.settle)
-
-    def silent(self, seconds: float) -> None:
-        """Send a keepalive when it is due; with a timer of its own it is asyncssh's matter."""
-        conn = self._conn
-        if conn._keepalive_interval and seconds >= conn._keepalive_interval and conn._keepalive_timer is None:
-            self._overdue()
 
     def failed(self) -> None:
         """A receiver raised."""
@@ -289,13 +312,7 @@ class FastLane(asyncio.Protocol):
         if conn._recv_encryption is not self._encryption:
             self._encryption = conn._recv_encryption
             self._open = AESGCM(self._encryption._cipher._key).decrypt if gcm(self._encryption) else None
-        return (
-            conn._recv_handler == self._idle
-            and not conn._inpbuf
-            and self._open is not None
-            and conn._decompressor is None
-            and conn._transport is not None
-        )
+        return self._open is not None and conn._recv_handler == self._idle and at_rest(conn)
 
     def _detour(self, data: bytes) -> None:
         """Give bytes to asyncssh, and take back what it cannot use yet."""
@@ -303,12 +320,3 @@ class FastLane(asyncio.Protocol):
         if conn._transport is not None:
             self._way_in(data)
         self._need, self._rest = 4, bytearray(taken_back(conn))
-
-    def _look(self) -> None:
-        """Keepalive is due: not when something was heard meanwhile."""
-        conn, loan = self._conn, self._loan
-        due = (self._heard if loan is None else loan.heard) + conn._keepalive_interval
-        if due <= self._time() + 0.001:
-            self._overdue()
-        else:  # the beat looks by itself
-            conn._keepalive_timer = self._loop.call_at(due, self._look) if loan is None else None

@@ -16,6 +16,8 @@ from sidestep.fleet.errors import HostError, HostUnreachable
 _CHUNK: Final = 64 << 10
 #: of standard error, the last part is kept
 _STDERR: Final = 64 << 10
+#: a stream that complains so much is none of samples; reading it would cost a core
+_MUCH: Final = 1 << 20
 CLOSE_DEADLINE: Final = 2.0
 
 
@@ -72,7 +74,7 @@ class PushFeed(asyncssh.SSHClientSession[bytes]):
         self._lane, self._ended = lane, ended
         self._chan: asyncssh.SSHClientChannel[bytes] | None = None
         self._number: int | None = None
-        self._err = b""
+        self._err, self._complained = b"", 0
         self._closing = False
         self._gone: asyncio.Future[None] | None = None
 
@@ -88,6 +90,12 @@ class PushFeed(asyncssh.SSHClientSession[bytes]):
         """What took the long way."""
         if datatype == asyncssh.EXTENDED_DATA_STDERR:
             self._err = (self._err + data)[-_STDERR:]
+            self._complained += len(data)
+            if self._complained > _MUCH and not self._closing and self._chan is not None:
+                error = self._unreachable("channel", f"wrote more than {_MUCH >> 20} MiB to standard error")
+                self._closing = True
+                self._chan.abort()
+                self._end(error)
         elif self._receiver is not None:
             self._receiver.data(data)
 

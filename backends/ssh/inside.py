@@ -101,6 +101,11 @@ def forget(conn: Any) -> None:
         conn._client_kexinit = conn._server_kexinit = b""
 
 
+def at_rest(conn: Any) -> bool:
+    """Whether asyncssh holds no part of a packet, and packets are as they were agreed on."""
+    return not conn._inpbuf and conn._decompressor is None and conn._transport is not None
+
+
 def gcm(encryption: Any) -> bool:
     """Whether this is asyncssh's AES-GCM, with key and nonce where we look for them."""
     cipher = getattr(encryption, "_cipher", None)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sidestep.autopilot.world_report import ALONE, LATEST, QUIET, Chorus, fold
+from sidestep.autopilot.world_report import ALONE, LATEST, MOST, QUIET, Chorus, fold
 from sidestep.fleet.inventory import HostSpec
 from sidestep.fleet.labels import Label, scrub
 
@@ -65,3 +65,14 @@ def test_hosts_with_one_cause_are_one_trouble_and_the_widest_comes_first() -> No
     assert (len(first.hosts), len(second.hosts)) == (5, 1)
     assert str(first).startswith("5 hosts: DEAD: ") and str(first).endswith("(web-0, web-1, web-2 ...)")
     assert str(second) == "web-9: SUSPECT: 3 samples missed"
+
+
+def test_one_host_cannot_fill_the_log_whatever_it_says() -> None:
+    said: list[str] = []
+    chorus = Chorus(said.append)
+    for second in range(120):
+        chorus.say(host(1), f"SUSPECT: {'abcdefghij'[second % 10] * (second + 1)}", float(second))
+        chorus.flush(float(second))
+    chorus.finish()
+    assert len(said) <= 2 * MOST + 2
+    assert any("more changes in a minute were left out" in line for line in said)

@@ -1,12 +1,7 @@
-"""A lively synthetic fleet as frames: what the screens are tested on and looked at with.
-
-``python tests/console/frames.py SOCKET [HOSTS] [SHARDS]`` serves it through the real server,
-for looking at the console at any scale without a fleet.
-"""
+"""A lively synthetic fleet as frames: what the screens are tested on and looked at with (serve_frames.py)."""
 
 from __future__ import annotations
 
-import asyncio
 import math
 import struct
 import sys
@@ -390,15 +385,3 @@ def lively(hosts: int = 4, shards: int = 12) -> Fleet:
     done, moving = make_plan(10, created=START - 240), make_plan(11, created=START - 12)
     plans = (view_of(make_plan(12)), running(moving, 5), succeeded(done))
     return Fleet(hosts=hosts, shards=shards, states={2: "SUSPECT"}, plans=plans)
-
-
-async def serve(path: Path, hosts: int, shards: int) -> None:
-    """Serve a lively fleet until interrupted, twice a second."""
-    async with Daemon(path, lively(hosts, shards)) as daemon:
-        while True:
-            await asyncio.sleep(0.5)
-            daemon.tick(0.5)
-
-
-if __name__ == "__main__":
-    asyncio.run(serve(Path(sys.argv[1]).resolve(), *(int(a) for a in sys.argv[2:4])))

@@ -17,7 +17,7 @@ from watching import Watched
 pytestmark = pytest.mark.openssh
 both = pytest.mark.parametrize("kind", ["python", "perl"])
 TOP = Path("/sys/fs/cgroup")
-SLICE = "sidestep.slice/sidestep-test.slice"
+SLICE = "sidestep.slice/sidestep-grouped.slice"
 
 
 def mounted(controller: str) -> Path | None:
@@ -82,7 +82,7 @@ async def test_units_in_the_fleets_slice_are_shards(sshd: Callable[..., Any], ki
     roots = [unified, *([v1_memory] if v1_memory else [])]
     units = ["burn.service", r"hold\x2dit.scope"]
     folders = {unit: [root / SLICE / unit for root in roots] for unit in units}
-    seen = Watched()
+    seen = Watched("grouped")
     with groups([folder for unit in units for folder in folders[unit]]):
         processes = [started(BURN, folders[units[0]]), started(HOLD, folders[units[1]])]
         try:
@@ -124,7 +124,7 @@ async def test_version_1_counts_what_version_2_does_not(sshd: Callable[..., Any]
         (folders[1] / "cpu.cfs_quota_us").write_text("20000")
         process = started(BURN, folders)
         try:
-            seen = Watched()
+            seen = Watched("grouped")
             await seen.samples(await sshd("a").connected(), 8, kind=kind)
             assert [seen.shard("slow", column) for column in ("pid", "running")] == [process.pid, 1]
             assert 0 < seen.shard_rate("slow", "cpu") < 0.8e6
@@ -140,17 +140,17 @@ async def test_a_shards_folder_may_name_its_group(sshd: Callable[..., Any]) -> N
     unified = mounted("")
     if unified is None:
         pytest.skip("no cgroup v2 here")
-    group = unified / "sidestep-test-elsewhere"
+    group = unified / "sidestep-grouped-elsewhere"
     with groups([group]):
         process = started(BURN, [group])
         try:
             host = sshd("a")
-            shard = host.home / ".local/state/sidestep/test/named"
+            shard = host.home / ".local/state/sidestep/grouped/named"
             shard.mkdir(parents=True)
             (shard / "cgroup").write_text(f"{group}\n")
             start = Path(f"/proc/{process.pid}/stat").read_text().rpartition(") ")[2].split()[19]
             (shard / "pid").write_text(f"{process.pid} {start} 9 0 x\n")
-            seen = Watched()
+            seen = Watched("grouped")
             await seen.samples(await host.connected(), 5, kind="python")
             assert [seen.shard("named", column) for column in ("pid", "token", "running")] == [process.pid, 9, 1]
             assert 0.05e6 < seen.shard_rate("named", "cpu") < 1.5e6

@@ -20,8 +20,8 @@ DEADLINE = 60.0
 class Watched:
     """One host in a panel of its own."""
 
-    def __init__(self) -> None:
-        self.panel = Panel(["a"])
+    def __init__(self, fleet: str = "test") -> None:
+        self.panel, self._fleet = Panel(["a"]), fleet
 
     def value(self, name: str) -> float:
         return float(self.panel.values[0, HOST[name]])
@@ -50,7 +50,9 @@ class Watched:
         self, transport: Any, until: Callable[[], bool], *, kind: Any = "auto", interval: float = 0.2
     ) -> Watched:
         """Follow until the condition holds after a sample; raises what ends the stream before."""
-        following = asyncio.create_task(follow(transport, "test", interval, lambda: self.panel.intake(0), kind=kind))
+        following = asyncio.create_task(
+            follow(transport, self._fleet, interval, lambda: self.panel.intake(0), kind=kind)
+        )
         seen = -1
         try:
             async with asyncio.timeout(DEADLINE):

@@ -16,10 +16,9 @@ from sshd_hosts import keygen
 
 from sidestep.backends.embedded import EmbeddedFleet
 from sidestep.backends.ssh.asyncssh_transport import AsyncsshTransport
-from sidestep.backends.ssh.base import Channel, Transport
 from sidestep.backends.ssh.hostkeys import HostKeys
 from sidestep.backends.ssh.target import plain_target
-from sidestep.fleet.errors import AuthenticationRefused, HostError, HostKeyRefused, HostUnreachable
+from sidestep.fleet.errors import AuthenticationRefused, HostKeyRefused, HostUnreachable
 from sidestep.fleet.inventory import HostSpec
 from sidestep.fleet.labels import Label
 
@@ -66,95 +65,6 @@ async def gone(pid: int) -> bool:
     return False
 
 
-async def test_a_command_returns_its_status_and_both_streams(transport: AsyncsshTransport) -> None:
-    assert isinstance(transport, Transport)
-    done = await transport.run("cat; echo oops >&2; exit 3", stdin=b"\xff\x00\n")
-    assert (done.status, done.stdout, done.stderr) == (3, b"\xff\x00\n", b"oops\n")
-
-
-async def test_a_command_killed_by_a_signal_has_a_negative_status(transport: AsyncsshTransport) -> None:
-    assert (await transport.run("kill -TERM $$")).status == -15
-
-
-async def test_a_command_that_ignores_its_input_still_ends(transport: AsyncsshTransport) -> None:
-    assert (await transport.run("true", stdin=b"x" * 5_000_000)).status == 0
-
-
-async def test_input_and_output_larger_than_every_window_pass(transport: AsyncsshTransport) -> None:
-    data = random.Random(1).randbytes(9_000_000)
-    assert (await transport.run("cat", stdin=data, timeout=60)).stdout == data
-
-
-async def test_a_command_over_its_time_is_killed_with_its_group(transport: AsyncsshTransport, tmp_path: Path) -> None:
-    pids = tmp_path / "pids"
-    with pytest.raises(HostError, match=r"shared: run: did not end within 1 s.*command.*log: working") as caught:
-        await transport.run(f"echo working >&2; sleep 600 & echo $! > {pids}; wait", timeout=1)
-    assert caught.value.step == "run"
-    assert await gone(int(pids.read_text()))
-
-
-async def test_a_cancelled_command_is_killed_with_its_group(transport: AsyncsshTransport, tmp_path: Path) -> None:
-    pids = tmp_path / "pids"
-    task = asyncio.create_task(transport.run(f"sleep 600 & echo $! > {pids}; wait", timeout=60))
-    while not (pids.exists() and pids.read_text().strip()):
-        await asyncio.sleep(0.02)
-    task.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await task
-    assert await gone(int(pids.read_text()))
-
-
-async def test_a_channel_streams_lines_and_ends_at_end_of_input(transport: AsyncsshTransport) -> None:
-    channel = await transport.open("cat")
-    assert isinstance(channel, Channel)
-    await channel.write(b"one\ntwo\nrest")
-    assert await channel.readline() == b"one\n"
-    assert await channel.readline() == b"two\n"
-    await channel.finish_input()
-    assert await channel.readline() == b"rest"
-    assert await channel.readline() == b""
-    assert (await channel.wait()).status == 0
-
-
-async def test_a_line_over_the_limit_is_an_error_not_a_memory_leak(transport: AsyncsshTransport) -> None:
-    channel = await transport.open("head -c 300000 /dev/zero; sleep 5")
-    with pytest.raises(ValueError, match=r"longer than 262144"):
-        await channel.readline()
-    await channel.aclose()
-
-
-async def test_a_closed_channel_gives_the_command_end_of_file(transport: AsyncsshTransport, tmp_path: Path) -> None:
-    channel = await transport.open("echo $$; exec cat")
-    pid = int(await channel.readline())
-    await channel.aclose()
-    assert await gone(pid)
-
-
-async def test_a_ninth_session_waits_for_one_of_eight(transport: AsyncsshTransport) -> None:
-    channels = [await transport.open("cat") for _ in range(8)]
-    ninth = asyncio.create_task(transport.run("echo ninth"))
-    await asyncio.sleep(0)
-    assert not ninth.done()
-    await channels[0].aclose()
-    assert (await ninth).stdout == b"ninth\n"
-    await asyncio.gather(*(c.aclose() for c in channels))
-    done = await asyncio.gather(*(transport.run("echo x") for _ in range(20)))
-    assert all(d.stdout == b"x\n" for d in done)
-
-
-async def test_a_sent_file_is_private_whole_and_replaced_at_once(transport: AsyncsshTransport, tmp_path: Path) -> None:
-    """S3.6: state arrives whole or not at all."""
-    target = tmp_path / "it's a $(file)\nname"
-    target.write_bytes(b"old")
-    data = random.Random(2).randbytes(3_000_001)
-    digest = await transport.send(str(target), chunks(data))
-    assert digest == hashlib.sha256(data).hexdigest()
-    assert target.read_bytes() == data
-    assert target.stat().st_mode & 0o777 == 0o600
-    assert [f.name for f in tmp_path.iterdir()] == [target.name]
-    assert b"".join([c async for c in transport.fetch(str(target))]) == data
-
-
 async def test_an_interrupted_send_leaves_the_old_file_and_no_part(shared_sshd: Any, tmp_path: Path) -> None:
     transport = await shared_sshd.connected()
     target = tmp_path / "file"
@@ -179,16 +89,6 @@ async def test_a_file_arrives_whole_on_a_host_with_nothing_but_cksum(
     digest = await transport.send(str(tmp_path / "file"), chunks(data))
     assert digest == hashlib.sha256(data).hexdigest()
     assert (tmp_path / "file").read_bytes() == data
-
-
-async def test_sending_into_a_missing_folder_says_so(transport: AsyncsshTransport, tmp_path: Path) -> None:
-    with pytest.raises(HostError, match=r"shared: send: .*(No such file|nonexistent|Directory)"):
-        await transport.send(str(tmp_path / "no" / "file"), chunks(b"x"))
-
-
-async def test_fetching_a_missing_file_says_so(transport: AsyncsshTransport, tmp_path: Path) -> None:
-    with pytest.raises(HostError, match=r"shared: fetch: cannot read"):
-        _ = [c async for c in transport.fetch(str(tmp_path / "missing"))]
 
 
 async def test_a_lost_connection_is_told_to_everyone_who_waits(sshd: MakeHost) -> None:
