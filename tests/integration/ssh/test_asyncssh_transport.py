@@ -53,18 +53,6 @@ async def chunks(data: bytes, size: int = 65536) -> AsyncIterator[bytes]:
         yield data[at : at + size]
 
 
-async def gone(pid: int) -> bool:
-    for _ in range(200):
-        try:
-            state = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0]
-        except FileNotFoundError:
-            return True
-        if state == "Z":
-            return True
-        await asyncio.sleep(0.025)
-    return False
-
-
 async def test_an_interrupted_send_leaves_the_old_file_and_no_part(shared_sshd: Any, tmp_path: Path) -> None:
     transport = await shared_sshd.connected()
     target = tmp_path / "file"
