@@ -20,6 +20,8 @@ _KEY: Final = bytes(range(16))
 _NONCE: Final = bytes(12)
 _HEADER: Final = 4
 _ROUNDS: Final = 20
+#: a process has both ends of its connections, and no more descriptors than the system allows
+_MOST: Final = 3000
 #: groups of hosts, and seconds between two of them, at the pace of samples
 _GROUPS: Final = 10
 _PAUSE: Final = 0.1
@@ -28,6 +30,7 @@ _SECONDS: Final = 4
 
 def floor_us(connections: int, sample_bytes: int) -> tuple[float, float]:
     """Microseconds of processor time a sample: as fast as can be (median round), and at the pace of samples."""
+    connections = min(connections, _MOST)
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
     # what SSH adds: message type, channel, length, padding length and padding to whole blocks
