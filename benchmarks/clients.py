@@ -81,14 +81,20 @@ def resident() -> float:
     return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 1e6
 
 
-def window(job: Job, count: Count, settled: Callable[[], bool], patience: float = 90.0) -> dict[str, float]:
-    """Wait until ``settled`` (or not for ever), then look for ``job.seconds``."""
+def window(
+    job: Job,
+    count: Count,
+    settled: Callable[[], bool],
+    patience: float = 90.0,
+    sleep: Callable[[float], object] = time.sleep,
+) -> dict[str, float]:
+    """Wait until ``settled`` (or not for ever), then look for ``job.seconds``; ``sleep`` lets others work."""
     began = time.perf_counter()
     while not settled() and time.perf_counter() < began + patience:
-        time.sleep(0.05)
-    time.sleep(2.0)
+        sleep(0.05)
+    sleep(2.0)
     cpu, samples, at = tree_cpu(), count.samples, time.perf_counter()
-    time.sleep(job.seconds)
+    sleep(job.seconds)
     cpu, samples, seconds = tree_cpu() - cpu, count.samples - samples, time.perf_counter() - at
     return {
         "us_per_sample": cpu / max(samples, 1) * 1e6,
@@ -141,20 +147,9 @@ def parallel_ssh(job: Job) -> dict[str, float]:
             count.one(output.host)
 
     tasks = [gevent.spawn(read, output) for output in client.run_command(job.emit)]
-    began = time.perf_counter()
-    while len(count.first) < len(job.hosts) and time.perf_counter() < began + 90:
-        gevent.sleep(0.05)
-    gevent.sleep(2)
-    cpu, samples, at = tree_cpu(), count.samples, time.perf_counter()
-    gevent.sleep(job.seconds)
-    cpu, samples, seconds = tree_cpu() - cpu, count.samples - samples, time.perf_counter() - at
+    found = window(job, count, lambda: len(count.first) >= len(job.hosts), sleep=gevent.sleep)
     del tasks
-    return {
-        "us_per_sample": cpu / max(samples, 1) * 1e6,
-        "cpu_percent": cpu / seconds * 100,
-        "of_due_percent": samples / seconds / len(job.hosts) * 100,
-        "rss_mb": resident(),
-    }
+    return found
 
 
 def control_master(job: Job) -> dict[str, float]:

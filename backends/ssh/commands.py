@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Coroutine
 from contextlib import aclosing, suppress
 from shlex import quote
@@ -31,7 +32,7 @@ class CommandChannel(Channel, Protocol):
         ...
 
 
-class Commands:
+class Commands(ABC):
     """Runs commands to their end and carries files; a transport gives ``open_channel`` and ``connected``."""
 
     host: str
@@ -42,13 +43,13 @@ class Commands:
         self._cleaners: set[asyncio.Task[None]] | None = None
 
     @property
+    @abstractmethod
     def connected(self) -> bool:
         """Whether there is a connection that is not known to be lost."""
-        raise NotImplementedError
 
+    @abstractmethod
     async def open_channel(self, command: str, window: int) -> CommandChannel:
         """Start a command in the login shell and return its streams."""
-        raise NotImplementedError
 
     async def run(self, command: str, *, stdin: bytes = b"", timeout: float = 30.0) -> Completed:
         """Run a command with /bin/sh to its end.

@@ -252,3 +252,16 @@ def _session(transport: _Transport, window: int) -> paramiko.Channel:
         except paramiko.ChannelException:
             time.sleep(pause)
     return transport.open_session(window_size=window, timeout=OPEN_TIMEOUT)
+
+
+def end_input(channel: Any) -> None:
+    """Send end-of-file, but never after the close of a command that ends just now.
+
+    paramiko's own way sends it outside the channel's lock; behind a close it names a channel
+    that the server no longer has, and servers end the whole connection for that.
+    """
+    channel.transport.clear_to_send.wait(OPEN_TIMEOUT)
+    with channel.lock:
+        message = channel._send_eof()
+        if message is not None:
+            channel.transport._send_user_message(message)

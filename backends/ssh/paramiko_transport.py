@@ -17,7 +17,7 @@ from sidestep.backends.ssh.commands import Commands
 from sidestep.backends.ssh.feed import ChannelFeed
 from sidestep.backends.ssh.hostkeys import HostKeys
 from sidestep.backends.ssh.identity import KeyRing
-from sidestep.backends.ssh.paramiko_connection import ParamikoConnection
+from sidestep.backends.ssh.paramiko_connection import ParamikoConnection, end_input
 from sidestep.backends.ssh.target import SshTarget
 from sidestep.fleet.errors import HostError, HostUnreachable
 
@@ -167,7 +167,7 @@ class ParamikoChannel:
         """Send end-of-file."""
         if not self._gone.is_set() and not self._closing:
             with suppress(OSError, EOFError, paramiko.SSHException):
-                await asyncio.to_thread(self._chan.shutdown_write)
+                await asyncio.to_thread(end_input, self._chan)
 
     async def wait(self) -> Completed:
         """Wait for the end; ``stdout`` holds what was not read."""

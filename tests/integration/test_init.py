@@ -126,8 +126,9 @@ def test_an_ansible_that_fails_is_told(tmp_path: Path, monkeypatch: pytest.Monke
     assert said in ran.stderr
 
 
-@pytest.mark.skipif(shutil.which("ansible-inventory") is None, reason="ansible-inventory is not installed")
 def test_a_yaml_inventory_is_read_by_ansible_itself(tmp_path: Path) -> None:
+    if shutil.which("ansible-inventory") is None:
+        (pytest.fail if os.environ.get("CI") else pytest.skip)("ansible-inventory is not installed")
     (tmp_path / "hosts.yml").write_text(
         "all:\n  children:\n    web:\n      hosts:\n        web[1:2]:\n          ansible_port: 2222\n"
         "      vars:\n        ansible_user: ops\n    db:\n      hosts: {db1: {ansible_host: 10.0.0.1}}\n"
