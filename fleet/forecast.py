@@ -21,6 +21,9 @@ F32 = NDArray[np.float32]
 LEVELS: Final = (0.05, 0.1, 0.2, 0.3, 0.5, 0.7, 0.8, 0.9, 0.95, 0.99)
 MEDIAN: Final = LEVELS.index(0.5)
 
+_NOTHING: Final[F32] = np.zeros((0, 0, 0, 0), np.float32)
+_NEVER: Final[NDArray[np.bool_]] = np.zeros((0, 0), np.bool_)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Forecast:
@@ -42,6 +45,21 @@ class Forecast:
     shard_mean: F32
     shard_sd: F32
     accounts: tuple[Account, ...] = ()
+    #: steps ahead at which the following are known; between them lines do
+    knots: tuple[int, ...] = ()
+    #: (H, len(HOST_SERIES), B, Q) and (N, len(SHARD_SERIES), B, Q); empty from a model of last resort
+    host_knots: F32 = _NOTHING
+    shard_knots: F32 = _NOTHING
+    #: lengths in steps of the windows of ``host_peaks``, ascending
+    windows: tuple[int, ...] = ()
+    #: (H, len(HOST_SERIES), W, Q) quantiles of the highest value within the next ``windows`` steps
+    host_peaks: F32 = _NOTHING
+    #: (H, PLANNED) calibrated chance of contention within the horizon, NaN where none can be said
+    chance: F32 = _NOTHING
+    #: (H, PLANNED) whether such chances have beaten the climatology on this very series
+    proven: NDArray[np.bool_] = _NEVER
+    #: (H, PLANNED) whether the series cannot be forecast, so that only what is measured counts (S5.22)
+    reactive: NDArray[np.bool_] = _NEVER
 
     @property
     def steps(self) -> int:

@@ -124,12 +124,42 @@ class Policy(Struct, frozen=True, kw_only=True):
     step_deadline: float = 15.0
 
 
+class CandidateSpec(Struct, frozen=True, kw_only=True):
+    """A forecaster that competes with the oracle's own model: any importable sktime forecaster, by its path.
+
+    ``params`` is JSON of its constructor's keyword arguments. ``group`` is a host group, an app, or
+    "" for everything; ``metrics`` are names of HOST_SERIES and SHARD_SERIES.
+    """
+
+    name: Label
+    model: str
+    params: str = "{}"
+    group: str = ""
+    metrics: tuple[str, ...] = ("cpu",)
+
+
+class TrainerSpec(Struct, frozen=True, kw_only=True):
+    """How champions are chosen: every ``every`` seconds, by rolling origin on the newest ``history`` seconds.
+
+    A challenger is promoted when its scaled CRPS is at least ``margin`` (a fraction) below the champion's.
+    """
+
+    enabled: bool = True
+    every: float = 3600.0
+    history: float = 14 * 86400.0
+    margin: float = 0.03
+    #: seconds of processor time that one round may take
+    budget: float = 600.0
+
+
 class OracleSpec(Struct, frozen=True, kw_only=True):
     """How the forecasting worker runs. ``season`` is the length of a day in seconds; 0 is none."""
 
     enabled: bool = True
     model: str = "trend"
     season: float = 86400.0
+    candidates: tuple[CandidateSpec, ...] = ()
+    trainer: TrainerSpec = TrainerSpec()
     #: grid step of the panel in seconds
     step: float = 1.0
     #: valid steps needed before a forecast counts (``confidence: insufficient`` until then)

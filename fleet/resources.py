@@ -17,6 +17,11 @@ CPU: Final = 0
 MEMORY: Final = 1
 PLANNED: Final = 2
 
+#: what is forecast of every host and of every shard; the first PLANNED are those of DIMENSIONS.
+#: ``net`` is received and sent together (bytes/s), pressure is PSI some in percent.
+HOST_SERIES: Final = ("cpu", "memory", "net", "psi_cpu", "psi_memory", "psi_io")
+SHARD_SERIES: Final = ("cpu", "memory", "read_ops", "write_ops")
+
 _SIZE = re.compile(r"^\s*(\d+(?:\.\d+)?)\s*([KMGT]?)(i?)B?\s*$", re.IGNORECASE)
 _TIME = re.compile(r"^\s*(\d+(?:\.\d+)?)\s*(ms|s|m|h|d|w)?\s*$")
 _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, "w": 604800.0, None: 1.0}
