@@ -6,7 +6,7 @@ dimensions; ``Q`` is ``len(levels)``. Values are in the dimension's own unit (co
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 import numpy as np
@@ -48,18 +48,18 @@ class Forecast:
     #: steps ahead at which the following are known; between them lines do
     knots: tuple[int, ...] = ()
     #: (H, len(HOST_SERIES), B, Q) and (N, len(SHARD_SERIES), B, Q); empty from a model of last resort
-    host_knots: F32 = _NOTHING
-    shard_knots: F32 = _NOTHING
+    host_knots: F32 = field(default_factory=lambda: _NOTHING)
+    shard_knots: F32 = field(default_factory=lambda: _NOTHING)
     #: lengths in steps of the windows of ``host_peaks``, ascending
     windows: tuple[int, ...] = ()
     #: (H, len(HOST_SERIES), W, Q) quantiles of the highest value within the next ``windows`` steps
-    host_peaks: F32 = _NOTHING
+    host_peaks: F32 = field(default_factory=lambda: _NOTHING)
     #: (H, PLANNED) calibrated chance of contention within the horizon, NaN where none can be said
-    chance: F32 = _NOTHING
+    chance: F32 = field(default_factory=lambda: _NOTHING)
     #: (H, PLANNED) whether such chances have beaten the climatology on this very series
-    proven: NDArray[np.bool_] = _NEVER
+    proven: NDArray[np.bool_] = field(default_factory=lambda: _NEVER)
     #: (H, PLANNED) whether the series cannot be forecast, so that only what is measured counts (S5.22)
-    reactive: NDArray[np.bool_] = _NEVER
+    reactive: NDArray[np.bool_] = field(default_factory=lambda: _NEVER)
 
     @property
     def steps(self) -> int:
