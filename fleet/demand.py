@@ -1,8 +1,9 @@
 """Demand vectors: what an app will need at one future instant, in the exchange format of S3.11.
 
 The format's own keys are ``timestamp``, ``application_id`` and ``resources`` with cpu,
-memory and io; we add only under extra keys (``quantiles``, ``network``, ``schema``), so
-that a reader of the plain format reads ours. Numbers keep the form they were written in.
+memory and io; we add only under extra keys (``quantiles``, ``network``, ``shard``,
+``granularity``, ``confidence``, ``schema``), so that a reader of the plain format reads
+ours. Numbers keep the form they were written in.
 """
 
 from __future__ import annotations
@@ -58,21 +59,34 @@ class Resources(Struct, frozen=True, kw_only=True, omit_defaults=True):
     network: Network | None = None
 
 
-class Quantiles(Struct, frozen=True, kw_only=True):
-    """Extension: demand at further levels; all lists have the length of ``levels``."""
+class Quantiles(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Extension: demand at further levels; lists have the length of ``levels``, operations may be missing."""
 
     levels: tuple[float, ...]
     cpu_cores: tuple[float, ...]
     memory_gb: tuple[float, ...]
+    read_ops: tuple[float, ...] = ()
+    write_ops: tuple[float, ...] = ()
+
+
+class Granularity(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Extension: the quanta that the demand was rounded up to (S3.12); one that is not there was not rounded to."""
+
+    cpu_cores: float | None = None
+    memory_gb: float | None = None
 
 
 class DemandVector(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """One app's predicted demand; ``timestamp`` is the future instant it is for (S3.4)."""
+    """Predicted demand of one app, or of one ``shard`` of it; ``timestamp`` is the future instant it is for (S3.4)."""
 
     timestamp: str
     application_id: str
     resources: Resources
     quantiles: Quantiles | None = None
+    shard: str | None = None
+    granularity: Granularity | None = None
+    #: "insufficient" while too little was seen to act on it
+    confidence: str | None = None
     schema: str | None = None
 
     def encode(self) -> str:
@@ -97,9 +111,15 @@ def parse_demand(text: str | bytes, source: str = "demand vector") -> DemandVect
     if moment.tzinfo is None:
         raise UsageError(f"{source}: timestamp: {vector.timestamp} names no time zone", hint='end it with "Z" for UTC')
     quantiles = vector.quantiles
-    if quantiles and not len(quantiles.levels) == len(quantiles.cpu_cores) == len(quantiles.memory_gb):
+    if quantiles and any(len(each) != len(quantiles.levels) for each in _columns(quantiles)):
         raise UsageError(f"{source}: quantiles: the lists differ in length", hint="one value for every level")
     return vector
+
+
+def _columns(quantiles: Quantiles) -> list[tuple[float, ...]]:
+    """The lists that must be as long as the levels."""
+    optional = (quantiles.read_ops, quantiles.write_ops)
+    return [quantiles.cpu_cores, quantiles.memory_gb, *(each for each in optional if each)]
 
 
 def instant(time: float) -> str:
