@@ -1,8 +1,8 @@
 """The fleet file: TOML in, checked values out; every problem named at once with its file and line.
 
 Pure: the caller reads the files. Tables are ``[fleet] [ssh] [policy] [oracle] [history]``,
-``[hosts.NAME]``, ``[groups.NAME]``, ``[shards.NAME]`` and ``[defaults.host]
-[defaults.shard]``, which are merged under each host and shard. Times may be written
+``[oracle.trainer]``, ``[oracle.candidates.NAME]``, ``[hosts.NAME]``, ``[groups.NAME]``,
+``[shards.NAME]`` and ``[defaults.host] [defaults.shard]``, which are merged under each host and shard. Times may be written
 ``"15m"``, sizes ``"512M"``. docs/fleet-file.md is the reference.
 """
 
@@ -16,10 +16,12 @@ from sidestep.fleet.config_document import Document, read_document
 from sidestep.fleet.config_dump import dump_fleet
 from sidestep.fleet.config_fields import FIELDS
 from sidestep.fleet.config_hosts import host_rows, read_groups, read_hosts
+from sidestep.fleet.config_oracle import Groups, check_candidates
+from sidestep.fleet.config_oracle_tables import read_oracle
 from sidestep.fleet.config_problems import ConfigErrors, Problems
 from sidestep.fleet.config_read import NAME, NAME_HINT
 from sidestep.fleet.config_tables import Declared, declarations, nothing_to_override, section, tables, twice
-from sidestep.fleet.inventory import FleetSpec, HistorySpec, OracleSpec, Policy, ShardSpec
+from sidestep.fleet.inventory import FleetSpec, HistorySpec, Policy, ShardSpec
 from sidestep.fleet.labels import scrub
 
 __all__ = ["ConfigErrors", "dump_fleet", "parse_documents", "parse_fleet"]
@@ -50,16 +52,15 @@ def parse_documents(documents: Sequence[Document]) -> FleetSpec:
         for name, inner in tables(("defaults",), table, _DEFAULTS, problems, document).items():
             found[f"defaults.{name}"].append((document, inner))
     fleet, fleet_keys = section("fleet", ("fleet",), found["fleet"], problems)
-    ssh, policy, oracle, history = (
-        section(kind, (kind,), found[kind], problems)[0] for kind in ("ssh", "policy", "oracle", "history")
-    )
+    ssh, policy, history = (section(kind, (kind,), found[kind], problems)[0] for kind in ("ssh", "policy", "history"))
+    oracle = read_oracle(found["oracle"], problems)
     defaults = {kind: section(kind, ("defaults", kind), found[f"defaults.{kind}"], problems) for kind in _DEFAULTS}
     if "name" not in fleet_keys:
         problems.add(("fleet", "name"), None, "is missing", 'write name = "..." under [fleet]')
     if not any(document.tree.get("hosts") for document in documents):
         problems.add(("hosts",), None, "no host is declared", "add at least one [hosts.NAME] with an address")
-    rows = host_rows(declarations("host", "hosts", found["hosts"], problems), problems)
-    groups = read_groups(declarations("group", "groups", found["groups"], problems), rows, problems)
+    rows = host_rows(declarations("host", ("hosts",), found["hosts"], problems), problems)
+    groups = read_groups(declarations("group", ("groups",), found["groups"], problems), rows, problems)
     hosts = read_hosts(rows, groups, defaults["host"], ssh.pop("user", ""), problems)
     shards, shard_names, unsure = _shards(found["shards"], defaults["shard"], problems)
     readable = Readable(
@@ -71,6 +72,12 @@ def parse_documents(documents: Sequence[Document]) -> FleetSpec:
         unsure_apps=unsure,
     )
     check_fleet(readable, problems.add)
+    known = Groups(
+        hosts=frozenset(group.name for group in groups),
+        apps=frozenset(shard.app for shard in shards) | {app for app in unsure if app is not None},
+        unsure=None in unsure,
+    )
+    check_candidates(oracle.candidates, known, problems.add)
     problems.finish()
     if "config" in ssh:
         ssh["ssh_config"] = ssh.pop("config")
@@ -81,7 +88,7 @@ def parse_documents(documents: Sequence[Document]) -> FleetSpec:
         hosts=hosts,
         shards=shards,
         policy=Policy(**policy),
-        oracle=OracleSpec(**oracle),
+        oracle=oracle,
         history=HistorySpec(**history),
     )
 
@@ -91,7 +98,7 @@ def _shards(
 ) -> tuple[tuple[ShardSpec, ...], frozenset[str], frozenset[str | None]]:
     """The shards without fault, the names of all, and the apps of the others (None for one that is not known)."""
     base, base_keys = defaults
-    declared = declarations("shard", "shards", found, problems)
+    declared = declarations("shard", ("shards",), found, problems)
     by_name: dict[str, list[Declared]] = {}
     for table in declared:
         before = by_name.get(table.name)

@@ -13,6 +13,8 @@ SECTIONS: Final = {
     "ssh": "How hosts are reached. Secrets are never written here, only where they are.",
     "policy": "When to act, how much, and how sure to be.",
     "oracle": "How forecasts are made.",
+    "trainer": "How forecasters compete on the fleet's own history (docs/oracle-training.md).",
+    "candidates": "Forecasters that compete with the oracle's own model, by a name of your choice.",
     "history": "What is kept of the past on the controller's disk.",
     "defaults": "What holds for every host or shard that does not say otherwise.",
     "hosts": "The hosts, by name; a name may have ranges, such as web[01-40].",
@@ -81,6 +83,19 @@ DOCS: Final[dict[str, dict[str, str]]] = {
         "step": "Grid of the forecast.",
         "min_steps": "Valid steps that a forecast needs before it counts.",
         "deadline": "How long a forecast may take.",
+    },
+    "trainer": {
+        "enabled": "Whether forecasters compete at all.",
+        "every": "Time between two rounds; drift brings one early.",
+        "history": "How far back a round looks, as far as the history reaches.",
+        "margin": "By what share of its error a challenger must beat what is served to be promoted.",
+        "budget": "Seconds of processor time that one round may take.",
+    },
+    "candidate": {
+        "model": "Path of any importable sktime forecaster, or the name of a model of ours.",
+        "params": "Arguments of its constructor; the text season stands for the steps of a day.",
+        "group": "A group of hosts or an app whose series it may serve; empty is the whole fleet.",
+        "metrics": "What of these it may forecast; hosts and shards do not have all of them.",
     },
     "history": {
         "enabled": "Whether anything is kept over a restart.",

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from sidestep.fleet.config_fields import FIELDS
+from sidestep.fleet.config_oracle import dumped
 from sidestep.fleet.inventory import FleetSpec, HostSpec
 
 #: keys of the file that have another name in the model
@@ -19,6 +20,8 @@ def dump_fleet(spec: FleetSpec) -> str:
     ssh = {key: getattr(spec, file_key(key)) for key in FIELDS["ssh"] if key != "user"}
     parts = [_table("fleet", _values(spec, "fleet")), _table("ssh", ssh)]
     parts += [_table("policy", _values(spec.policy, "policy")), _table("oracle", _values(spec.oracle, "oracle"))]
+    parts.append(_table("oracle.trainer", _values(spec.oracle.trainer, "trainer")))
+    parts += [_table(f"oracle.candidates.{_key(c.name)}", dumped(c)) for c in spec.oracle.candidates]
     parts.append(_table("history", _values(spec.history, "history")))
     parts += [_table(f"hosts.{_key(h.name)}", host_values(h)) for h in spec.hosts]
     members: dict[str, list[str]] = {}

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Final, get_args
 
+from sidestep.fleet.config_oracle import METRICS, forecaster, metrics, parameters
 from sidestep.fleet.config_read import (
     NAME_HINT,
     Reader,
@@ -91,6 +92,23 @@ FIELDS: Final[dict[str, dict[str, Field]]] = {
         "step": Field(seconds(0.1, 86400), _SECONDS),
         "min_steps": Field(whole(1, 1000000), "write a whole number, such as 20"),
         "deadline": Field(seconds(0.1, 600), _SECONDS),
+    },
+    "trainer": {
+        "enabled": Field(flag, _SWITCH),
+        "every": Field(seconds(10, 30 * 86400), 'write a duration, such as "1h"'),
+        "history": Field(seconds(60, 3650 * 86400), 'write a duration, such as "14d"'),
+        "margin": Field(between(0, 0.9), "write a fraction, such as 0.03 for 3 %"),
+        "budget": Field(seconds(1, 86400), "write seconds of processor time, such as 600"),
+    },
+    "candidate": {
+        "model": Field(
+            forecaster,
+            'write the path of a forecaster, such as "sktime.forecasting.theta.ThetaForecaster", or a model of ours',
+            required=True,
+        ),
+        "params": Field(parameters, "write the arguments of its constructor, such as params = { sp = 24 }"),
+        "group": Field(label, "name a group of hosts or an app, or leave it out for the whole fleet"),
+        "metrics": Field(metrics, f"write some of {', '.join(METRICS)}"),
     },
     "history": {
         "enabled": Field(flag, _SWITCH),

@@ -135,15 +135,15 @@ def nothing_to_override(path: Path, problems: Problems, document: Document) -> N
 
 
 def declarations(
-    kind: str, section_name: str, found: Iterable[tuple[Document, Mapping[str, Any]]], problems: Problems
+    kind: str, section_path: Path, found: Iterable[tuple[Document, Mapping[str, Any]]], problems: Problems
 ) -> list[Declared]:
     """Every ``[section.NAME]`` in the order of the files; tables that are none are noted and left out."""
     rows = []
     for document, declared in found:
         for name, table in declared.items():
-            path: Path = (section_name, name)
+            path: Path = (*section_path, name)
             if not isinstance(table, dict):
-                hint = f"write [{section_name}.{name}]"
+                hint = f"write [{'.'.join(path)}]"
                 value = None if looks_secret(name) else table
                 problems.add(path, value, "is a table, not a value", hint, document)
                 rows.append(Declared(document, name, path, False, {}, frozenset(), False))

@@ -10,18 +10,35 @@ import msgspec
 from sidestep.fleet.config_docs import DOCS, SECTIONS
 from sidestep.fleet.config_dump import file_key, toml
 from sidestep.fleet.config_fields import FIELDS
-from sidestep.fleet.inventory import FleetSpec, HistorySpec, HostSpec, OracleSpec, Policy, ShardSpec
+from sidestep.fleet.inventory import (
+    CandidateSpec,
+    FleetSpec,
+    HistorySpec,
+    HostSpec,
+    OracleSpec,
+    Policy,
+    ShardSpec,
+    TrainerSpec,
+)
 
 _STRUCTS: Final[Mapping[str, Any]] = {
     "fleet": FleetSpec,
     "ssh": FleetSpec,
     "policy": Policy,
     "oracle": OracleSpec,
+    "trainer": TrainerSpec,
+    "candidate": CandidateSpec,
     "history": HistorySpec,
     "host": HostSpec,
     "shard": ShardSpec,
 }
-_HEADERS: Final = {"host": "hosts.NAME", "group": "groups.NAME", "shard": "shards.NAME"}
+_HEADERS: Final = {
+    "trainer": "oracle.trainer",
+    "candidate": "oracle.candidates.NAME",
+    "host": "hosts.NAME",
+    "group": "groups.NAME",
+    "shard": "shards.NAME",
+}
 
 
 def reference() -> str:
@@ -30,7 +47,7 @@ def reference() -> str:
 
 
 def _section(kind: str) -> Iterator[str]:
-    plural = f"{kind}s" if kind in _HEADERS else kind
+    plural = f"{kind}s" if _HEADERS.get(kind, "").endswith("NAME") else kind
     yield f"### `[{_HEADERS.get(kind, kind)}]`"
     yield ""
     yield SECTIONS[plural]
@@ -57,7 +74,8 @@ def _default(kind: str, name: str) -> str:
         return "required"
     if kind == "host" and name in {"cpu", "memory"}:
         return "discovered"
-    return f"`{toml(field.default)}`" if field.default not in ("", None, ()) else ""
+    default = {} if name == "params" else field.default
+    return f"`{toml(default)}`" if default not in ("", None, ()) else ""
 
 
 def _kind(schema: Mapping[str, Any]) -> str:

@@ -17,7 +17,14 @@ from sidestep.fleet.config_read import NAME
 _RANGES: Final = r"^[A-Za-z0-9_\[][A-Za-z0-9._,\[\] -]*$"
 _OVERRIDE: Final = {"type": "boolean", "description": "Whether the keys replace those of an earlier table."}
 _NAME: Final = f"^{NAME.pattern}$"
-_NAMED: Final = {"hosts": ("host", _RANGES), "groups": ("group", _NAME), "shards": ("shard", _NAME)}
+_NAMED: Final = {
+    "hosts": ("host", _RANGES),
+    "groups": ("group", _NAME),
+    "shards": ("shard", _NAME),
+    "candidates": ("candidate", _NAME),
+}
+#: tables within [oracle]
+_WITHIN: Final = frozenset({"trainer", "candidate"})
 
 
 def schema() -> dict[str, Any]:
@@ -30,27 +37,34 @@ def schema() -> dict[str, Any]:
         }
     }
     for kind in FIELDS:
-        if kind not in {"host", "group", "shard"}:
+        if kind not in {"host", "group", "shard", *_WITHIN}:
             properties[kind] = _table(kind)
+    properties["oracle"]["properties"] |= {"trainer": _table("trainer"), "candidates": _named("candidates")}
     properties["defaults"] = {
         "description": SECTIONS["defaults"],
         "type": "object",
         "properties": {kind: _table(kind) for kind in ("host", "shard")},
         "additionalProperties": False,
     }
-    for section, (kind, pattern) in _NAMED.items():
-        properties[section] = {
-            "description": SECTIONS[section],
-            "type": "object",
-            "propertyNames": {"pattern": pattern},
-            "additionalProperties": _table(kind),
-        }
+    for section in _NAMED:
+        if section != "candidates":
+            properties[section] = _named(section)
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "Fleet file of sidestep",
         "type": "object",
         "properties": properties,
         "additionalProperties": False,
+    }
+
+
+def _named(section: str) -> dict[str, Any]:
+    kind, pattern = _NAMED[section]
+    return {
+        "description": SECTIONS[section],
+        "type": "object",
+        "propertyNames": {"pattern": pattern},
+        "additionalProperties": _table(kind),
     }
 
 

@@ -1,0 +1,157 @@
+"""The fleet file on competing forecasters: what is read, and what is refused with line and remedy."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+import pytest
+import tomli
+
+from sidestep.fleet import schema
+from sidestep.fleet.config import ConfigErrors, dump_fleet, parse_documents, parse_fleet
+from sidestep.fleet.config_document import read_document
+from sidestep.fleet.errors import ConfigError
+from sidestep.fleet.inventory import CandidateSpec, TrainerSpec
+from sidestep.fleet.labels import Label
+
+GOOD = """\
+[fleet]
+name = "demo"
+
+[oracle]
+season = "1d"
+
+[oracle.trainer]
+every = "30m"
+history = "7d"
+margin = 0.05
+budget = 120
+
+[oracle.candidates.theta]
+model = "sktime.forecasting.theta.ThetaForecaster"
+params = { sp = "season", deseasonalize = true }
+group = "web"
+metrics = ["cpu", "net"]
+
+[oracle.candidates.plain]
+model = "persistence"
+
+[groups.web]
+hosts = ["h1"]
+
+[hosts.h1]
+address = "a"
+
+[shards.kv-01]
+app = "kv"
+host = "h1"
+start = "serve"
+"""
+
+
+def wrong(old: str, new: str) -> ConfigError:
+    assert old in GOOD
+    with pytest.raises(ConfigError) as caught:
+        parse_fleet(GOOD.replace(old, new), "fleet.toml")
+    assert caught.value.exit_code == 2
+    return caught.value
+
+
+def test_candidates_and_the_trainer_are_read_and_written_back_equal() -> None:
+    spec = parse_fleet(GOOD, "fleet.toml")
+    assert spec.oracle.trainer == TrainerSpec(every=1800.0, history=7 * 86400.0, margin=0.05, budget=120.0)
+    theta, plain = spec.oracle.candidates
+    assert theta == CandidateSpec(
+        name=Label("theta"),
+        model="sktime.forecasting.theta.ThetaForecaster",
+        params='{"deseasonalize": true, "sp": "season"}',
+        group="web",
+        metrics=("cpu", "net"),
+    )
+    assert (plain.params, plain.group, plain.metrics) == ("{}", "", ("cpu",))
+    again = parse_fleet(dump_fleet(spec), "fleet.toml")
+    assert again.oracle == spec.oracle
+
+
+def test_a_file_without_them_has_the_defaults() -> None:
+    text = GOOD[: GOOD.index("[oracle.trainer]")] + GOOD[GOOD.index("[groups.web]") :]
+    oracle = parse_fleet(text, "f.toml").oracle
+    assert (oracle.candidates, oracle.trainer) == ((), TrainerSpec())
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "line", "said", "remedy"),
+    [
+        ('["cpu", "net"]', '["cpu", "memroy"]', 17, "'memroy' is not forecast; did you mean memory?", "psi_cpu"),
+        ('["cpu", "net"]', "[]", 17, "must not be empty", "psi_cpu"),
+        ('["cpu", "net"]', '["cpu", "cpu"]', 17, "must name each metric once", "psi_cpu"),
+        ('["cpu", "net"]', '"cpu"', 17, "must be a list of metrics", "psi_cpu"),
+        ('["cpu", "net"]', '["read_ops"]', 17, "hosts, and they have none of these", "psi_io"),
+        ('group = "web"', 'group = "wbe"', 16, "neither a group of hosts nor an app", "did you mean web?"),
+        ('group = "web"\nmetrics = ["cpu", "net"]', 'group = "kv"\nmetrics = ["psi_io"]', 17,
+         "kv is an app, and shards have none of these", "read_ops"),
+        ('{ sp = "season", deseasonalize = true }', "{ sp = 1979-05-27 }", 15, "holds a date or a time", "sp = 24"),
+        ('{ sp = "season", deseasonalize = true }', "{ sp = nan }", 15, "not finite", "sp = 24"),
+        ('{ sp = "season", deseasonalize = true }', '{ "a b" = 1 }', 15, "cannot be a parameter", "sp = 24"),
+        ('{ sp = "season", deseasonalize = true }', "{ class = 1 }", 15, "cannot be a parameter", "sp = 24"),
+        ('{ sp = "season", deseasonalize = true }', "24", 15, "must be a table of parameters", "sp = 24"),
+        ('"sktime.forecasting.theta.ThetaForecaster"', '"os; rm"', 14, "not the path of a Python class", "sktime."),
+        ('model = "sktime.forecasting.theta.ThetaForecaster"\n', "", 13, "model: is missing",
+         "[oracle.candidates.theta]"),
+        ('model = "persistence"', 'model = "persistence"\nparams = { sp = 2 }', 21, "takes no parameters",
+         "leave params"),
+        ("[oracle.candidates.plain]", "[oracle.candidates.theta]", 19, "declared twice", "delete"),
+        ("[oracle.candidates.plain]", '[oracle.candidates."../x"]', 19, "not a usable name", "letters"),
+        ('[oracle.candidates.plain]\nmodel = "persistence"', "[oracle.candidates]\nplain = 4", 20,
+         "is a table, not a value", "[oracle.candidates.plain]"),
+        ("every = ", "evrey = ", 8, "unknown key", "did you mean every?"),
+        ("margin = 0.05", "margin = 2", 10, "at most 0.9", "0.03"),
+        ("[oracle.trainer]", "[oracle.trianer]", 7, "unknown", "trainer"),
+        ("[oracle]\n", "[oracle]\ntrainer = 3\n", 8, "", ""),
+    ],
+)  # fmt: skip
+def test_each_mistake_names_file_line_value_and_remedy(old: str, new: str, line: int, said: str, remedy: str) -> None:
+    """S1.5."""
+    error = wrong(old, new)
+    assert error.line == line, str(error)
+    assert said in str(error)
+    assert remedy in str(error)
+    assert not isinstance(error, ConfigErrors)
+
+
+def test_a_group_may_be_any_name_while_an_app_cannot_be_read() -> None:
+    with pytest.raises(ConfigError) as caught:
+        parse_fleet(GOOD.replace('app = "kv"', "app = 7").replace('group = "web"', 'group = "kv"'), "fleet.toml")
+    assert not isinstance(caught.value, ConfigErrors)
+    assert caught.value.key == "shards.kv-01.app"
+
+
+def test_another_file_may_override_a_candidate_but_not_declare_it_again() -> None:
+    first = read_document(GOOD, "a.toml")
+    over = "[oracle.candidates.theta]\noverride = true\nparams = { sp = 12 }\n"
+    spec = parse_documents([first, read_document(over, "b.toml")])
+    assert (spec.oracle.candidates[0].params, spec.oracle.candidates[0].group) == ('{"sp": 12}', "web")
+    with pytest.raises(ConfigError, match=r"a\.toml:13") as caught:
+        parse_documents([first, read_document(over.replace("override = true\n", ""), "b.toml")])
+    assert (caught.value.file, caught.value.line) == ("b.toml", 1)
+
+
+def test_the_schema_describes_them() -> None:
+    oracle = schema.schema()["properties"]["oracle"]["properties"]
+    assert set(oracle["trainer"]["properties"]) == {"enabled", "every", "history", "margin", "budget", "override"}
+    assert set(oracle["candidates"]["additionalProperties"]["properties"]) == {
+        "model", "params", "group", "metrics", "override",
+    }  # fmt: skip
+    assert tomli.loads(GOOD)["oracle"]["trainer"]["margin"] == 0.05
+
+
+def test_reading_a_fleet_file_loads_no_sktime() -> None:
+    """S1.26: whether a forecaster exists is found out where it runs."""
+    program = (
+        "import sys, json; from sidestep.fleet.config import parse_fleet; parse_fleet(sys.stdin.read(), 'f.toml');"
+        "print(json.dumps(sorted(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", program], input=GOOD, capture_output=True, text=True, check=True)
+    assert not {name.split(".")[0] for name in json.loads(done.stdout)} & {"sktime", "pandas", "scipy", "sklearn"}
