@@ -2,8 +2,8 @@
 
 Pure: the caller reads the files. Tables are ``[fleet] [ssh] [policy] [oracle] [history]``,
 ``[oracle.trainer]``, ``[oracle.candidates.NAME]``, ``[hosts.NAME]``, ``[groups.NAME]``,
-``[shards.NAME]`` and ``[defaults.host] [defaults.shard]``, which are merged under each host and shard. Times may be written
-``"15m"``, sizes ``"512M"``. docs/fleet-file.md is the reference.
+``[shards.NAME]`` and ``[defaults.host] [defaults.shard]``, which are merged under each host and
+shard. Times may be written ``"15m"``, sizes ``"512M"``. docs/fleet-file.md is the reference.
 """
 
 from __future__ import annotations
