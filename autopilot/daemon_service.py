@@ -10,6 +10,7 @@ from typing import Final, get_args
 from sidestep import __version__
 from sidestep.autopilot.daemon_demand import demand_vectors
 from sidestep.autopilot.daemon_log import Log
+from sidestep.autopilot.daemon_oracle import Calendar, OracleDesk, Scores, Trainer
 from sidestep.autopilot.frames import Picture, frame_of
 from sidestep.autopilot.journal import Journal
 from sidestep.autopilot.loop import ControlLoop
@@ -34,6 +35,7 @@ from sidestep.autopilot.protocol import (
     SnapshotFrame,
     Welcome,
 )
+from sidestep.autopilot.protocol_oracle import OracleRequest
 from sidestep.autopilot.server import UnknownReference
 from sidestep.autopilot.world_clock import Clock
 from sidestep.fleet.errors import SidestepError, UsageError
@@ -63,6 +65,10 @@ class DaemonService:
     clock: Clock
     stop: Callable[[], None]
     again: Callable[[str], int]
+    #: what is kept for the oracle; None is not kept
+    calendar: Calendar | None = None
+    scores: Scores | None = None
+    trainer: Trainer | None = None
 
     def welcome(self, actor: Label) -> Welcome:
         """Who answers."""
@@ -148,8 +154,22 @@ class DaemonService:
 
     async def get_demand(self, request: GetDemand) -> DemandList:
         """Demand vectors of all apps or one."""
-        vectors = demand_vectors(self._picture(), request.app, request.at)
-        return DemandList(tuple(vector.encode() for vector in vectors))
+        return DemandList(tuple(vector.encode() for vector in demand_vectors(self._picture(), request)))
+
+    async def oracle(self, request: OracleRequest, actor: Label) -> Answer:
+        """Forecasts, models, scores and events."""
+        desk = OracleDesk(
+            fleet=self.fleet,
+            picture=self._picture,
+            log=self.log,
+            wall=self.clock.wall,
+            calendar=self.calendar,
+            scores=self.scores,
+            trainer=self.trainer,
+        )
+        answer = desk.answer(request, actor)
+        self.log.mirror()
+        return answer
 
     async def get_log(self, request: GetLog) -> EventList:
         """Journal rows."""

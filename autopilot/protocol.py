@@ -14,6 +14,7 @@ from typing import Any, Final, TypeVar
 import msgspec
 from msgspec import Struct
 
+from sidestep.autopilot.protocol_oracle import OracleAnswer, OracleRequest
 from sidestep.fleet.errors import ProtocolError
 from sidestep.fleet.events import Event
 from sidestep.fleet.forecast_types import Account, Contention
@@ -100,10 +101,17 @@ class Retry(Struct, frozen=True, tag="retry"):
 
 
 class GetDemand(Struct, frozen=True, tag="get-demand"):
-    """Demand vectors (S3.11) of all apps or one, ``at`` seconds from now. Answered by DemandList."""
+    """Demand vectors (S3.11) of all apps, or of one app or shard, ``at`` seconds from now. Answered by DemandList.
+
+    ``profile`` asks for one vector for each of several instants up to the horizon instead.
+    Quanta (cores, bytes) round demands up to whole ones (S3.12); 0 does not.
+    """
 
     app: str = ""
     at: float = 0.0
+    quantum_cpu: float = 0.0
+    quantum_memory: float = 0.0
+    profile: bool = False
 
 
 class GetLog(Struct, frozen=True, tag="get-log"):
@@ -131,6 +139,7 @@ Body = (
     | GetDemand
     | GetLog
     | Shutdown
+    | OracleRequest
 )
 
 
@@ -304,7 +313,7 @@ def _states(what: str, column: bytes, known: Sequence[S]) -> tuple[S, ...]:
         raise ProtocolError(f"column {what} holds {max(column)}, states go to {len(known) - 1}", hint=hint) from None
 
 
-Answer = Welcome | Failure | Done | PlanView | PlanList | DemandList | EventList | SnapshotFrame
+Answer = Welcome | Failure | Done | PlanView | PlanList | DemandList | EventList | SnapshotFrame | OracleAnswer
 
 
 class Reply(Struct, frozen=True):

@@ -10,49 +10,35 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-import pwd
 import socket
 from collections.abc import Callable
 from pathlib import Path
-from typing import Final, Protocol
+from typing import Final
 
 from sidestep.autopilot.client import peer_uid
 from sidestep.autopilot.protocol import (
     HEADER,
     VERSION,
     Answer,
-    Approve,
     Body,
-    DemandList,
     Done,
-    EventList,
     Failure,
-    GetDemand,
-    GetLog,
-    GetPlan,
-    GetSnapshot,
     Hello,
-    ListPlans,
-    PlanList,
-    PlanView,
-    ProposeMove,
-    Reject,
     Reply,
     Request,
-    Retry,
-    SetLevel,
-    Shutdown,
     SnapshotFrame,
     Subscribe,
-    Welcome,
     frame_length,
     pack,
     parse_request,
     without_tables,
 )
 from sidestep.autopilot.server_lock import InstanceLock, private_folder, remove_socket
-from sidestep.fleet.errors import ProtocolError, SidestepError, StalePlan, UsageError
+from sidestep.autopilot.server_service import Service, UnknownReference, actor_of, answer, failure_of
+from sidestep.fleet.errors import ProtocolError, SidestepError, UsageError
 from sidestep.fleet.labels import Label, scrub
+
+__all__ = ["Server", "Service", "UnknownReference", "actor_of", "failure_of"]
 
 #: a request is small; pictures go the other way
 MAX_REQUEST: Final = 1 << 20
@@ -65,84 +51,6 @@ WRITE_TIMEOUT: Final = 30.0
 
 PeerUid = Callable[[socket.socket], int]
 Report = Callable[[str], None]
-
-
-class UnknownReference(UsageError):
-    """A plan, shard, host or app that does not exist was asked for."""
-
-
-class Service(Protocol):
-    """What the daemon can do for a peer; every method may raise SidestepError."""
-
-    def welcome(self, actor: Label) -> Welcome:
-        """Who answers."""
-        ...
-
-    def frame(self) -> SnapshotFrame | None:
-        """The newest picture; None before there is one."""
-        ...
-
-    async def list_plans(self, request: ListPlans) -> PlanList:
-        """The newest plans."""
-        ...
-
-    async def get_plan(self, request: GetPlan) -> PlanView:
-        """One plan. Raises UnknownReference."""
-        ...
-
-    async def approve(self, request: Approve, actor: Label) -> Answer:
-        """Check, approve, and start the plan; answers before it has run."""
-        ...
-
-    async def reject(self, request: Reject, actor: Label) -> Answer:
-        """Refuse a proposed plan."""
-        ...
-
-    async def propose_move(self, request: ProposeMove, actor: Label) -> PlanView:
-        """An operator's own plan."""
-        ...
-
-    async def set_level(self, request: SetLevel, actor: Label) -> Answer:
-        """Set the automation level."""
-        ...
-
-    async def retry(self, request: Retry, actor: Label) -> Answer:
-        """Try hosts again that refused us."""
-        ...
-
-    async def get_demand(self, request: GetDemand) -> DemandList:
-        """Demand vectors."""
-        ...
-
-    async def get_log(self, request: GetLog) -> EventList:
-        """Journal rows."""
-        ...
-
-    async def shutdown(self, actor: Label) -> Answer:
-        """End the daemon, after this answer."""
-        ...
-
-
-def failure_of(error: SidestepError) -> Failure:
-    """What a peer is told of an error."""
-    differences: tuple[Label, ...] = ()
-    if isinstance(error, StalePlan):
-        code, differences = "stale", tuple(scrub(line) for line in error.differences)
-    elif isinstance(error, UnknownReference):
-        code = "unknown"
-    elif isinstance(error, UsageError):
-        code = "usage"
-    else:
-        code = "protocol" if isinstance(error, ProtocolError) else "state"
-    return Failure(code=code, message=scrub(str(error.args[0]), 2000), hint=error.hint, differences=differences)
-
-
-def actor_of(uid: int) -> Label:
-    """The name under which a user's decisions are recorded."""
-    try:
-        return scrub(pwd.getpwuid(uid).pw_name)
-    except KeyError:
-        return scrub(f"uid {uid}")
 
 
 class Server:
@@ -319,42 +227,14 @@ class Connection:
 
     async def _answer(self, body: Body) -> Answer:
         try:
-            return await self._dispatch(body)
+            return (
+                self._subscribe(body) if isinstance(body, Subscribe) else await answer(self._service, body, self.actor)
+            )
         except SidestepError as error:
             return failure_of(error)
         except Exception as error:  # noqa: BLE001 - the supervisor of requests: one bad answer must not end the daemon
             self._report(f"{type(body).__name__} failed: {type(error).__name__}: {error}")
             return Failure(code="internal", message=scrub(f"{type(error).__name__}: {error}", 2000))
-
-    async def _dispatch(self, body: Body) -> Answer:  # noqa: PLR0911, PLR0912 - one line a request
-        service, actor = self._service, self.actor
-        match body:
-            case Hello():
-                return service.welcome(actor)
-            case Subscribe():
-                return self._subscribe(body)
-            case GetSnapshot():
-                return service.frame() or Failure(code="state", message=scrub("there is no picture of the fleet yet"))
-            case ListPlans():
-                return await service.list_plans(body)
-            case GetPlan():
-                return await service.get_plan(body)
-            case Approve():
-                return await service.approve(body, actor)
-            case Reject():
-                return await service.reject(body, actor)
-            case ProposeMove():
-                return await service.propose_move(body, actor)
-            case SetLevel():
-                return await service.set_level(body, actor)
-            case Retry():
-                return await service.retry(body, actor)
-            case GetDemand():
-                return await service.get_demand(body)
-            case GetLog():
-                return await service.get_log(body)
-            case Shutdown():
-                return await service.shutdown(actor)
 
     def _subscribe(self, request: Subscribe) -> Answer:
         if not 0 < request.rate <= MAX_RATE:

@@ -40,7 +40,7 @@ def summed(quantiles: NDArray[np.floating], levels: tuple[float, ...], rho: floa
     no part does. Parts that are NaN are left out; where all are, so is the sum.
     """
     values = np.asarray(quantiles, dtype=np.float64)
-    known = np.isfinite(values).all(axis=-1)
+    known: NDArray[np.bool_] = np.asarray(np.isfinite(values).all(axis=-1))
     values = np.where(known[..., None], values, 0.0)
     mean, deviation = moments(values, levels)
     together = deviation.sum(axis=0)
@@ -49,4 +49,5 @@ def summed(quantiles: NDArray[np.floating], levels: tuple[float, ...], rho: floa
     with np.errstate(invalid="ignore", divide="ignore"):
         share = np.where(together > 0, np.minimum(spread / together, 1.0), 1.0)
     total = centre[..., None] + share[..., None] * (values.sum(axis=0) - centre[..., None])
-    return np.where(known.any(axis=0)[..., None], total, np.nan)
+    some: NDArray[np.bool_] = np.asarray(known.any(axis=0))
+    return np.where(some[..., None], total, np.nan)

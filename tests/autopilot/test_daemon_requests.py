@@ -6,7 +6,6 @@ import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
 
-import numpy as np
 import pytest
 from loop_doubles import Scene
 from world_doubles import small_fleet
@@ -26,7 +25,6 @@ from sidestep.autopilot.protocol import (
     SetLevel,
 )
 from sidestep.autopilot.server import UnknownReference
-from sidestep.fleet.demand import parse_demand
 from sidestep.fleet.errors import ConfigError, IllegalTransition, SidestepError, UsageError
 from sidestep.fleet.labels import Label
 from sidestep.fleet.machines import PlanState
@@ -131,31 +129,6 @@ async def test_limits_are_checked(desk: Desk) -> None:
             await desk.service.list_plans(ListPlans(limit))
         with pytest.raises(UsageError, match="limit"):
             await desk.service.get_log(GetLog(limit=limit))
-
-
-async def test_demand_is_the_sum_over_the_apps_shards_at_the_policys_quantile(desk: Desk) -> None:
-    """S3.11, S3.4: the vector's timestamp is the future instant."""
-    desk.oracle.peak = 2.0
-    await desk.tick()
-    picture = desk.loop.picture
-    assert picture is not None and picture.forecast is not None
-    (text,) = (await desk.service.get_demand(GetDemand("a", 30.0))).vectors
-    vector = parse_demand(text)
-    at_80 = float(np.interp(0.8, [0.7, 0.8, 0.9], picture.forecast.shards[:, 0, 29, 5:8].sum(axis=0)))
-    assert vector.application_id == "a"
-    assert vector.resources.cpu.cores == pytest.approx(at_80, abs=1e-3)
-    assert vector.resources.cpu.percentage == pytest.approx(100 * at_80 / 3.0, abs=0.1)
-    (soon,) = (await desk.service.get_demand(GetDemand(at=0.0))).vectors
-    assert parse_demand(soon).resources.cpu.cores < 0.2
-    assert vector.quantiles is not None and list(vector.quantiles.cpu_cores) == sorted(vector.quantiles.cpu_cores)
-
-
-async def test_demand_beyond_the_forecast_or_of_no_app_is_refused(desk: Desk) -> None:
-    for at in (-1.0, 61.0, float("nan")):
-        with pytest.raises(UsageError, match="forecast"):
-            await desk.service.get_demand(GetDemand("a", at))
-    with pytest.raises(UnknownReference, match="no app b"):
-        await desk.service.get_demand(GetDemand("b", 1.0))
 
 
 async def test_requests_before_the_first_picture_say_so(desk: Desk) -> None:

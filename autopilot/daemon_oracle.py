@@ -1,0 +1,198 @@
+"""What the daemon answers about its oracle: forecasts, models, scores, and events that operators announce."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final, Protocol
+
+import numpy as np
+
+from sidestep.autopilot.daemon_forecast import forecast_view
+from sidestep.autopilot.daemon_log import Log
+from sidestep.autopilot.daemon_lookup import near
+from sidestep.autopilot.frames import Picture
+from sidestep.autopilot.protocol_oracle import (
+    AddOccasion,
+    GetForecast,
+    GetOracle,
+    GetScores,
+    ListOccasions,
+    ModelRow,
+    OccasionList,
+    OccasionRow,
+    OracleAnswer,
+    OracleRequest,
+    OracleView,
+    RemoveOccasion,
+    ScoreList,
+    ScoreRow,
+)
+from sidestep.autopilot.server_service import UnknownReference
+from sidestep.fleet.errors import SidestepError, UsageError
+from sidestep.fleet.inventory import FleetSpec
+from sidestep.fleet.labels import Label, scrub
+from sidestep.fleet.occasions import Occasion
+from sidestep.fleet.resources import show_seconds
+
+#: rows that one request may ask for
+MOST_SCORES: Final = 20000
+MOST_EFFECT: Final = 100.0
+#: an event may begin so long before it is announced, or after (s)
+EARLIEST: Final = 366 * 86400.0
+LATEST: Final = 5 * 366 * 86400.0
+LONGEST_REASON: Final = 500
+
+
+class Calendar(Protocol):
+    """What is kept of occasions."""
+
+    def add(self, occasion: Occasion) -> int:
+        """Keep an event; its number."""
+        ...
+
+    def rows(self, now: float) -> tuple[tuple[int, Occasion], ...]:
+        """Events that are not over with their numbers, and timers with number 0, soonest first."""
+        ...
+
+    def remove(self, number: int) -> Occasion | None:
+        """Forget an event; what it was, None if there was none."""
+        ...
+
+
+class Scores(Protocol):
+    """What is kept of how good forecasts were."""
+
+    def newest(self, name: str, metric: str, since: float) -> tuple[ScoreRow, ...]:
+        """The newest scores of every series and horizon, sorted by series and horizon."""
+        ...
+
+
+class Trainer(Protocol):
+    """What the trainer did."""
+
+    def champions(self) -> tuple[ModelRow, ...]:
+        """Groups with a model of their own."""
+        ...
+
+    def says(self) -> str:
+        """Its state in one line."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class OracleDesk:
+    """Answers the oracle's requests; a store that is None is not kept by this daemon, and that is said."""
+
+    fleet: FleetSpec
+    picture: Callable[[], Picture]
+    log: Log
+    wall: Callable[[], float]
+    calendar: Calendar | None = None
+    scores: Scores | None = None
+    trainer: Trainer | None = None
+
+    def answer(self, request: OracleRequest, actor: Label) -> OracleAnswer:
+        """One answer. Raises SidestepError."""
+        match request:
+            case GetForecast():
+                return forecast_view(self.picture(), request)
+            case GetOracle():
+                return self._oracle()
+            case GetScores():
+                return self._scored(request)
+            case AddOccasion():
+                return self._add(request, actor)
+            case ListOccasions():
+                return self._listed()
+            case RemoveOccasion():
+                return self._remove(request, actor)
+
+    def _oracle(self) -> OracleView:
+        forecast, spec = self.picture().forecast, self.fleet.oracle
+        served = forecast.model if forecast else Label("")
+        champions = self.trainer.champions() if self.trainer else ()
+        return OracleView(
+            configured=scrub(spec.model),
+            model=served,
+            confidence=forecast.confidence if forecast else "insufficient",
+            fallback=forecast.fallback if forecast else scrub(self.picture().oracle or "no forecast yet"),
+            models=(ModelRow(group=Label(""), metric="", model=served), *champions),
+            hosts=len(self.fleet.hosts),
+            reactive=int(np.any(forecast.reactive, axis=-1).sum()) if forecast else 0,
+            proven=int(np.any(forecast.proven, axis=-1).sum()) if forecast else 0,
+            trainer=scrub(self.trainer.says()) if self.trainer else Label(""),
+            trainer_enabled=spec.enabled and spec.trainer.enabled,
+        )
+
+    def _scored(self, request: GetScores) -> ScoreList:
+        if not 0 < request.limit <= MOST_SCORES:
+            raise UsageError(f"limit {request.limit}: must be 1 to {MOST_SCORES}")
+        if self.scores is None:
+            raise SidestepError("no scores are kept", hint="the oracle is disabled in the fleet file, or has no store")
+        found = self.scores.newest(request.name, request.metric, request.since)
+        return ScoreList(found[: request.limit], max(0, len(found) - request.limit))
+
+    def _listed(self) -> OccasionList:
+        kept = self._calendar().rows(self.wall())
+        return OccasionList(tuple(OccasionRow(number, occasion) for number, occasion in kept))
+
+    def _add(self, request: AddOccasion, actor: Label) -> OccasionList:
+        calendar, occasion = self._calendar(), self._checked(request.occasion)
+        number = calendar.add(occasion)
+        why = f": {scrub(request.reason, LONGEST_REASON)}" if request.reason else ""
+        self.log.say("forecast", f"event {number} added: {describe(occasion)}{why}", actor=actor)
+        return OccasionList((OccasionRow(number, occasion),))
+
+    def _remove(self, request: RemoveOccasion, actor: Label) -> OccasionList:
+        removed = self._calendar().remove(request.id)
+        if removed is None:
+            raise UnknownReference(f"no event {request.id}", hint="list them: sidestep event list")
+        why = f": {scrub(request.reason, LONGEST_REASON)}" if request.reason else ""
+        self.log.say("forecast", f"event {request.id} removed: {describe(removed)}{why}", actor=actor)
+        return OccasionList((OccasionRow(request.id, removed),))
+
+    def _calendar(self) -> Calendar:
+        if self.calendar is None:
+            raise SidestepError("no calendar is kept", hint="the oracle is disabled in the fleet file")
+        return self.calendar
+
+    def _checked(self, given: Occasion) -> Occasion:
+        """The event with clean names. Raises UsageError for one that cannot be."""
+        now = self.wall()
+        if not given.name.strip():
+            raise UsageError("an event needs a name", hint='such as sidestep event add "sale" --at 2026-11-27T08:00')
+        if not now - EARLIEST <= given.begins <= now + LATEST:
+            raise UsageError(f"an event at {given.begins:g} begins too long ago or too far ahead", hint="check --at")
+        if given.period is not None and not 60 <= given.period <= LATEST:
+            raise UsageError(f"a period of {given.period:g} s", hint="from a minute to five years, such as --every 1d")
+        if not 0 <= given.lasts <= EARLIEST or (given.period is not None and given.lasts > given.period):
+            raise UsageError(f"an event of {given.lasts:g} s", hint="from 0 s to a year, and no longer than --every")
+        if given.effect is not None and not (math.isfinite(given.effect) and 0 <= given.effect <= MOST_EFFECT):
+            raise UsageError(f"an effect of {given.effect:g}", hint=f"a factor on demand, 0 to {MOST_EFFECT:g}")
+        for what, names, known in (
+            ("host", given.hosts, tuple(str(host.name) for host in self.fleet.hosts)),
+            ("app", given.apps, tuple(str(shard.app) for shard in self.fleet.shards)),
+        ):
+            for name in names:
+                if name not in known:
+                    raise UnknownReference(f"no {what} {scrub(name)}", hint=near(name, known))
+        return Occasion(
+            name=scrub(given.name, 80),
+            kind="event",
+            hosts=tuple(scrub(name) for name in given.hosts),
+            apps=tuple(scrub(name) for name in given.apps),
+            begins=given.begins,
+            period=given.period,
+            lasts=given.lasts,
+            effect=given.effect,
+        )
+
+
+def describe(occasion: Occasion) -> str:
+    """An occasion in words, for the log."""
+    whom = ", ".join((*occasion.hosts, *occasion.apps)) or "all hosts"
+    times = f"every {show_seconds(occasion.period)}" if occasion.period else "once"
+    effect = f", demand x {occasion.effect:g}" if occasion.effect is not None else ""
+    return f"{occasion.name} at {occasion.begins:.0f} {times}, {whom}{effect}"
