@@ -33,8 +33,8 @@ from sidestep.autopilot.history_segments import (
 from sidestep.backends.sampler.panel_views import SERIES, Numbers, series
 from sidestep.fleet.history import RINGS, Block, History, RingSpec, Series, coarsened
 from sidestep.fleet.inventory import HistorySpec
-from sidestep.fleet.resources import CPU, DIMENSIONS, MEMORY
-from sidestep.fleet.snapshot import Snapshot
+from sidestep.fleet.resources import CPU, DIMENSIONS, MEMORY, REPORTED
+from sidestep.fleet.snapshot import ShardColumns, Snapshot
 
 __all__ = ["HOST_METRICS", "SHARD_METRICS", "Keeper"]
 
@@ -62,6 +62,8 @@ class Keeper:
         allocate = self._tables.allocate if spec.enabled else np.empty
         self.history = History((fine, *RINGS[1:]), interval=interval, allocate=allocate)
         self._layout: tuple[tuple[str, ...], tuple[str, ...]] = (), ()
+        #: shards of which something was reported: others take no room in the rings
+        self._reporting: NDArray[np.bool_] = np.zeros(0, dtype=np.bool_)
         self._names: tuple[str, ...] = ()
         self._disk = _Disk(folder, self._say)
         self._troubles: set[str] = set()
@@ -110,16 +112,30 @@ class Keeper:
         """One tick: use and pressure from the snapshot, and what only the panel has where there is one."""
         hosts, shards = snapshot.hosts, snapshot.shards
         layout = (hosts.names, shards.names)
-        if layout != self._layout:
-            self._layout = layout
-            self._names = series_names(hosts.names, shards.names)
+        heard_of = self._heard_of(shards)
+        if layout != self._layout or heard_of is not self._reporting:
+            self._layout, self._reporting = layout, heard_of
+            reporting = [shards.names[row] for row in np.flatnonzero(heard_of)]
+            self._names = series_names(hosts.names, shards.names, reporting)
         rest = np.full((len(hosts.names), len(HOST_METRICS) - hosts.use.shape[1] - hosts.pressure.shape[1]), np.nan)
         if panel is not None:
             heard = ~np.isnan(hosts.use).all(axis=1)
             rest[heard] = series(panel)[1][heard, -rest.shape[1] :]
         use = shards.use[:, [CPU, MEMORY]]
-        values = np.concatenate([np.hstack([hosts.use, hosts.pressure, rest]).ravel(), use.ravel()])
+        reported = shards.reported[heard_of[: len(shards.reported)]]
+        values = np.concatenate([np.hstack([hosts.use, hosts.pressure, rest]).ravel(), use.ravel(), reported.ravel()])
         self.append(snapshot.time, self._names, values)
+
+    def _heard_of(self, shards: ShardColumns) -> NDArray[np.bool_]:
+        """(N,) which shards ever reported, the same array as before while nothing changes."""
+        before = self._reporting
+        if len(shards.reported) == 0:
+            return before if not before.any() else np.zeros(0, dtype=np.bool_)
+        fresh = np.asarray(np.isfinite(shards.reported).any(axis=1), dtype=np.bool_)
+        if shards.names == self._layout[1] and len(before) == len(fresh):
+            known = fresh | before
+            return before if np.array_equal(known, before) else known
+        return fresh
 
     def append(self, time: float, names: tuple[str, ...], values: NDArray[np.float64]) -> None:
         """One tick of any series: give the same tuple of names every time. Names that are gone are forgotten."""
@@ -231,7 +247,10 @@ class _Disk:
         return turned
 
 
-def series_names(hosts: Sequence[str], shards: Sequence[str]) -> tuple[str, ...]:
-    """The names of what a snapshot holds, in the order in which the keeper takes it."""
-    kinds = (("host", hosts, HOST_METRICS), ("shard", shards, SHARD_METRICS))
+def series_names(hosts: Sequence[str], shards: Sequence[str], reporting: Sequence[str] = ()) -> tuple[str, ...]:
+    """The names of what a snapshot holds, in the order in which the keeper takes it.
+
+    ``reporting`` are the shards of which there are requests and latencies.
+    """
+    kinds = (("host", hosts, HOST_METRICS), ("shard", shards, SHARD_METRICS), ("shard", reporting, REPORTED))
     return tuple(str(Series(kind, name, metric)) for kind, names, each in kinds for name in names for metric in each)

@@ -8,6 +8,7 @@ from typing import Final
 
 import numpy as np
 
+from sidestep.autopilot.invocations_reported import Reported
 from sidestep.autopilot.world_clock import Clock
 from sidestep.autopilot.world_columns import HostTable, ShardFacts, ShardTable
 from sidestep.autopilot.world_connect import Link, Pace, Waits
@@ -67,6 +68,8 @@ class World:
         self._said = [""] * len(specs)
         self._oddities = Oddities(self.panel, self._say)
         self._hosts, self._shards = HostTable(fleet, self.panel), ShardTable(fleet, self.panel)
+        #: requests and latencies of shards, from whoever reports them
+        self.reported = Reported(tuple(str(spec.name) for spec in fleet.shards), interval=fleet.interval)
         self.gates = Gates(fleet.handshakes, fleet.handshakes_per_address)
         self._waits = Waits(clock, pace)
         self._following = np.full(len(specs), np.inf)
@@ -196,7 +199,7 @@ class World:
             time=self._newest[1] if newest > -np.inf else self._clock.wall(),
             generation=placement.generation,
             hosts=self._hosts.columns(self._states, now),
-            shards=self._shards.columns(self._states.fresh, placement, facts),
+            shards=self._shards.columns(self._states.fresh, placement, facts, self.reported.columns(now)),
         )
 
     # -- what watches say

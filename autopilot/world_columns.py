@@ -21,7 +21,7 @@ from sidestep.backends.sampler.protocol import SHARD
 from sidestep.fleet.inventory import FleetSpec, HostSpec
 from sidestep.fleet.machines import ShardState
 from sidestep.fleet.placement import Placement
-from sidestep.fleet.resources import CPU, DIMENSIONS, MEMORY, PLANNED
+from sidestep.fleet.resources import CPU, DIMENSIONS, MEMORY, PLANNED, REPORTED
 from sidestep.fleet.snapshot import HostColumns, ShardColumns
 
 F64 = NDArray[np.float64]
@@ -161,8 +161,13 @@ class ShardTable:
         self._codes = np.zeros(0, dtype=np.int8)
         self._states: tuple[ShardState, ...] = ()
 
-    def columns(self, fresh: Mask, placement: Placement, facts: ShardFacts) -> ShardColumns:
-        """The shards where the placement has them, as their owners' hosts say they are."""
+    def columns(
+        self, fresh: Mask, placement: Placement, facts: ShardFacts, reported: F64 | None = None
+    ) -> ShardColumns:
+        """The shards where the placement has them, as their owners' hosts say they are.
+
+        ``reported`` (N, len(REPORTED)) is what routers and runners say of them, if any do.
+        """
         self._look_up(placement)
         panel, count = self._panel, len(self._names)
         use = np.full((count, len(DIMENSIONS)), np.nan)
@@ -193,6 +198,7 @@ class ShardTable:
             priority=self._priority,
             token=self._token,
             movable=(codes == _RUNNING) & self._free,
+            reported=reported if reported is not None else np.zeros((0, len(REPORTED))),
         )
 
     def _listed(self, names: Collection[str]) -> NDArray[np.int64]:

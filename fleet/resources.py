@@ -21,6 +21,8 @@ PLANNED: Final = 2
 #: ``net`` is received and sent together (bytes/s), pressure is PSI some in percent.
 HOST_SERIES: Final = ("cpu", "memory", "net", "psi_cpu", "psi_memory", "psi_io")
 SHARD_SERIES: Final = ("cpu", "memory", "read_ops", "write_ops")
+#: what is kept besides of shards whose router or runner reports it: requests/s, seconds, seconds
+REPORTED: Final = ("requests", "latency_p50", "latency_p95")
 
 _SIZE = re.compile(r"^\s*(\d+(?:\.\d+)?)\s*([KMGT]?)(i?)B?\s*$", re.IGNORECASE)
 _TIME = re.compile(r"^\s*(\d+(?:\.\d+)?)\s*(ms|s|m|h|d|w)?\s*$")

@@ -6,7 +6,7 @@ are made read-only on the way in, so that a snapshot can be handed to anybody.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,14 +15,15 @@ from sidestep.fleet.labels import Label
 from sidestep.fleet.machines import HostState, ShardState
 from sidestep.fleet.placement import Placement
 from sidestep.fleet.plans import Basis, HostFact, PlacementFact
+from sidestep.fleet.resources import REPORTED
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int32]
 
 
 def _freeze(columns: object) -> None:
-    for field in fields(columns):  # type: ignore[arg-type]
-        value = getattr(columns, field.name)
+    for each in fields(columns):  # type: ignore[arg-type]
+        value = getattr(columns, each.name)
         if isinstance(value, np.ndarray):
             value.setflags(write=False)
 
@@ -67,6 +68,8 @@ class ShardColumns:
     token: NDArray[np.int64]
     #: (N,) False for pinned shards and for those that are being moved
     movable: NDArray[np.bool_]
+    #: (N, len(REPORTED)) what routers and runners say, NaN where they do not; (0, ...) where nobody reports
+    reported: Floats = field(default_factory=lambda: np.zeros((0, len(REPORTED))))
 
     def __post_init__(self) -> None:
         _freeze(self)
