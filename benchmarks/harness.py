@@ -19,6 +19,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
+from sidestep.fleet.errors import UsageError
+
 Sample = Mapping[str, float]
 
 
@@ -141,10 +143,19 @@ class ChildClock:
 
 def main(name: str, run: Callable[[bool], Report]) -> None:
     """The command line of a benchmark; exits 0 whether goals hold or not: a miss is a result."""
-    parser = argparse.ArgumentParser(prog=f"python -m benchmarks.{name}", description=run.__doc__)
+    main_with(name, lambda arguments: run(arguments.quick), argparse.ArgumentParser(description=run.__doc__))
+
+
+def main_with(name: str, run: Callable[[argparse.Namespace], Report], parser: argparse.ArgumentParser) -> None:
+    """The same for a benchmark with options of its own; bad input ends with its message and status 2."""
+    parser.prog = f"python -m benchmarks.{name}"
     parser.add_argument("--quick", action="store_true", help="end within 60 seconds")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     arguments = parser.parse_args()
-    report = run(arguments.quick)
+    try:
+        report = run(arguments)
+    except UsageError as error:
+        print(f"{parser.prog}: {error}", file=sys.stderr)
+        sys.exit(2)
     print(json.dumps(report.to_json(), indent=2) if arguments.json else report.to_text())
     sys.stdout.flush()
