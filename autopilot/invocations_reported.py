@@ -62,7 +62,7 @@ class Reported:
         """
         self._grow()
         if not len(self._requests):
-            self._requests = np.full(self._count, -1, dtype=np.int64)
+            self._requests = np.zeros(self._count, dtype=np.int64)
             self._sketch = np.zeros((self._count, sketches.BINS), dtype=np.uint32)
         known = rows >= 0
         rows, requests, sketch = rows[known], requests[known], sketch[known].astype(np.uint32)
@@ -73,12 +73,13 @@ class Reported:
         fresh = requests - before
         self._looked = now
         if seconds > 0:
-            # A shard that was not there before, or begins anew, has no rate for one look.
-            good = (before >= 0) & (fresh >= 0)
+            # Of a shard whose totals fell there is no rate for one look.
+            good = fresh >= 0
             latencies = (sketch - self._sketch[rows]).astype(np.int64)
             self._values[rows[~good]] = np.nan
             self._set(rows[good], now, fresh[good] / seconds, latencies[good])
-        self._requests[:] = -1
+        # A router counts a shard from 0 when it first routes to it.
+        self._requests[:], self._sketch[:] = 0, 0
         self._requests[rows], self._sketch[rows] = requests, sketch
 
     def push(self, batch: Sequence[Invocation]) -> None:

@@ -1,6 +1,6 @@
 """A key-value counter service: the demonstration's shard. Standard library only, one file, one thread.
 
-    python3 -S -I counter.py serve [--standby] [--cost SECONDS] [--padding BYTES]
+    python3 -S -I counter.py serve [--standby] [--report] [--cost SECONDS] [--padding BYTES]
     python3 -S -I counter.py save|load|quiesce|resume|ready|total
 
 It serves TCP at $ADDRESS:$PORT as shard $SHARD under the fencing token $TOKEN. The other
@@ -18,11 +18,15 @@ Protocol, lines of ASCII that end in a newline, answered in order:
     TOTAL              TOTAL <token> <applied>
     anything else      ERROR <reason>
 
+With --report an OK ends in `` cpu_s=<seconds> max_rss=<bytes> x.keys=<n>``: what the request
+cost, and how many keys there were; the router reads that.
+
 Every INC costs --cost seconds of processor time, spent on hashing the state, so that load
 is real and the same on every machine.
 """
 
 import os
+import resource
 import select
 import socket
 import sys
@@ -44,10 +48,11 @@ def make_padding(shard: str, size: int) -> str:
 class Counter:
     """The state, and what each verb does to it."""
 
-    def __init__(self, token: str, cost: float, padding: str, standby: bool) -> None:
+    def __init__(self, token: str, cost: float, padding: str, standby: bool, report: bool = False) -> None:
         self.token = token
         self.cost = cost
         self.quiesced = standby
+        self.report = report
         self.applied = 0
         self.counts: dict[str, int] = {}
         self.set_padding(padding)
@@ -66,15 +71,19 @@ class Counter:
         self.applied += 1
         value = self.counts.get(key, 0) + 1
         self.counts[key] = value
-        self.burn()
-        return f"OK {request} {self.token} {self.applied} {value}\n".encode()
+        return f"OK {request} {self.token} {self.applied} {value}{self.burn()}\n".encode()
 
-    def burn(self) -> None:
-        """Hash until this request has cost its processor time, reading and answering included."""
+    def burn(self) -> str:
+        """Hash until this request has cost its processor time, reading and answering included; say what it cost."""
+        began = self.spent
         due, check = self.spent + self.cost, self.applied
         while time.thread_time() < due:
             check = zlib.crc32(self.block, check)
         self.spent = time.thread_time()
+        if not self.report:
+            return ""
+        most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+        return f" cpu_s={self.spent - began:.6f} max_rss={most} x.keys={len(self.counts)}"
 
     def save(self) -> bytes:
         """The state as sorted JSON without spaces."""
@@ -225,11 +234,12 @@ def run_server() -> None:
     address, port = endpoint()
     padding = make_padding(os.environ.get("SHARD", ""), int(option("--padding", "131072")))
     cost, standby = float(option("--cost", "0.002")), "--standby" in sys.argv
+    report = "--report" in sys.argv
     with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as listener:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind((address, port))
         listener.listen(64)
-        serve(Counter(os.environ.get("TOKEN", "0"), cost, padding, standby), listener)
+        serve(Counter(os.environ.get("TOKEN", "0"), cost, padding, standby, report), listener)
 
 
 def main() -> int:

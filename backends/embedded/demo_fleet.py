@@ -36,7 +36,7 @@ def counter_shard(
         app=scrub(APP),
         host=scrub(host),
         driver="hook",
-        start=f"exec {program} serve --standby --cost {cost} --padding {padding}",
+        start=f"exec {program} serve --standby --report --cost {cost} --padding {padding}",
         save=f"exec {program} save",
         load=f"exec {program} load",
         quiesce=f"exec {program} quiesce",

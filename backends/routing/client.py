@@ -43,6 +43,13 @@ class UnixRouter:
         """The router's counters."""
         return self._facts(await self._call(wire.GetStats()))
 
+    async def report(self, after: int) -> dict[str, Any]:
+        """Totals and latencies of every shard, and the calls after that number; see ``meter.Meter.report``.
+
+        Raises SidestepError, also for a router of a version that measures nothing.
+        """
+        return self._facts(await self._call(wire.GetReport(after)))
+
     async def audit(self) -> dict[str, Any]:
         """Stop the requests, and account for every one of them.
 

@@ -96,6 +96,8 @@ class ControlServer:
                     self._core.apply(call.table, call.checksum)
                 case wire.GetStats():
                     return wire.Facts(self._stats())
+                case wire.GetReport():
+                    return wire.Facts(self._core.meter.report(call.after))
                 case wire.Audit():
                     if self._audit is None:
                         return wire.Refused("this router keeps no ledger of requests")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import time
 import zlib
 from itertools import count
 from pathlib import Path
@@ -17,6 +18,7 @@ import msgspec
 from msgspec import Struct
 
 from sidestep.backends.routing.gate import Gate
+from sidestep.backends.routing.meter import Meter
 from sidestep.backends.routing.upstream import NotSent, Unanswered, Upstream
 from sidestep.fleet.errors import SidestepError
 from sidestep.fleet.placement import Route, RoutingTable
@@ -49,6 +51,8 @@ class RouterCore:
         self.table = RoutingTable(0, ())
         #: set once there is a table to route by
         self.ready = asyncio.Event()
+        #: requests, latencies and the newest calls, for whoever asks
+        self.meter = Meter()
         self.counters = {"sent": 0, "retried": 0, "busy": 0, "double_owner": 0, "unanswered": 0, "tables": 0}
         self._file = file
         self._gates: dict[str, Gate] = {}
@@ -82,6 +86,8 @@ class RouterCore:
             finally:
                 gate.leave()
             if words:
+                seconds = loop.time() - asked
+                self.meter.answered(app, route.shard, time.time(), seconds, f"{verb} {key}", words)
                 return self._reply(route, held, words)
             self.counters["retried"] += 1
             await asyncio.sleep(pause)
@@ -144,6 +150,7 @@ class RouterCore:
             words = await upstream.ask(verb, next(self._idents), key)
         except Unanswered:
             self.counters["unanswered"] += 1
+            self.meter.failed(route.shard)
             raise
         if words[0] == "BUSY":
             self.counters["busy"] += 1
@@ -161,6 +168,7 @@ class RouterCore:
     def _install(self, table: RoutingTable) -> None:
         self.table = table
         named = {str(route.shard) for route in table.routes}
+        self.meter.keep(frozenset(named))
         for shard in named - self._gates.keys():
             self._gates[shard] = Gate()
         for shard in self._gates.keys() - named:

@@ -46,11 +46,17 @@ class GetStats(Struct, frozen=True, tag="stats"):
     """Ask for the router's counters."""
 
 
+class GetReport(Struct, frozen=True, tag="report"):
+    """Ask for totals and latencies of every shard, and for the calls that came after a number."""
+
+    after: int = 0
+
+
 class Audit(Struct, frozen=True, tag="audit"):
     """Ask whoever makes the requests for the account of every one of them."""
 
 
-Call = Hold | Release | Apply | GetGeneration | GetStats | Audit
+Call = Hold | Release | Apply | GetGeneration | GetStats | GetReport | Audit
 
 
 class Done(Struct, frozen=True, tag="done"):

@@ -23,7 +23,9 @@ def free_port() -> int:
 class CounterProcess:
     """One ``counter.py serve``, with its hooks as a host would run them."""
 
-    def __init__(self, folder: Path, name: str = "kv-01", token: int = 1, *, standby: bool = False) -> None:
+    def __init__(
+        self, folder: Path, name: str = "kv-01", token: int = 1, *, standby: bool = False, report: bool = False
+    ) -> None:
         self.name, self.token, self.port = name, token, free_port()
         self._environment = {
             **{"SHARD": name, "TOKEN": str(token), "ADDRESS": "127.0.0.1"},
@@ -31,6 +33,7 @@ class CounterProcess:
         }
         self._command = [sys.executable, "-S", "-I", str(COUNTER)]
         options = ["serve", "--cost", "0.0002", "--padding", "4096", *(["--standby"] if standby else [])]
+        options += ["--report"] if report else []
         self.process = subprocess.Popen([*self._command, *options], env=self._environment, cwd=folder)
         until = time.monotonic() + 20
         while self.hook("total").returncode:

@@ -20,6 +20,16 @@ def test_every_request_is_counted_once_with_its_token_and_number(counter: Make) 
     assert one.total() == 3
 
 
+def test_asked_to_it_says_what_every_request_cost(counter: Make) -> None:
+    """S1.2: resource use of every invocation."""
+    words = counter("kv-01", 7, report=True).ask(b"INC a k1\n").split()
+    assert words[:5] == [b"OK", b"a", b"7", b"1", b"1"]
+    said = dict(word.split(b"=") for word in words[5:])
+    assert float(said[b"cpu_s"]) >= 0.0002
+    assert int(said[b"max_rss"]) > 1 << 20
+    assert said[b"x.keys"] == b"1"
+
+
 def test_a_quiesced_counter_applies_nothing_and_says_busy(counter: Make) -> None:
     one = counter()
     assert one.hook("quiesce").returncode == 0
