@@ -32,7 +32,9 @@ _SIDES: Final = [at for at in range(len(LEVELS)) if at != _MIDDLE]
 def scored_horizons(horizon: int) -> NDArray[np.int64]:
     """The first and the last of the ladder up to ``horizon``, and some between, evenly on it."""
     steps = ladder(horizon)
-    return steps[np.unique(np.linspace(0, len(steps) - 1, min(HORIZONS, len(steps))).round().astype(int))]
+    places = np.linspace(0, len(steps) - 1, min(HORIZONS, len(steps)))
+    chosen: NDArray[np.int64] = steps[np.unique(places.round().astype(int))]
+    return chosen
 
 
 class Ledger:
@@ -106,9 +108,7 @@ class Ledger:
         for side, level in enumerate(LEVELS):
             usual += pinball(came - self._usual.quantiles[side], level)
         # f4 in flight: a value on the edge of a band of no width is inside it
-        inside = [
-            (away >= offsets[low] - slack) & (away <= offsets[high] + slack) for low, high in ((1, 2), (0, 3))
-        ]
+        inside = [(away >= offsets[low] - slack) & (away <= offsets[high] + slack) for low, high in ((1, 2), (0, 3))]
         scale = np.float32(2 / len(LEVELS))
         parts = (valid, error, plain, *inside, loss * scale, usual * scale, -away)
         keep = np.float32(1 - 1 / max(FORECASTS, STEPS / (1.25 * held.pace.ahead)))
@@ -162,9 +162,7 @@ class Ledger:
         sums = self._sums[:, :, rows]
         count, nan = float(sums[_N].sum()), float("nan")
         inside = float(sums[_IN80].sum()) / count if count else nan
-        plain = Account(
-            model=scrub("persistence"), skill=0.0 if count else nan, coverage=nan, scored=self.scored
-        )
+        plain = Account(model=scrub("persistence"), skill=0.0 if count else nan, coverage=nan, scored=self.scored)
         if model == "persistence":
             return (plain,)
         return (Account(model=scrub(model), skill=self.skill(rows), coverage=inside, scored=self.scored), plain)

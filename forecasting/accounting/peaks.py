@@ -11,7 +11,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from sidestep.forecasting.accounting.held import F32, Held, Rows, taken
+from sidestep.forecasting.accounting.held import Held, Rows, taken
 from sidestep.forecasting.accounting.ledger import FORECASTS
 from sidestep.forecasting.accounting.scores import LEVELS, ROUNDING, Scores, pinball, ratio, scaled, skill_of
 

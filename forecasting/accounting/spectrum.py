@@ -73,7 +73,8 @@ def _filled(values: NDArray[Any], missing: NDArray[np.bool_]) -> NDArray[Any]:
     at = np.maximum.accumulate(at, axis=0)
     first = np.argmax(~missing, axis=0)
     at = np.where(at < 0, first, at)
-    return np.nan_to_num(np.take_along_axis(values, at, axis=0))
+    found: NDArray[Any] = np.nan_to_num(np.take_along_axis(values, at, axis=0))
+    return found
 
 
 class Spectrum:

@@ -33,7 +33,8 @@ class Usual:
     @property
     def median(self) -> F32:
         """(S,) the running median."""
-        return self.quantiles[self._middle]
+        found: F32 = self.quantiles[self._middle]
+        return found
 
     def observe(self, truth: F32) -> None:
         """Learn one value of every series; NaN is none."""
