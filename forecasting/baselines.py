@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from sidestep.forecasting.baselines_core import PersistenceCore, SeasonalCore
-from sidestep.forecasting.cores import PanelCore
+from sidestep.forecasting.cores import Core
 from sidestep.forecasting.estimator import PanelForecaster
 
 
@@ -32,7 +32,7 @@ class PersistenceForecaster(PanelForecaster):
         self.lower = lower
         super().__init__()
 
-    def _core(self, series: int) -> PanelCore:
+    def _core(self, series: int) -> Core:
         return PersistenceCore(series, self.horizon, self.lower)
 
     @classmethod
@@ -67,7 +67,7 @@ class SeasonalForecaster(PanelForecaster):
         self.lower = lower
         super().__init__()
 
-    def _core(self, series: int) -> PanelCore:
+    def _core(self, series: int) -> Core:
         return SeasonalCore(series, self.horizon, self.lower, self.season)
 
     @classmethod

@@ -8,7 +8,7 @@ history was cut into calls.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import Final
+from typing import Final, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +23,36 @@ Rows = NDArray[np.int64]
 KNOWN: Final = 12.0
 
 
+class Core(Protocol):
+    """What a service and an estimator need of a model: rows in, quantiles out."""
+
+    @property
+    def series(self) -> int:
+        """How many rows."""
+        ...
+
+    def observe(self, values: NDArray[np.floating]) -> None:
+        """Learn one step (S,) or several (K, S), oldest first; NaN is missing."""
+        ...
+
+    def forecast(self, steps: Steps, levels: tuple[float, ...]) -> F64:
+        """(S, T, Q) at ``steps`` (T,) >= 1 steps after the last observed one; NaN for a series never seen."""
+        ...
+
+    def select(self, rows: Rows) -> None:
+        """Keep and reorder series; -1 adds one that was never seen."""
+        ...
+
+
+@runtime_checkable
+class PeakCore(Core, Protocol):
+    """A core that also knows the highest value of a coming window."""
+
+    def peaks(self, windows: Steps, levels: tuple[float, ...]) -> F64:
+        """(S, W, Q) quantiles of the highest value within the next ``windows`` (W,) steps."""
+        ...
+
+
 class PanelCore(ABC):
     """What every core does with its forecasts: hold them until they come due and learn the bands.
 
@@ -30,12 +60,17 @@ class PanelCore(ABC):
     """
 
     def __init__(self, series: int, horizon: int, floor: float | None) -> None:
-        self.series, self.horizon, self.floor = series, horizon, floor
+        self._series, self.horizon, self.floor = series, horizon, floor
         self.horizons = ladder(horizon)
         self.clock = 0
         self.bands = Bands(series, self.horizons)
         self._median = Pending(self.horizons, (series,))
         self._spread = Pending(self.horizons, (series,))
+
+    @property
+    def series(self) -> int:
+        """How many rows."""
+        return self._series
 
     @abstractmethod
     def _learn(self, values: F64) -> None:
@@ -88,7 +123,7 @@ class PanelCore(ABC):
         self.bands.select(rows)
         self._median.select(rows)
         self._spread.select(rows)
-        self.series = len(rows)
+        self._series = len(rows)
 
 
 def kept(values: NDArray[np.floating], rows: Rows, fresh: float) -> F64:
@@ -98,4 +133,4 @@ def kept(values: NDArray[np.floating], rows: Rows, fresh: float) -> F64:
     return found
 
 
-__all__ = ["F64", "PanelCore", "Rows", "Steps", "along", "kept"]
+__all__ = ["F64", "Core", "PanelCore", "PeakCore", "Rows", "Steps", "along", "kept"]

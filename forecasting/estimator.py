@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from sktime.forecasting.base import BaseForecaster
 
 from sidestep.fleet.forecast import LEVELS
-from sidestep.forecasting.cores import F64, PanelCore
+from sidestep.forecasting.cores import F64, Core
 
 _PANELS = ["pd.DataFrame", "pd-multiindex", "pd_multiindex_hier"]
 #: a hole in the index longer than this (in steps) is treated as one of this length
@@ -46,10 +46,10 @@ class PanelForecaster(BaseForecaster):
         "fit_is_empty": False,
     }
 
-    core_: PanelCore
+    core_: Core
 
     @abstractmethod
-    def _core(self, series: int) -> PanelCore:
+    def _core(self, series: int) -> Core:
         """A state that has seen nothing, for so many series."""
 
     # --- arrays -----------------------------------------------------------------------

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from sidestep.forecasting.cores import PanelCore
+from sidestep.forecasting.cores import Core
 from sidestep.forecasting.estimator import PanelForecaster
 from sidestep.forecasting.trend_core import TrendCore
 
@@ -47,7 +47,7 @@ class TrendForecaster(PanelForecaster):
         self.lower = lower
         super().__init__()
 
-    def _core(self, series: int) -> PanelCore:
+    def _core(self, series: int) -> Core:
         return TrendCore(series, self.horizon, self.lower, self.season, self.harmonics)
 
     @classmethod

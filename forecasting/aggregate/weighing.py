@@ -1,0 +1,103 @@
+"""Weights from what every expert was wrong by, per series and horizon.
+
+At a few horizons what the experts say is held until it comes due; their pinball losses,
+discounted, make weights that fall exponentially in the loss relative to the best one. A
+prior that weighs as much as some scores stands for a series that has none yet.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sidestep.forecasting.aggregate.experts import MOVED, NAMES, SEASONAL
+from sidestep.forecasting.network.features import KNOTS
+from sidestep.forecasting.network.memory import F32, LEVELS
+
+#: steps ahead that are judged, and how many forecasts of each are in flight at most
+JUDGED: Final = (1, 5, 18, 60)
+FLIGHTS: Final = (1, 5, 6, 6)
+#: columns of the memory's levels that are judged: 0.1, 0.5, 0.9
+SCORED: Final = tuple(LEVELS.index(level) for level in (0.1, 0.5, 0.9))
+_TAU: Final = np.array([LEVELS[column] for column in SCORED], np.float32)
+#: losses relative to the network's that are assumed, and so many scores' worth of them
+PRIOR: Final[F32] = np.array([1.0, 1.25, 1.25, 1.3, 1.3], np.float32)
+DOUBT: Final = 20.0
+#: how sharply the better one is preferred, and how long losses are remembered (scores)
+SHARPNESS: Final = 8.0
+MEMORY: Final = 60.0
+
+
+class Weighing:
+    """Losses (K, G, S) and what is in flight."""
+
+    def __init__(self, series: int) -> None:
+        shape = (len(NAMES), len(JUDGED), series)
+        self.loss: F32 = np.zeros(shape, np.float32)
+        self.count: F32 = np.zeros((len(JUDGED), series), np.float32)
+        self._held: list[F32] = [np.full((f, len(NAMES), series, len(SCORED)), np.nan, np.float32) for f in FLIGHTS]
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of all rows."""
+        return self.loss.nbytes + self.count.nbytes + sum(held.nbytes for held in self._held)
+
+    @staticmethod
+    def due(clock: int, group: int) -> bool:
+        """Whether a forecast of this horizon comes due at this step, and another is held."""
+        return clock % (JUDGED[group] // FLIGHTS[group]) == 0
+
+    @staticmethod
+    def _at(clock: int, group: int) -> int:
+        return (clock // (JUDGED[group] // FLIGHTS[group])) % FLIGHTS[group]
+
+    def settle(self, clock: int, truth: F32, due: list[int]) -> None:
+        """Score what was said about this step; ``truth`` (S,) is NaN where it is missing."""
+        for group in due:
+            said = self._held[group][self._at(clock, group)]
+            error = truth[None, :, None] - said
+            loss = np.maximum(_TAU * error, (_TAU - 1) * error).mean(axis=-1)
+            valid = np.isfinite(loss).all(axis=0)
+            self.count[group] = np.minimum(self.count[group] + valid, MEMORY)
+            rate = valid / np.maximum(self.count[group], 1)
+            self.loss[:, group] += np.where(valid, rate * (loss - self.loss[:, group]), 0.0)
+
+    def hold(self, clock: int, group: int, said: F32) -> None:
+        """Keep what the experts say (K, S, q) until it comes due."""
+        self._held[group][self._at(clock, group)] = said
+
+    def shares(self, season: F32) -> F32:
+        """(K, S, B) weights that add up to 1 at every knot; seasonal ones only where ``season`` (S,) is 1."""
+        base = self.loss[:1] + 1e-12
+        relative = np.clip(self.loss / base, 0.2, 5.0)
+        count = self.count
+        shrunk = (count * relative + DOUBT * PRIOR[:, None, None]) / (count + DOUBT)
+        # with no loss at all there is nothing to choose by
+        shrunk = np.where(self.loss.max(axis=0) > 0, shrunk, PRIOR[:, None, None])
+        weight = np.exp(-SHARPNESS * (shrunk / shrunk.min(axis=0) - 1.0), dtype=np.float32)
+        weight[SEASONAL : MOVED + 1] *= season
+        weight /= weight.sum(axis=0)
+        return _along(weight)
+
+    def select(self, rows: NDArray[np.int64]) -> None:
+        """Keep and reorder series; -1 makes one that was never judged."""
+        index, new = np.maximum(rows, 0), rows < 0
+        self.loss, self.count = self.loss[:, :, index], self.count[:, index]
+        self.loss[:, :, new], self.count[:, new] = 0.0, 0.0
+        for group, held in enumerate(self._held):
+            kept = held[:, :, index]
+            kept[:, :, new] = np.nan
+            self._held[group] = kept
+
+
+def _along(weight: F32) -> F32:
+    """(K, S, B) of (K, G, S): between the judged horizons in proportion, in the logarithm of the horizon."""
+    place = np.interp(np.log(KNOTS), np.log(JUDGED), np.arange(len(JUDGED)))
+    out = np.empty((len(weight), weight.shape[2], len(KNOTS)), np.float32)
+    for b, at in enumerate(place):
+        low = min(int(at), len(JUDGED) - 2)
+        part = np.float32(at - low)
+        out[:, :, b] = weight[:, low] * (1 - part) + weight[:, low + 1] * part
+    return out

@@ -1,0 +1,1 @@
+"""Makes what the oracle ships with: the weights of its network."""
