@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from typing import Final, Protocol
 
 import numpy as np
@@ -33,12 +33,11 @@ from sidestep.autopilot.server_service import UnknownReference
 from sidestep.fleet.errors import SidestepError, UsageError
 from sidestep.fleet.inventory import FleetSpec
 from sidestep.fleet.labels import Label, scrub
-from sidestep.fleet.occasions import Occasion
+from sidestep.fleet.occasions import Occasion, announced
 from sidestep.fleet.resources import show_seconds
 
 #: rows that one request may ask for
 MOST_SCORES: Final = 20000
-MOST_EFFECT: Final = 100.0
 #: an event may begin so long before it is announced, or after (s)
 EARLIEST: Final = 366 * 86400.0
 LATEST: Final = 5 * 366 * 86400.0
@@ -159,35 +158,27 @@ class OracleDesk:
         return self.calendar
 
     def _checked(self, given: Occasion) -> Occasion:
-        """The event with clean names. Raises UsageError for one that cannot be."""
+        """The event with clean names. Raises UsageError for one that cannot be, or that is about nobody here."""
         now = self.wall()
-        if not given.name.strip():
-            raise UsageError("an event needs a name", hint='such as sidestep event add "sale" --at 2026-11-27T08:00')
-        if not now - EARLIEST <= given.begins <= now + LATEST:
-            raise UsageError(f"an event at {given.begins:g} begins too long ago or too far ahead", hint="check --at")
-        if given.period is not None and not 60 <= given.period <= LATEST:
-            raise UsageError(f"a period of {given.period:g} s", hint="from a minute to five years, such as --every 1d")
-        if not 0 <= given.lasts <= EARLIEST or (given.period is not None and given.lasts > given.period):
-            raise UsageError(f"an event of {given.lasts:g} s", hint="from 0 s to a year, and no longer than --every")
-        if given.effect is not None and not (math.isfinite(given.effect) and 0 <= given.effect <= MOST_EFFECT):
-            raise UsageError(f"an effect of {given.effect:g}", hint=f"a factor on demand, 0 to {MOST_EFFECT:g}")
-        for what, names, known in (
-            ("host", given.hosts, tuple(str(host.name) for host in self.fleet.hosts)),
-            ("app", given.apps, tuple(str(shard.app) for shard in self.fleet.shards)),
-        ):
-            for name in names:
-                if name not in known:
-                    raise UnknownReference(f"no {what} {scrub(name)}", hint=near(name, known))
-        return Occasion(
-            name=scrub(given.name, 80),
-            kind="event",
-            hosts=tuple(scrub(name) for name in given.hosts),
-            apps=tuple(scrub(name) for name in given.apps),
+        occasion = announced(
+            given.name,
             begins=given.begins,
             period=given.period,
             lasts=given.lasts,
+            hosts=given.hosts,
+            apps=given.apps,
             effect=given.effect,
         )
+        if not now - EARLIEST <= occasion.begins <= now + LATEST:
+            raise UsageError(f"event {occasion.name} begins more than a year ago or in five years", hint="check --at")
+        for what, names, known in (
+            ("host", occasion.hosts, tuple(str(host.name) for host in self.fleet.hosts)),
+            ("app", occasion.apps, tuple(str(shard.app) for shard in self.fleet.shards)),
+        ):
+            for name in names:
+                if not any(fnmatchcase(each, name) for each in known):
+                    raise UnknownReference(f"no {what} {name}", hint=near(name, known))
+        return occasion
 
 
 def describe(occasion: Occasion) -> str:

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from sidestep import __version__
-from sidestep.console import commandline_fleet
+from sidestep.console import commandline_fleet, commandline_oracle
 from sidestep.console.become import become as _become
 
 app = typer.Typer(
@@ -22,6 +22,7 @@ app = typer.Typer(
 plan = typer.Typer(rich_markup_mode=None, help="Plans: what is proposed, running and done.", no_args_is_help=True)
 app.add_typer(plan, name="plan")
 commandline_fleet.add(app)
+commandline_oracle.add(app)
 
 FleetFile = Annotated[Path | None, typer.Option("--fleet", metavar="FILE", help="The fleet file.")]
 Socket = Annotated[
@@ -37,10 +38,9 @@ Ref = Annotated[str, typer.Argument(metavar="PLAN", help="Its number, or the sta
 
 def _socket(context: typer.Context, fleet: Path | None, socket: Path | None) -> Path:
     """The daemon's socket as the command's or the program's options name it."""
-    from sidestep.console.headless import target as targets  # noqa: PLC0415
+    from sidestep.console.headless import target  # noqa: PLC0415
 
-    given: targets.Target = context.obj
-    return targets.socket(targets.Target(fleet=fleet or given.fleet, socket=socket or given.socket))
+    return target.chosen(context.obj, fleet, socket)
 
 
 @app.callback(invoke_without_command=True)
@@ -210,16 +210,28 @@ def shards(context: typer.Context, as_json: Json = False, fleet: FleetFile = Non
 @app.command()
 def demand(
     context: typer.Context,
-    name: Annotated[str, typer.Argument(metavar="[APP]", help="One app; all without.")] = "",
+    name: Annotated[str, typer.Argument(metavar="[APP|SHARD]", help="One app or shard; all apps without.")] = "",
     at: Annotated[str, typer.Option("--at", metavar="TIME", help="How far ahead, such as +15m.")] = "+0s",
+    profile: Annotated[bool, typer.Option("--profile", help="Several instants up to the horizon.")] = False,
+    quantum_cpu: Annotated[
+        float, typer.Option("--quantum-cpu", min=0, metavar="CORES", help="Round up to whole ones, such as 0.5.")
+    ] = 0.0,
+    quantum_memory: Annotated[
+        str, typer.Option("--quantum-memory", metavar="SIZE", help="Round up to whole ones, such as 2G.")
+    ] = "",
     as_json: Json = False,
+    schema: Annotated[bool, typer.Option("--schema", help="Print the JSON Schema of a demand vector.")] = False,
     fleet: FleetFile = None,
     socket: Socket = None,
 ) -> None:
-    """Predicted demand of apps at one future instant."""
-    from sidestep.console.headless import lists  # noqa: PLC0415
+    """Predicted demand of apps at one future instant, as demand vectors."""
+    from sidestep.console.headless import lists, oracle  # noqa: PLC0415
 
-    lists.demand(_socket(context, fleet, socket), name, at, as_json=as_json)
+    if schema:
+        oracle.schema("demand")
+        return
+    asked = lists.demand_request(name, at, quantum_cpu, quantum_memory, profile=profile)
+    lists.demand(_socket(context, fleet, socket), asked, as_json=as_json)
 
 
 @app.command()

@@ -35,6 +35,8 @@ class Glyphs(Struct, frozen=True, kw_only=True):
     """Every sign that a screen uses; a state is always a glyph and a word and a colour."""
 
     conditions: dict[str, str]
+    #: how far a forecast may be trusted
+    trust: dict[str, str]
     waiting: str
     running: str
     done: str
@@ -52,6 +54,7 @@ class Glyphs(Struct, frozen=True, kw_only=True):
 
 UNICODE: Final = Glyphs(
     conditions={"hot": "▲", "warming": "△", "ok": "·", "stale": "?", "down": "x", "held": "‖"},
+    trust={"insufficient": "◌", "fallback": "↧", "reactive": "↯", "unproven": "◇"},
     waiting="●",
     running="▶",
     done="✓",
@@ -67,6 +70,7 @@ UNICODE: Final = Glyphs(
 )
 ASCII: Final = Glyphs(
     conditions={"hot": "^", "warming": "~", "ok": ".", "stale": "?", "down": "x", "held": "="},
+    trust={"insufficient": "o", "fallback": "v", "reactive": "%", "unproven": "?"},
     waiting="*",
     running=">",
     done="+",

@@ -25,7 +25,7 @@ from sidestep.console.hosttext import hot_when
 from sidestep.console.text import ASCII, chance, clock, percent, size
 from sidestep.console.view import FleetView, decode
 from sidestep.fleet.errors import UsageError
-from sidestep.fleet.resources import CPU, DIMENSIONS, MEMORY, PLANNED, parse_seconds
+from sidestep.fleet.resources import CPU, DIMENSIONS, MEMORY, PLANNED, parse_seconds, parse_size
 
 
 def picture(socket: Path) -> FleetView:
@@ -113,14 +113,23 @@ def shards(socket: Path, *, as_json: bool) -> None:
     output.table(rows, "llllrrr")
 
 
-def demand(socket: Path, app: str, at: str, *, as_json: bool) -> None:
-    """Demand vectors: what each app will need at that time."""
+def demand_request(app: str, at: str, quantum_cpu: float, quantum_memory: str, *, profile: bool) -> GetDemand:
+    """What is asked for. Raises UsageError naming the option that cannot be read."""
     try:
         ahead = parse_seconds(at.removeprefix("+"))
     except ValueError as error:
         raise UsageError(f"--at {at}: {error}", hint="for example --at +15m") from error
+    try:
+        quantum = parse_size(quantum_memory) if quantum_memory else 0
+    except ValueError as error:
+        raise UsageError(f"--quantum-memory {quantum_memory}: {error}", hint="for example 2G") from error
+    return GetDemand(app, ahead, quantum_cpu, quantum, profile)
+
+
+def demand(socket: Path, asked: GetDemand, *, as_json: bool) -> None:
+    """Demand vectors: what each app will need at that time."""
     with Client.connect(socket) as client:
-        answer = client.call(GetDemand(app, ahead))
+        answer = client.call(asked)
     assert isinstance(answer, DemandList)
     vectors = [json.loads(vector) for vector in answer.vectors]
     if as_json:
@@ -133,8 +142,12 @@ def demand(socket: Path, app: str, at: str, *, as_json: bool) -> None:
             _number(resources.get(part, {}).get(field))
             for part, field in (("cpu", "cores"), ("memory", "gb"), ("io", "read_ops"), ("io", "write_ops"))
         ]
-        rows.append([str(vector.get("application_id", "")), str(vector.get("timestamp", "")), *cells])
+        rows.append(
+            [str(vector.get("shard") or vector.get("application_id", "")), str(vector.get("timestamp", "")), *cells]
+        )
     output.table(rows, "llrrrr")
+    if any(vector.get("confidence") for vector in vectors):
+        output.say("insufficient: too few valid windows yet; do nothing on account of these")
 
 
 def _number(value: object) -> str:

@@ -59,3 +59,8 @@ def socket(target: Target) -> Path:
         f"no daemon runs in {paths.runtime_dir()}, and there is no fleet file at {paths.config_path()}",
         hint="try a live fleet on this machine: sidestep demo",
     )
+
+
+def chosen(given: Target, fleet: Path | None, named: Path | None) -> Path:
+    """The socket as a command's own options name it, else those of the program. Raises as ``socket``."""
+    return socket(Target(fleet=fleet or given.fleet, socket=named or given.socket))

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import math
 import struct
-import sys
 import zlib
-from array import array
 from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
+
+from frames_oracle import START, OracleAnswers, raw
 
 from sidestep.autopilot.protocol import (
     HOST_STATES,
@@ -58,16 +58,7 @@ from sidestep.fleet.plans import (
 from sidestep.fleet.resources import DIMENSIONS
 
 PAST, FUTURE = 90, 60
-START = 1_790_000_000.0
 GIB = 1024.0**3
-
-
-def raw(values: list[float], code: str = "f") -> bytes:
-    """Values as the little-endian column that travels."""
-    column = array(code, values)
-    if sys.byteorder == "big":
-        column.byteswap()
-    return column.tobytes()
 
 
 def halves(values: list[float]) -> bytes:
@@ -283,10 +274,11 @@ def succeeded(plan: Plan) -> PlanView:
     return view_of(plan, PlanState.SUCCEEDED, **done)
 
 
-class Daemon:
+class Daemon(OracleAnswers):
     """The service behind the real server: answers from a Fleet and remembers what it was told."""
 
     def __init__(self, path: Path, fleet: Fleet | None = None) -> None:
+        super().__init__()
         self.fleet = fleet or Fleet()
         self.time, self.number = START, 1
         self.approved: list[Approve] = []
