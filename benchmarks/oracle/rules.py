@@ -20,7 +20,7 @@ I64 = NDArray[np.int64]
 Rule = Callable[[F64, I64, F64, int], F64]
 
 #: so many independent samples weigh as much as what is assumed
-DOUBT: Final = 4.0
+DOUBT: Final = 8.0
 #: spread of a series of which a single value is known, as a share of it
 GUESS: Final = 0.1
 

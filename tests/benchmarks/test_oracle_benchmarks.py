@@ -16,7 +16,7 @@ if str(ROOT) not in sys.path:
     sys.path.append(str(ROOT))
 
 from benchmarks.oracle import data, rolling, score  # noqa: E402
-from benchmarks.oracle.rules import RULES, empirical, persistence, seasonal, window  # noqa: E402
+from benchmarks.oracle.rules import DOUBT, RULES, empirical, persistence, seasonal, window  # noqa: E402
 from sidestep.fleet.errors import UsageError  # noqa: E402
 from sidestep.forecasting.registry import make  # noqa: E402
 
@@ -130,7 +130,7 @@ def test_persistence_says_the_last_value_and_how_wrong_it_was() -> None:
     # a saw of period two: an even horizon was never wrong, an odd one always by one, up or down
     history = np.tile([0.0, 1.0], 200)[:, None] + 5.0
     found = persistence(history, np.array([1, 2]), LEVELS, 288)
-    weight = 287 / (287 + 4.0)
+    weight = 287 / (287 + DOUBT)
     assert found[0, 0, MEDIAN] == pytest.approx(6.0, abs=1.0 * weight + 0.1)
     assert found[0, 0, 1] == pytest.approx(5.0, abs=0.1)
     np.testing.assert_allclose(found[0, 1, MEDIAN], 6.0, atol=1e-9)
