@@ -51,7 +51,7 @@ def large_picture() -> Picture:
     none = np.zeros((SHARDS, PLANNED, 0), dtype=np.float32)
     forecast = Forecast(
         id="f", snapshot=1, time=1.8e9, step=1.0, model=Label("trend"), confidence="ok", fallback=Label(""),
-        hosts=levels, shards=none[..., None], shard_mean=none, shard_sd=none,
+        hosts=levels, shard_mean=none, shard_sd=none,
     )  # fmt: skip
     return Picture(
         snapshot=snapshot, tables=tables_of(snapshot), forecast=forecast, risk=random.random((HOSTS, PLANNED)),

@@ -160,8 +160,8 @@ class OracleSpec(Struct, frozen=True, kw_only=True):
     season: float = 86400.0
     candidates: tuple[CandidateSpec, ...] = ()
     trainer: TrainerSpec = TrainerSpec()
-    #: grid step of the panel in seconds
-    step: float = 1.0
+    #: grid step of the panel in seconds; 0 is automatic: a sixtieth of the horizon, but no less than the interval
+    step: float = 0.0
     #: valid steps needed before a forecast counts (``confidence: insufficient`` until then)
     min_steps: int = 20
     deadline: float = 5.0

@@ -1,47 +1,52 @@
 """The daemon's side of the oracle: always an answer, in time, and honest about where it is from.
 
-The worker process forecasts. Until it is ready, and whenever it is lost or late, the
-forecast is persistence from the history kept here, ``fallback`` says why, and the worker is
-started again with back-off and told the recent history. Imports numpy and msgspec only.
+The worker process forecasts. Until it is ready, and whenever it is lost, the forecast is
+persistence from what is kept here, ``fallback`` says why, and the worker is started again
+with back-off and told the recent history. A worker that is late makes no tick wait for
+long: its newest answer serves until the next one comes or the deadline has passed. Imports
+numpy and msgspec only.
 """
 
 from __future__ import annotations
 
 import asyncio
-import hashlib
-import math
-import random
-from collections import deque
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Final
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from sidestep.fleet.contention import duration_steps, limits
 from sidestep.fleet.errors import ProtocolError
-from sidestep.fleet.forecast import LEVELS, MEDIAN, Forecast
+from sidestep.fleet.forecast import LEVELS, Forecast
 from sidestep.fleet.forecast_types import Account
 from sidestep.fleet.inventory import OracleSpec, Policy
 from sidestep.fleet.labels import Label, scrub
-from sidestep.fleet.resources import PLANNED
+from sidestep.fleet.occasions import Occasion
+from sidestep.fleet.resources import DIMENSIONS, PLANNED, SHARD_SERIES
 from sidestep.fleet.snapshot import Snapshot
 from sidestep.forecasting import wire
-from sidestep.forecasting.fallback import RECENT, persistence, valid_rows
-from sidestep.forecasting.horizon import steps_ahead
+from sidestep.forecasting.calibrate import ladder
+from sidestep.forecasting.expand import Curves, Odds, curves_of, last_resort, make, odds_of
+from sidestep.forecasting.horizon import grid_step, knots_of, steps_ahead
 from sidestep.forecasting.process import Worker, WorkerLost
+from sidestep.forecasting.recent import Recent, vector
+from sidestep.forecasting.supervisor import Supervisor
+from sidestep.forecasting.telling import Telling
+from sidestep.forecasting.training.messages import Adoption
 
 F32 = NDArray[np.float32]
 
-#: rows of the panel that are kept for the fallback and for a new worker
-HISTORY: Final = 900
-#: seconds before a lost worker is started again: first, and at most
-BACKOFF: Final = (0.5, 30.0)
 #: part of the deadline that is left for the fallback's own arithmetic
 SPARE: Final = 0.9
-_UPPER: Final = LEVELS.index(0.9)
-_LOWER: Final = LEVELS.index(0.1)
-#: distance between the median and the 0.9 quantile of a normal distribution, in deviations
-_NORMAL_90: Final = 1.2816
+#: part of the time between ticks for which a tick waits for the worker
+PATIENCE: Final = 0.5
+
+
+_RX, _TX = DIMENSIONS.index("net_rx"), DIMENSIONS.index("net_tx")
+_SHARD: Final = [DIMENSIONS.index(metric) for metric in SHARD_SERIES]
 
 
 def _no_past(_: float) -> wire.Past | None:
@@ -53,11 +58,27 @@ def _quiet(_: str) -> None:
     """Drop a report."""
 
 
+@dataclass(frozen=True)
+class _Taken:
+    """The newest answer, when it came, and what it was made of."""
+
+    at: float
+    number: int
+    names: wire.Names
+    #: why the model is not served; there is no forecast then
+    fallback: Label
+    forecast: Forecast | None
+    curves: Curves | None
+    odds: Odds
+
+
 class Oracle:
     """Forecasts of snapshots, one at a time, never late and never failing.
 
-    ``report`` is told, one line each, what becomes of the worker and what it logs. ``past``
-    gives what is known from before a unix time, None for nothing; every new worker is told it.
+    ``interval`` is the seconds between ticks, of which each waits at most half for the
+    worker. ``report`` is told, one line each, what becomes of the worker and what it logs.
+    ``past`` gives what is known from before a unix time, None for nothing; every new worker
+    is told it.
     """
 
     def __init__(
@@ -65,221 +86,225 @@ class Oracle:
         spec: OracleSpec,
         policy: Policy,
         *,
+        interval: float = 1.0,
         report: Callable[[str], None] = _quiet,
         past: Callable[[float], wire.Past | None] = _no_past,
     ) -> None:
-        self._spec = spec
-        self._horizon = policy.horizon
-        self._steps = steps_ahead(policy.horizon, spec.step)
-        self._report = report
-        self._past = past
-        self._rows: deque[wire.Row] = deque(maxlen=HISTORY)
-        self._accounts: tuple[Account, ...] = ()
-        self._worker: Worker | None = None
-        self._why = "oracle disabled" if not spec.enabled else "worker starting"
+        self.step = grid_step(spec, policy.horizon, interval)
+        self.steps = steps_ahead(policy.horizon, self.step)
+        self._spec, self._policy, self._report = msgspec.structs.replace(spec, step=self.step), policy, report
+        self._deadline = spec.deadline * SPARE
+        patience = max(PATIENCE * interval, 0.05)
+        #: None: until the worker has answered or is given up
+        self._patience = patience if patience < self._deadline else None
+        self._knots = tuple(int(at) for at in knots_of(ladder(self.steps), self.steps))
+        self._recent = Recent(self.step, np.array(self._knots, dtype=np.int64))
+        self._telling = Telling(self._recent, past, report)
+        self._supervisor = Supervisor(self._spec, policy.horizon, self._tell, report=report)
+        if not spec.enabled:
+            self._supervisor.why = "oracle disabled"
         self._lock = asyncio.Lock()
-        self._supervisor: asyncio.Task[None] | None = None
-        self._ready = asyncio.Event()
-        self._lost = asyncio.Event()
+        self._asking: asyncio.Task[None] | None = None
+        self._taken: _Taken | None = None
+        self._accounts: tuple[Account, ...] = ()
 
     async def start(self) -> None:
         """Start the worker and return at once; forecasts are persistence until it is ready."""
-        if self._spec.enabled and self._supervisor is None:
-            self._supervisor = asyncio.create_task(self._supervise(), name="oracle supervisor")
+        if self._spec.enabled:
+            self._supervisor.start()
 
     def prime(self) -> int:
         """Have the fallback know the newest of the past as well; returns how many steps it has. Call before ``start``.
 
         Does nothing once there are rows. The worker is told the past each time one is made.
         """
-        past = None if self._rows else self._past(math.inf)
-        if past is None:
-            return 0
-        times = np.frombuffer(past.times, "<f8")
-        count = min(len(times), RECENT)
-        width = [len(each) // len(times) if len(times) else 0 for each in (past.host_use, past.shard_use)]
-        for at in range(len(times) - count, len(times)):
-            use = (
-                each[at * wide : (at + 1) * wide]
-                for each, wide in zip((past.host_use, past.shard_use), width, strict=True)
-            )
-            # numbers below 0 are not replayed: the worker has the whole past
-            number = at - len(times)
-            self._rows.append(wire.Row(number, float(times[at] + past.step / 2), past.hosts, past.shards, *use))
-        return count
+        return self._telling.prime()
 
     async def ready(self) -> None:
         """Wait until the worker forecasts; for ever if it never does or the oracle is disabled."""
-        await self._ready.wait()
+        await self._supervisor.ready.wait()
 
     @property
     def pid(self) -> int:
         """The process id of the worker that forecasts, 0 while there is none."""
-        return self._worker.pid if self._worker is not None else 0
+        worker = self._supervisor.worker
+        return worker.pid if worker is not None else 0
+
+    @property
+    def memory(self) -> int:
+        """Bytes of the past that are kept here; ``recent.MOST_BYTES`` and what stands beside them at most."""
+        return self._recent.size
 
     async def aclose(self) -> None:
         """End the worker and everything that watches it."""
-        task, self._supervisor = self._supervisor, None
-        self._why = "oracle closed"
-        if task is not None:
-            task.cancel()
-            await asyncio.gather(task, return_exceptions=True)
+        await self._supervisor.aclose()
+        if self._asking is not None:
+            self._asking.cancel()
+            await asyncio.gather(self._asking, return_exceptions=True)
 
-    async def forecast(self, snapshot: Snapshot) -> Forecast:
-        """The newest forecast, within the deadline. Calls must not overlap in time; later ones wait."""
-        async with self._lock:
-            row = row_of(snapshot)
-            self._rows.append(row)
-            worker = self._worker
-            if worker is not None:
-                found = await self._ask(worker, snapshot, row)
-                if found is not None:
-                    return found
-            return self._last_resort(snapshot)
+    # -- what the worker is told, and what it tells beside forecasts
 
-    async def _ask(self, worker: Worker, snapshot: Snapshot, row: wire.Row) -> Forecast | None:
-        """The worker's forecast; None when it is lost or late, and then it is given up."""
-        answered = False
+    async def know(self, occasions: tuple[Occasion, ...]) -> None:
+        """Tell what is known to come, in place of what was told before; nothing to do if that is the same."""
+        if occasions != self._telling.occasions:
+            self._telling.occasions = occasions
+            await self._say(wire.Know(occasions))
+
+    async def adopt(self, adoption: Adoption) -> None:
+        """Serve what the trainer found, in place of what it found before."""
+        self._telling.adoption = adoption
+        await self._say(wire.Adopt(adoption))
+
+    async def scores(self) -> wire.Scored | None:
+        """The account of every series; None while there is no worker that could say."""
+        found = await self._say(wire.AskScores())
+        return found if isinstance(found, wire.Scored) else None
+
+    async def _say(self, request: wire.Request) -> wire.Response | None:
+        """One request beside the ticks'; None where it was not answered. A new worker is told such things anyway."""
+        worker = self._supervisor.worker
+        if worker is None:
+            return None
+        answer = await self._call(worker, request)
+        if isinstance(answer, wire.Failed):
+            self._report(f"oracle: {scrub(answer.message)}")
+        if isinstance(answer, wire.Done):
+            self._note(answer.notes)
+        return answer
+
+    async def _tell(self, worker: Worker) -> None:
+        """Have a new worker know what we do; it serves from then on."""
+        self._taken = None
+        await self._telling.tell(worker)
+
+    async def _call(self, worker: Worker, request: wire.Request) -> wire.Response | None:
+        """The answer to a request; None when the worker is lost or late, and then it is given up."""
         try:
-            async with asyncio.timeout(self._spec.deadline * SPARE):
-                answer = await worker.call(wire.Ask(row, LEVELS))
-            answered = True
-            return self._taken(snapshot, answer)
+            async with asyncio.timeout(self._deadline):
+                return await worker.call(request)
         except TimeoutError:
             self._give_up(worker, f"worker did not answer in {self._spec.deadline:g} s, restarting")
         except (WorkerLost, ProtocolError) as error:
             self._give_up(worker, f"{error}, restarting")
-        finally:
-            if not answered and self._worker is worker:
-                self._give_up(worker, "forecast was interrupted, worker restarting")
         return None
 
-    def _taken(self, snapshot: Snapshot, answer: wire.Response) -> Forecast | None:
-        """The forecast in an answer, None if the worker refused. Raises ProtocolError for one that does not fit."""
+    def _give_up(self, worker: Worker, why: str) -> None:
+        if self._supervisor.worker is worker:
+            self._taken = None
+            self._supervisor.give_up(worker, why)
+
+    # -- forecasts
+
+    async def forecast(self, snapshot: Snapshot) -> Forecast:
+        """The newest forecast, within half an interval. Calls must not overlap in time; later ones wait."""
+        async with self._lock:
+            row = row_of(snapshot, self._recent.names)
+            assert row.names is not None
+            self._recent.align(row.names)
+            self._recent.add(row.number, row.time, vector(row, row.names))
+            self._telling.add(row)
+            await self._ask(snapshot)
+            taken = self._taken
+            now = asyncio.get_running_loop().time()
+            if taken is not None and taken.names is row.names and now - taken.at <= self._spec.deadline:
+                return taken.forecast or self._last_resort(snapshot, taken.fallback, taken.odds)
+            return self._last_resort(snapshot, scrub(self._supervisor.why or "the worker is late"))
+
+    async def _ask(self, snapshot: Snapshot) -> None:
+        """Have the worker answer the newest row, as long as patience lasts; a later answer is taken as well."""
+        clock = asyncio.get_running_loop().time
+        end = None if self._patience is None else clock() + self._patience
+        while (worker := self._supervisor.worker) is not None:
+            if self._asking is None or self._asking.done():
+                if not self._telling.untold:
+                    return
+                self._asking = asyncio.create_task(self._exchange(worker, snapshot), name="oracle's answer")
+            await asyncio.wait({self._asking}, timeout=None if end is None else max(0.0, end - clock()))
+            if not self._asking.done():
+                return
+
+    async def _exchange(self, worker: Worker, snapshot: Snapshot) -> None:
+        """One question and what becomes of its answer."""
+        before = self._taken
+        names = self._recent.names
+        ask = wire.Ask(
+            rows=self._telling.rows(),
+            levels=LEVELS,
+            limits=wire.to_bytes(limits(snapshot, self._policy)),
+            window=self.steps,
+            duration=duration_steps(self._policy, self.step),
+            have=before.number if before is not None and before.curves is not None else -1,
+        )
+        answer = await self._call(worker, ask)
+        if answer is None or self._supervisor.worker is not worker:
+            return
+        try:
+            self._take(snapshot, names, answer, before)
+        except ProtocolError as error:
+            self._give_up(worker, f"{error}, restarting")
+
+    def _take(self, snapshot: Snapshot, names: wire.Names, answer: wire.Response, before: _Taken | None) -> None:
+        """Keep an answer. Raises ProtocolError for one that does not fit."""
         if isinstance(answer, wire.Failed):
-            self._why = f"worker refused snapshot {snapshot.number}: {answer.message}"
-            self._report(f"oracle: {self._why}")
-            return None
+            self._telling.told = None
+            self._taken = None
+            self._supervisor.why = f"worker refused snapshot {snapshot.number}: {answer.message}"
+            self._report(f"oracle: {scrub(self._supervisor.why)}")
+            return
         if not isinstance(answer, wire.Answer) or answer.number != snapshot.number:
             raise ProtocolError(f"the oracle's worker answered something else than snapshot {snapshot.number}")
-        inner = (PLANNED, answer.steps, len(LEVELS))
-        hosts = wire.from_bytes(answer.hosts, (len(snapshot.hosts.names), *inner), "host quantiles")
-        shards = wire.from_bytes(answer.shards, (len(snapshot.shards.names), *inner), "shard quantiles")
+        hosts, shards = len(names.hosts), len(names.shards)
+        old = before.curves if before is not None and answer.same and before.names is names else None
+        if answer.same and old is None:
+            raise ProtocolError("the oracle's worker says the same as in an answer that nobody has")
+        curves = None if answer.fallback else old or curves_of(answer, hosts, shards)
+        odds = odds_of(answer, hosts, before.odds if before is not None else None)
         self._accounts = answer.accounts
-        return self._forecast(snapshot, hosts, shards, scrub(answer.model), answer.confidence, scrub(answer.fallback))
+        self._supervisor.why = ""
+        self._note(answer.notes)
+        made = None
+        if curves is not None:
+            made = make(
+                snapshot,
+                self.step,
+                curves,
+                odds,
+                model=scrub(answer.model),
+                confidence=answer.confidence,
+                accounts=answer.accounts,
+                served=answer.served,
+            )
+        now = asyncio.get_running_loop().time()
+        self._taken = _Taken(now, answer.number, names, scrub(answer.fallback), made, curves, odds)
 
-    def _last_resort(self, snapshot: Snapshot) -> Forecast:
-        hosts, shards = persistence(tuple(self._rows), self._steps, self._spec.step, LEVELS)
-        enough = valid_rows(self._rows) >= self._spec.min_steps
-        return self._forecast(
+    def _note(self, notes: tuple[str, ...]) -> None:
+        for note in notes:
+            self._report(f"oracle: {scrub(note)}")
+
+    def _last_resort(self, snapshot: Snapshot, why: Label, odds: Odds | None = None) -> Forecast:
+        curves = last_resort(self._recent, self._knots, self.steps)
+        enough = self._recent.valid >= self._spec.min_steps
+        return make(
             snapshot,
-            hosts.astype(np.float32),
-            shards.astype(np.float32),
-            Label("persistence"),
-            "ok" if enough else "insufficient",
-            scrub(self._why),
-        )
-
-    def _forecast(
-        self, snapshot: Snapshot, hosts: F32, shards: F32, model: Label, confidence: str, fallback: Label
-    ) -> Forecast:
-        spread = (shards[..., _UPPER] - shards[..., _LOWER]) / np.float32(2 * _NORMAL_90)
-        for array in (hosts, shards, spread):
-            array.setflags(write=False)
-        digest = hashlib.sha256(str(snapshot.number).encode())
-        digest.update(hosts.tobytes())
-        digest.update(shards.tobytes())
-        return Forecast(
-            id=digest.hexdigest()[:16],
-            snapshot=snapshot.number,
-            time=snapshot.time,
-            step=self._spec.step,
-            model=model,
-            confidence=confidence,
-            fallback=fallback,
-            hosts=hosts,
-            shards=shards,
-            shard_mean=shards[..., MEDIAN],
-            shard_sd=spread,
+            self.step,
+            curves,
+            odds,
+            fallback=why,
+            confidence="ok" if enough else "insufficient",
             accounts=self._accounts,
         )
 
-    def _give_up(self, worker: Worker, why: str) -> None:
-        """Use this worker no more; the supervisor ends it and starts another."""
-        if self._worker is worker:
-            self._worker = None
-            self._ready.clear()
-            self._why = why
-            self._report(f"oracle: {why}")
-            self._lost.set()
 
-    async def _supervise(self) -> None:
-        """Keep one worker running for as long as we live."""
-        delay = BACKOFF[0]
-        while True:
-            started = asyncio.get_running_loop().time()
-            worker: Worker | None = None
-            try:
-                worker = await Worker.spawn(self._report)
-                await self._prepare(worker)
-                await self._watch(worker)
-            except (WorkerLost, OSError, TimeoutError) as error:
-                self._why = f"{error}, restarting"
-                self._report(f"oracle: {self._why}")
-            finally:
-                self._worker = None
-                self._ready.clear()
-                if worker is not None:
-                    await worker.aclose()
-            if asyncio.get_running_loop().time() - started > BACKOFF[1]:
-                delay = BACKOFF[0]
-            await asyncio.sleep(delay * random.uniform(0.5, 1.0))  # noqa: S311 - spreads load, hides nothing
-            delay = min(delay * 2, BACKOFF[1])
-
-    async def _prepare(self, worker: Worker) -> None:
-        """Configure the worker and tell it the history, until it knows as much as we do."""
-        await worker.prepare(wire.Configure(self._spec, self._horizon))
-        since = next((row.time for row in self._rows if row.number >= 0), math.inf)
-        past = self._past(since)
-        if past is not None:
-            try:
-                await worker.prepare(past)
-            except WorkerLost:
-                self._past = _no_past
-                self._report("oracle: the past could not be learned; the next worker does without")
-                raise
-        known = -1
-        while True:
-            async with self._lock:
-                rows = tuple(row for row in self._rows if row.number > known)
-                if not rows:
-                    self._lost = asyncio.Event()
-                    self._worker, self._why = worker, ""
-                    self._ready.set()
-                    break
-            known = rows[-1].number
-            await worker.prepare(wire.Replay(rows))
-        self._report(f"oracle: worker {worker.pid} is ready, model {self._spec.model}")
-
-    async def _watch(self, worker: Worker) -> None:
-        """Return when the worker was given up or has ended."""
-        waits = {asyncio.create_task(self._lost.wait()), asyncio.create_task(worker.ended())}
-        try:
-            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            for wait in waits:
-                wait.cancel()
-            await asyncio.gather(*waits, return_exceptions=True)
-        self._give_up(worker, "worker ended, restarting")
-
-
-def row_of(snapshot: Snapshot) -> wire.Row:
-    """What the worker needs of a snapshot."""
+def row_of(snapshot: Snapshot, known: wire.Names = wire.Names()) -> wire.Row:  # noqa: B008 - frozen
+    """What the worker needs of a snapshot; the names are ``known`` itself if they are the same."""
+    hosts, shards = snapshot.hosts, snapshot.shards
+    names = wire.Names(hosts.names, shards.names, shards.apps)
+    net = hosts.use[:, _RX] + hosts.use[:, _TX]
+    measured = np.column_stack([hosts.use[:, :PLANNED], net, hosts.pressure])
     return wire.Row(
         number=snapshot.number,
         time=snapshot.time,
-        hosts=snapshot.hosts.names,
-        shards=snapshot.shards.names,
-        host_use=wire.to_bytes(snapshot.hosts.use[:, :PLANNED]),
-        shard_use=wire.to_bytes(snapshot.shards.use[:, :PLANNED]),
+        host_use=wire.to_bytes(measured),
+        shard_use=wire.to_bytes(shards.use[:, _SHARD]),
+        names=known if names == known else names,
     )

@@ -8,7 +8,8 @@ step a forecast is never a step behind.
 from __future__ import annotations
 
 import math
-from typing import Final
+from collections.abc import Iterator
+from typing import Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +18,21 @@ F64 = NDArray[np.float64]
 
 #: a jump of the clock by more bins than this is a jump, not a hole in the data
 JUMP: Final = 1000
+
+
+class Laid(NamedTuple):
+    """A past on the grid: so many bins, which of them (ascending) are known at all, and their means (K, S)."""
+
+    bins: int
+    at: NDArray[np.int64]
+    values: NDArray[np.float32]
+
+    def rows(self, newest: int) -> Iterator[NDArray[np.float32]]:
+        """The newest so many bins, oldest first, each (S,); NaN is missing."""
+        nothing = np.full(self.values.shape[1], np.nan, np.float32)
+        where = dict(zip(self.at.tolist(), range(len(self.at)), strict=True))
+        for bin_ in range(max(0, self.bins - newest), self.bins):
+            yield self.values[where[bin_]] if bin_ in where else nothing
 
 
 class Panel:
@@ -38,7 +54,7 @@ class Panel:
 
     def align(self, names: tuple[str, ...]) -> NDArray[np.int64] | None:
         """Take these series from now on. Returns the old row of each (-1 for new), or None if nothing changed."""
-        if names == self.names:
+        if names is self.names or names == self.names:
             return None
         known = {name: row for row, name in enumerate(self.names)}
         rows = np.array([known.get(name, -1) for name in names], dtype=np.int64)
@@ -65,7 +81,7 @@ class Panel:
             done.append(self._close())
         return np.array(done).reshape(len(done), len(self.names))
 
-    def prime(self, step: float, times: F64, values: F64) -> F64:
+    def prime(self, step: float, times: F64, values: NDArray[np.floating]) -> Laid:
         """Lay means of the past (K, S) over ``step`` seconds each onto the grid, before the first tick; its bins.
 
         Several that fall into one bin are averaged. One that is longer than a bin stands in
@@ -81,16 +97,23 @@ class Panel:
         # the newest ends where a bin ends; ticks from now on go on with the bins after it
         end = times[-1] + step
         bins = np.floor((middle - end) / self.step).astype(np.int64)
-        done = np.full((-int(bins[0]), len(self.names)), np.nan)
-        bins -= bins[0]
-        valid = np.isfinite(values)
-        total, count = np.zeros_like(done), np.zeros(done.shape)
-        np.add.at(total, bins, np.where(valid, values, 0.0))
-        np.add.at(count, bins, valid)
-        np.divide(total, count, out=done, where=count > 0)
-        self._origin = end - len(done) * self.step
-        self._open = self._closed = len(done) - 1
-        return done
+        count = -int(bins[0])
+        at, first = np.unique(bins + count, return_index=True)
+        if len(at) == len(bins):
+            mean = values.astype(np.float32, copy=False)
+        else:
+            valid = np.isfinite(values)
+            total = np.add.reduceat(np.where(valid, values, 0.0), first, axis=0, dtype=np.float64)
+            number = np.add.reduceat(valid, first, axis=0, dtype=np.int64)
+            mean = np.where(number > 0, total / np.maximum(number, 1), np.nan).astype(np.float32)
+        self._origin = end - count * self.step
+        self._open = self._closed = count - 1
+        return Laid(count, at, mean)
+
+    @property
+    def closed_at(self) -> float:
+        """Unix time of the end of the newest complete bin; NaN before the first tick."""
+        return self._origin + (self._closed + 1) * self.step
 
     def _close(self) -> F64:
         with np.errstate(invalid="ignore"):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import fcntl
 import sys
 from collections.abc import Callable, Sequence
 from typing import Final
@@ -16,6 +17,8 @@ from sidestep.forecasting import wire
 START_DEADLINE: Final = 180.0
 #: the pipes of a dead process end at once
 DRAIN: Final = 2.0
+#: bytes that a pipe holds: an answer of megabytes then comes in a few pieces
+PIPE: Final = 1 << 20
 #: longest line of the worker's log that is passed on
 LINE: Final = 65536
 COMMAND: Final = (sys.executable, "-m", "sidestep.forecasting.worker")
@@ -31,6 +34,9 @@ class Worker:
     def __init__(self, process: asyncio.subprocess.Process, report: Callable[[str], None]) -> None:
         self._process = process
         self._report = report
+        self._one = asyncio.Lock()
+        #: whether a call was given up in the middle, so that its answer is still to come
+        self._broken = False
         self._log = asyncio.create_task(self._pass_log(), name="oracle worker's log")
 
     @classmethod
@@ -38,6 +44,7 @@ class Worker:
         """Start a process; it is not ready before it was configured. Raises OSError."""
         pipe = asyncio.subprocess.PIPE
         process = await asyncio.create_subprocess_exec(*command, stdin=pipe, stdout=pipe, stderr=pipe, limit=LINE)
+        widen(process)
         return cls(process, report)
 
     @property
@@ -48,28 +55,37 @@ class Worker:
     async def call(self, request: wire.Request) -> wire.Response:
         """Send a request and wait for its answer. Raises WorkerLost; the caller sets the deadline.
 
-        A call that was cancelled leaves its answer in the pipe: kill the worker then.
+        Calls wait for each other. One that was cancelled leaves its answer in the pipe: every later one is refused.
         """
         stdin, stdout = self._process.stdin, self._process.stdout
         assert stdin is not None and stdout is not None
-        try:
-            stdin.write(wire.pack(request))
-            await stdin.drain()
-            length = wire.frame_length(await stdout.readexactly(wire.HEADER))
-            return wire.parse_response(await stdout.readexactly(length))
-        except asyncio.IncompleteReadError as error:
-            raise WorkerLost(f"the oracle's worker ended{self._how()} in mid-answer") from error
-        except OSError as error:
-            raise WorkerLost(f"the oracle's worker ended{self._how()}") from error
-        except ProtocolError as error:
-            raise WorkerLost(str(error)) from error
+        async with self._one:
+            if self._broken:
+                raise WorkerLost("the oracle's worker still owes an answer")
+            self._broken = True
+            try:
+                stdin.write(wire.pack(request))
+                await stdin.drain()
+                length = wire.frame_length(await stdout.readexactly(wire.HEADER))
+                answer = wire.parse_response(await stdout.readexactly(length))
+            except asyncio.IncompleteReadError as error:
+                raise WorkerLost(f"the oracle's worker ended{self._how()} in mid-answer") from error
+            except OSError as error:
+                raise WorkerLost(f"the oracle's worker ended{self._how()}") from error
+            except ProtocolError as error:
+                raise WorkerLost(str(error)) from error
+            self._broken = False
+            return answer
 
     def _how(self) -> str:
         status = self._process.returncode
         return "" if status is None else f" by signal {-status}" if status < 0 else f" with status {status}"
 
-    async def prepare(self, request: wire.Configure | wire.Replay | wire.Past) -> None:
-        """Have the worker load everything, or learn past rows. Raises WorkerLost when it refuses or takes too long."""
+    async def prepare(self, request: wire.Request) -> wire.Response:
+        """Have the worker load everything, learn past rows or take what it is told; its answer.
+
+        Raises WorkerLost when it refuses or takes too long.
+        """
         try:
             async with asyncio.timeout(START_DEADLINE):
                 answer = await self.call(request)
@@ -77,6 +93,7 @@ class Worker:
             raise WorkerLost(f"the oracle's worker was not ready after {START_DEADLINE:.0f} s") from error
         if isinstance(answer, wire.Failed):
             raise WorkerLost(f"the oracle's worker refused to start: {answer.message}")
+        return answer
 
     async def _pass_log(self) -> None:
         stderr = self._process.stderr
@@ -117,3 +134,12 @@ class Worker:
             async with asyncio.timeout(DRAIN):
                 await stdout.read()
                 await self._log
+
+
+def widen(process: asyncio.subprocess.Process) -> None:
+    """Let the pipes to and from a process hold more, as far as the kernel lets us."""
+    transport = process._transport  # type: ignore[attr-defined]
+    for number in (0, 1):
+        pipe = transport.get_pipe_transport(number).get_extra_info("pipe")
+        with contextlib.suppress(OSError):
+            fcntl.fcntl(pipe.fileno(), fcntl.F_SETPIPE_SZ, PIPE)

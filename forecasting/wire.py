@@ -17,34 +17,53 @@ from numpy.typing import NDArray
 from sidestep.fleet.errors import ProtocolError
 from sidestep.fleet.forecast_types import Account
 from sidestep.fleet.inventory import OracleSpec
+from sidestep.fleet.occasions import Occasion
+from sidestep.fleet.resources import HOST_SERIES, SHARD_SERIES
+from sidestep.forecasting.training.messages import Adoption
 
 MAX_FRAME: Final = 256 * 1024 * 1024
 HEADER: Final = 4
+#: series of a host and of a shard
+HOST_WIDTH: Final = len(HOST_SERIES)
+SHARD_WIDTH: Final = len(SHARD_SERIES)
 
 
 class Configure(Struct, frozen=True, tag="configure"):
-    """First request: how to run, and how many seconds ahead. Answered by Ready."""
+    """First request: how to run (``spec.step`` is resolved), and how many seconds ahead. Answered by Ready."""
 
     spec: OracleSpec
     horizon: float
 
 
-class Row(Struct, frozen=True):
-    """One row of the panel: the measured use of every host and shard at ``time`` (unix seconds).
+class Names(Struct, frozen=True):
+    """Whose series the rows hold; ``apps`` are those of the shards."""
 
-    ``host_use`` is (H, R) and ``shard_use`` (N, R); NaN is unknown.
+    hosts: tuple[str, ...] = ()
+    shards: tuple[str, ...] = ()
+    apps: tuple[str, ...] = ()
+
+    @property
+    def series(self) -> int:
+        """S: six series of every host, then four of every shard."""
+        return len(self.hosts) * HOST_WIDTH + len(self.shards) * SHARD_WIDTH
+
+
+class Row(Struct, frozen=True):
+    """One row of the panel: what was measured of every host and shard at ``time`` (unix seconds).
+
+    ``host_use`` is (H, HOST_SERIES) and ``shard_use`` (N, SHARD_SERIES); NaN is unknown. No
+    ``names``: those of the row before.
     """
 
     number: int
     time: float
-    hosts: tuple[str, ...]
-    shards: tuple[str, ...]
     host_use: bytes
     shard_use: bytes
+    names: Names | None = None
 
 
 class Replay(Struct, frozen=True, tag="replay"):
-    """Learn past rows, oldest first. Answered by Replayed."""
+    """Learn past rows, oldest first, and keep account as if they came now. Answered by Replayed."""
 
     rows: tuple[Row, ...]
 
@@ -52,23 +71,49 @@ class Replay(Struct, frozen=True, tag="replay"):
 class Past(Struct, frozen=True, tag="past"):
     """Learn the past from before any row: K means over ``step`` seconds each, oldest first. Answered by Replayed.
 
-    ``times`` are K starts (f8, unix seconds), ``host_use`` (K, H, R) and ``shard_use``
-    (K, N, R) f4; NaN is unknown. Accounts are not touched: nothing was forecast then.
+    ``times`` are K starts (f8, unix seconds), ``host_use`` (K, H, HOST_SERIES) and
+    ``shard_use`` (K, N, SHARD_SERIES) f4; NaN is unknown. Accounts are not touched: nothing
+    was forecast then.
     """
 
     step: float
-    hosts: tuple[str, ...]
-    shards: tuple[str, ...]
+    names: Names
     times: bytes
     host_use: bytes
     shard_use: bytes
 
 
 class Ask(Struct, frozen=True, tag="ask"):
-    """Learn a row, then forecast at these levels. Answered by Answer or Failed."""
+    """Learn rows, then forecast after the newest. Answered by Answer or Failed.
 
-    row: Row
+    ``limits`` (H, PLANNED) are the demands above which a host is in contention, ``window``
+    and ``duration`` steps: how far ahead one counts, and how long it must last. ``have`` is
+    the number of the newest answer that was taken: curves that have not changed since do
+    not travel again.
+    """
+
+    rows: tuple[Row, ...]
     levels: tuple[float, ...]
+    limits: bytes = b""
+    window: int = 0
+    duration: int = 1
+    have: int = -1
+
+
+class Know(Struct, frozen=True, tag="know"):
+    """What is known to come, in place of what was told before. Answered by Done."""
+
+    occasions: tuple[Occasion, ...]
+
+
+class Adopt(Struct, frozen=True, tag="adopt"):
+    """What the trainer found, in place of what it found before. Answered by Done."""
+
+    adoption: Adoption
+
+
+class AskScores(Struct, frozen=True, tag="ask-scores"):
+    """The account of every series. Answered by Scored."""
 
 
 class Ready(Struct, frozen=True, tag="ready"):
@@ -84,17 +129,51 @@ class Replayed(Struct, frozen=True, tag="replayed"):
     rows: int
 
 
+class Done(Struct, frozen=True, tag="done"):
+    """It was taken; what could not be is said."""
+
+    notes: tuple[str, ...] = ()
+
+
 class Answer(Struct, frozen=True, tag="answer", kw_only=True):
-    """Quantiles (H, R, T, Q) and (N, R, T, Q) after row ``number``."""
+    """What is said after row ``number``, about ``steps`` steps of which ``knots`` travel.
+
+    ``hosts`` (H, HOST_SERIES, B, Q), ``shards`` (N, SHARD_SERIES, B, Q) and ``peaks``
+    (H, HOST_SERIES, W, Q) are f4. ``same``: they are those of the answer that was taken
+    before, and empty here. They are empty, too, where ``fallback`` says why the model is
+    not served. ``chance`` (H, PLANNED) is f4, ``proven`` and ``reactive`` (H, PLANNED) u1.
+    """
 
     number: int
     model: str
     confidence: str
     fallback: str
     steps: int
-    hosts: bytes
-    shards: bytes
-    accounts: tuple[Account, ...]
+    knots: tuple[int, ...]
+    same: bool = False
+    hosts: bytes = b""
+    shards: bytes = b""
+    windows: tuple[int, ...] = ()
+    peaks: bytes = b""
+    chance: bytes = b""
+    proven: bytes = b""
+    reactive: bytes = b""
+    accounts: tuple[Account, ...] = ()
+    #: (series, model) where another model than ``model`` is served
+    served: tuple[tuple[str, str], ...] = ()
+    #: parts that failed, said once
+    notes: tuple[str, ...] = ()
+
+
+class Scored(Struct, frozen=True, tag="scored", kw_only=True):
+    """Columns (S, B) f4 by name, of the series of ``names`` at ``horizons`` steps ahead."""
+
+    names: Names
+    step: float
+    horizons: tuple[int, ...]
+    columns: dict[str, bytes]
+    #: (S,) f4 how well a series can be forecast at all, 0..1; NaN is unknown
+    forecastability: bytes = b""
 
 
 class Failed(Struct, frozen=True, tag="failed"):
@@ -103,17 +182,20 @@ class Failed(Struct, frozen=True, tag="failed"):
     message: str
 
 
-Request = Configure | Replay | Past | Ask
-Response = Ready | Replayed | Answer | Failed
+Request = Configure | Replay | Past | Ask | Know | Adopt | AskScores
+Response = Ready | Replayed | Done | Answer | Scored | Failed
 
+_encoder: Final = msgspec.msgpack.Encoder()
 _request: Final = msgspec.msgpack.Decoder(Request)
 _response: Final = msgspec.msgpack.Decoder(Response)
 
 
-def pack(message: Request | Response) -> bytes:
+def pack(message: Request | Response) -> bytearray:
     """The whole frame, length first."""
-    data = msgspec.msgpack.encode(message)
-    return len(data).to_bytes(HEADER, "big") + data
+    frame = bytearray(HEADER)
+    _encoder.encode_into(message, frame, HEADER)
+    frame[:HEADER] = (len(frame) - HEADER).to_bytes(HEADER, "big")
+    return frame
 
 
 def frame_length(header: bytes) -> int:

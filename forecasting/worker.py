@@ -52,6 +52,12 @@ def respond(service: object, data: bytes) -> wire.Response:
             return wire.Replayed(len(request.rows))
         case wire.Past():
             return wire.Replayed(service.prime(request))
+        case wire.Know():
+            return service.know(request)
+        case wire.Adopt():
+            return service.adopt(request)
+        case wire.AskScores():
+            return service.scores()
         case wire.Configure():
             raise ProtocolError("the oracle is configured already")
 

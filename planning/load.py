@@ -117,7 +117,6 @@ def persistence(snapshot: Snapshot, policy: Policy) -> Forecast:
         confidence="ok",
         fallback=Label(""),
         hosts=np.broadcast_to(use[:, :, None, None], (*use.shape, 1, len(LEVELS))),
-        shards=np.broadcast_to(shards[..., None], (*shards.shape, len(LEVELS))),
         shard_mean=shards,
         shard_sd=np.zeros_like(shards),
     )

@@ -55,9 +55,10 @@ class FakeOracle:
             confidence=self.confidence,
             fallback=Label(self.fallback),
             hosts=hosts * spread,
-            shards=shards * spread,
             shard_mean=shards[..., 4],
             shard_sd=shards[..., 4] * np.float32(0.02),
+            knots=tuple(range(1, STEPS + 1)),
+            shard_knots=shards * spread,
         )
 
 

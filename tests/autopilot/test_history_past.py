@@ -32,7 +32,7 @@ def minutes(count: int, end: float = NOW) -> History:
 def test_minutes_are_told_as_far_as_they_are_worth_it(step: float, rows: int) -> None:
     found = past_of(minutes(600), fleet(step), np.inf, NOW)
     assert found is not None
-    assert (found.step, len(found.times) // 8, len(found.host_use)) == (60.0, rows, rows * 2 * 2 * 4)
+    assert (found.step, len(found.times) // 8, len(found.host_use)) == (60.0, rows, rows * 2 * 6 * 4)
 
 
 def test_fresh_seconds_are_told_where_there_are_some() -> None:

@@ -57,7 +57,7 @@ def world(cpu: np.ndarray, sd: float = 0.02, capacity: float = 1.0) -> tuple[Sna
     none = np.zeros((0, 2, cpu.size, len(LEVELS)), np.float32)
     forecast = Forecast(
         id="f", snapshot=1, time=1000.0, step=1.0, model=Label("m"), confidence="ok", fallback=Label(""),
-        hosts=quantiles, shards=none, shard_mean=none[..., 0], shard_sd=none[..., 0],
+        hosts=quantiles, shard_mean=none[..., 0], shard_sd=none[..., 0],
     )  # fmt: skip
     return Snapshot(number=1, time=1000.0, generation=1, hosts=hosts, shards=shards), forecast
 

@@ -8,10 +8,11 @@ from conftest import SnapshotMaker
 from sidestep.fleet.contention import predict_contention
 from sidestep.fleet.forecast import LEVELS, Forecast
 from sidestep.fleet.inventory import OracleSpec, Policy
-from sidestep.fleet.labels import Label
+from sidestep.fleet.labels import scrub
 from sidestep.fleet.snapshot import Snapshot
 from sidestep.forecasting import wire
 from sidestep.forecasting.client import row_of
+from sidestep.forecasting.expand import curves_of, make
 from sidestep.forecasting.service import Service
 
 HOSTS, SHARDS, CAPACITY, CROSSING = 4, 3, 0.3, 80
@@ -34,22 +35,11 @@ def busy(seed: int, steps: int) -> tuple[np.ndarray, np.ndarray, int]:
 
 
 def forecast_of(service: Service, snapshot: Snapshot) -> Forecast:
-    answer = service.answer(wire.Ask(row_of(snapshot), LEVELS))
-    hosts = wire.from_bytes(answer.hosts, (HOSTS, 2, answer.steps, len(LEVELS)), "hosts")
-    shards = wire.from_bytes(answer.shards, (HOSTS * SHARDS, 2, answer.steps, len(LEVELS)), "shards")
-    return Forecast(
-        id="0",
-        snapshot=snapshot.number,
-        time=snapshot.time,
-        step=1.0,
-        model=Label(answer.model),
-        confidence=answer.confidence,
-        fallback=Label(answer.fallback),
-        hosts=hosts,
-        shards=shards,
-        shard_mean=shards[..., 0],
-        shard_sd=shards[..., 0],
-    )
+    row = row_of(snapshot)
+    answer = service.answer(wire.Ask((row,), LEVELS))
+    assert row.names is not None
+    curves = curves_of(answer, HOSTS, HOSTS * SHARDS)
+    return make(snapshot, 1.0, curves, None, model=scrub(answer.model), confidence=answer.confidence, accounts=())
 
 
 def alarms(seed: int, make_snapshot: SnapshotMaker) -> tuple[list[int], set[str], str]:

@@ -20,6 +20,7 @@ DAY = 86400.0
 STEP = 900.0
 NOW = 1_700_000_000 // STEP * STEP
 HOSTS = ("host-0", "host-1", "host-2")
+NAMES = wire.Names(HOSTS)
 
 
 def load(time: float | np.ndarray) -> np.ndarray:
@@ -30,16 +31,21 @@ def load(time: float | np.ndarray) -> np.ndarray:
 
 def past(seconds: float, step: float = STEP, end: float = NOW, noise: float = 0.05) -> wire.Past:
     times = np.arange(end - seconds, end, step)
-    values = np.zeros((len(times), 3, 2))
+    values = np.full((len(times), 3, 6), np.nan)
     values[..., 0] = load(times + step / 2) + np.random.default_rng(1).normal(0, noise, (len(times), 3))
     values[..., 1] = 64e6
-    return wire.Past(step, HOSTS, (), times.astype("<f8").tobytes(), wire.to_bytes(values), b"")
+    return wire.Past(step, NAMES, times.astype("<f8").tobytes(), wire.to_bytes(values), b"")
+
+
+def laid(panel: Panel, step: float, times: np.ndarray, values: np.ndarray) -> np.ndarray:
+    found = panel.prime(step, times, values)
+    return np.array(list(found.rows(found.bins)))
 
 
 def test_a_past_is_laid_on_the_grid_and_ticks_go_on_from_it() -> None:
     panel = Panel(60.0)
     panel.align(("a",))
-    steps = panel.prime(20.0, 1000.0 + np.array([0, 20, 40, 60, 80, 100, 180]), np.array([[1, 2, 3, 4, 5, 6, 9.0]]).T)
+    steps = laid(panel, 20.0, 1000.0 + np.array([0, 20, 40, 60, 80, 100, 180]), np.array([[1, 2, 3, 4, 5, 6, 9.0]]).T)
     assert steps[:, 0].tolist()[:1] == [1.0], "bins end where the past ends"
     np.testing.assert_array_equal(steps[:, 0], [1, 3, 5.5, 9])
     closed = [row for time in (1230, 1290, 1410) for row in panel.add(time, np.array([time]))[:, 0].tolist()]
@@ -49,7 +55,7 @@ def test_a_past_is_laid_on_the_grid_and_ticks_go_on_from_it() -> None:
 def test_a_mean_that_is_longer_than_a_step_stands_alone() -> None:
     panel = Panel(1.0)
     panel.align(("a",))
-    steps = panel.prime(60.0, np.array([0.0, 60.0]), np.array([[1.0], [2.0]]))
+    steps = laid(panel, 60.0, np.array([0.0, 60.0]), np.array([[1.0], [2.0]]))
     known = np.flatnonzero(np.isfinite(steps[:, 0]))
     assert np.diff(known).tolist() == [60]
     assert len(steps) - known[-1] == 30, "the last mean is that of a minute that ended just now"
@@ -66,11 +72,11 @@ def test_a_past_out_of_order_is_refused(times: list[float]) -> None:
 def test_the_past_touches_no_account_and_comes_before_any_row() -> None:
     service = Service(OracleSpec(season=DAY, step=STEP), 3600.0)
     assert service.prime(past(DAY)) == DAY / STEP
-    assert [account.scored for account in service._accounts.rows()] == [0, 0]
+    assert [account.scored for account in service._ledger.fleet()] == [0, 0]
     with pytest.raises(ValueError, match="before the first tick"):
         service.prime(past(DAY))
     with pytest.raises(ProtocolError, match="past host use"):
-        Service(OracleSpec(), 60.0).prime(wire.Past(1.0, HOSTS, (), bytes(8), b"", b""))
+        Service(OracleSpec(), 60.0).prime(wire.Past(1.0, NAMES, bytes(8), b"", b""))
 
 
 async def test_an_oracle_with_days_of_past_is_confident_at_once_and_beats_persistence(
@@ -78,7 +84,9 @@ async def test_an_oracle_with_days_of_past_is_confident_at_once_and_beats_persis
 ) -> None:
     """Forecasts work on the first day: two days of past, no live row before the first forecast."""
     spec = OracleSpec(season=DAY, step=STEP, deadline=20.0)
-    oracle = Oracle(spec, Policy(horizon=3 * 3600.0), past=lambda before: past(2 * DAY, end=min(before, NOW)))
+    oracle = Oracle(
+        spec, Policy(horizon=3 * 3600.0), interval=STEP, past=lambda before: past(2 * DAY, end=min(before, NOW))
+    )
     try:
         assert oracle.prime() > 0
         first = await oracle.forecast(make_snapshot(1, load(NOW + STEP / 2), time=NOW + STEP / 2))
@@ -99,7 +107,7 @@ async def test_an_oracle_with_days_of_past_is_confident_at_once_and_beats_persis
 
 async def test_a_past_that_cannot_be_learned_costs_one_worker(make_snapshot: SnapshotMaker) -> None:
     said: list[str] = []
-    broken = wire.Past(STEP, HOSTS, (), np.zeros(2).astype("<f8").tobytes(), bytes(48), b"")
+    broken = wire.Past(STEP, NAMES, np.zeros(2).astype("<f8").tobytes(), bytes(2 * 3 * 6 * 4), b"")
     oracle = Oracle(OracleSpec(step=STEP), Policy(), report=said.append, past=lambda _: broken)
     try:
         await oracle.start()

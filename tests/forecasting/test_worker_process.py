@@ -12,6 +12,7 @@ import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pytest
 from conftest import SnapshotMaker
@@ -26,7 +27,7 @@ from sidestep.forecasting.client import Oracle, row_of
 
 #: far more than starting the worker takes; tests wait for events, never for time
 PATIENCE = 120.0
-SPEC = OracleSpec(season=60.0, deadline=20.0)
+SPEC = OracleSpec(season=60.0, step=1.0, deadline=20.0)
 POLICY = Policy(horizon=30.0)
 
 
@@ -37,7 +38,8 @@ async def reports() -> list[str]:
 
 @pytest.fixture
 async def oracle(reports: list[str]) -> AsyncIterator[Oracle]:
-    made = Oracle(SPEC, POLICY, report=reports.append)
+    # ticks that wait for the worker as long as it may take
+    made = Oracle(SPEC, POLICY, interval=PATIENCE, report=reports.append)
     yield made
     await made.aclose()
 
@@ -69,9 +71,13 @@ async def test_persistence_bridges_the_start_and_then_the_worker_forecasts(
     assert (found.model, found.fallback) == ("trend", "")
     assert found.confidence == "ok", "the history from before the worker was ready must be replayed"
     assert found.hosts.shape == (3, 2, 30, len(LEVELS))
-    assert found.shards.shape == (2, 2, 30, len(LEVELS))
+    assert found.host_knots.shape == (3, 6, len(found.knots), len(LEVELS))
+    assert found.shard_knots.shape == (2, 4, len(found.knots), len(LEVELS))
+    assert found.knots[0] == 1 and found.knots[-1] == 30 and len(found.knots) <= 12
     np.testing.assert_allclose(found.hosts[:, 0, 0, MEDIAN], [0.1, 0.2, 0.05], rtol=0.1)
-    np.testing.assert_array_equal(found.shard_mean, found.shards[..., MEDIAN])
+    for ahead in (1, 7, 30):
+        median = found.shards_at(ahead)[:, :2, MEDIAN]
+        np.testing.assert_allclose(found.shard_mean[:, :, ahead - 1], median, rtol=1e-5)
     assert (found.shard_sd >= 0).all()
     assert not found.hosts.flags.writeable
     assert [account.model for account in found.accounts] == ["trend", "persistence"]
@@ -99,7 +105,7 @@ async def test_a_killed_worker_is_replaced_and_meanwhile_persistence_serves(
 
 
 async def test_a_stalled_worker_is_given_up_at_the_deadline(make_snapshot: SnapshotMaker) -> None:
-    oracle = Oracle(OracleSpec(deadline=0.5), POLICY)
+    oracle = Oracle(OracleSpec(deadline=0.5, step=1.0), POLICY)
     try:
         await oracle.start()
         await ready(oracle)
@@ -117,22 +123,29 @@ async def test_a_stalled_worker_is_given_up_at_the_deadline(make_snapshot: Snaps
         await oracle.aclose()
 
 
-async def test_an_interrupted_forecast_does_not_mix_up_answers(oracle: Oracle, make_snapshot: SnapshotMaker) -> None:
-    await oracle.start()
-    await ready(oracle)
-    os.kill(oracle.pid, signal.SIGSTOP)
-    asking = asyncio.create_task(forecast(oracle, make_snapshot, 1))
-    await asyncio.sleep(0)
-    asking.cancel()
-    await asyncio.gather(asking, return_exceptions=True)
-    await ready(oracle)
-    found = await forecast(oracle, make_snapshot, 2)
-    assert found.snapshot == 2
-    assert found.hosts.shape[0] == 3
+async def test_an_interrupted_forecast_does_not_mix_up_answers(make_snapshot: SnapshotMaker) -> None:
+    oracle = Oracle(msgspec.structs.replace(SPEC, deadline=2.0), POLICY, interval=PATIENCE)
+    try:
+        await oracle.start()
+        await ready(oracle)
+        stopped = oracle.pid
+        os.kill(stopped, signal.SIGSTOP)
+        asking = asyncio.create_task(forecast(oracle, make_snapshot, 1))
+        await asyncio.sleep(0)
+        asking.cancel()
+        await asyncio.gather(asking, return_exceptions=True)
+        found = await forecast(oracle, make_snapshot, 2)
+        assert (found.snapshot, found.model) == (2, "persistence")
+        await ready(oracle)
+        assert oracle.pid != stopped
+        found = await forecast(oracle, make_snapshot, 3)
+        assert (found.snapshot, found.model, found.hosts.shape[0]) == (3, "trend", 3)
+    finally:
+        await oracle.aclose()
 
 
 async def test_a_disabled_oracle_starts_nothing_and_says_so(make_snapshot: SnapshotMaker) -> None:
-    oracle = Oracle(OracleSpec(enabled=False, min_steps=3), POLICY)
+    oracle = Oracle(OracleSpec(enabled=False, min_steps=3, step=1.0), POLICY)
     await oracle.start()
     for number in range(1, 6):
         found = await forecast(oracle, make_snapshot, number)
@@ -142,7 +155,7 @@ async def test_a_disabled_oracle_starts_nothing_and_says_so(make_snapshot: Snaps
 
 
 async def test_without_valid_values_the_fallback_is_not_confident(make_snapshot: SnapshotMaker) -> None:
-    oracle = Oracle(OracleSpec(enabled=False, min_steps=3), POLICY)
+    oracle = Oracle(OracleSpec(enabled=False, min_steps=3, step=1.0), POLICY)
     for number in range(1, 6):
         found = await oracle.forecast(make_snapshot(number, np.full(3, np.nan)))
     assert found.confidence == "insufficient"
@@ -182,7 +195,7 @@ async def test_bad_values_neither_end_the_worker_nor_reach_the_forecast(
 
 
 async def test_the_fallback_widens_with_what_was_seen_and_survives_changes(make_snapshot: SnapshotMaker) -> None:
-    oracle = Oracle(OracleSpec(enabled=False), POLICY)
+    oracle = Oracle(OracleSpec(enabled=False, step=1.0), POLICY)
     walk = 200 + np.cumsum(np.random.default_rng(2).standard_normal((200, 2)), axis=0)
     for number, row in enumerate(walk, 1):
         found = await oracle.forecast(make_snapshot(number, row))
@@ -208,8 +221,8 @@ def test_the_worker_ends_with_its_input_and_names_a_cut_frame() -> None:
 
 def test_a_request_that_cannot_be_done_is_answered_and_the_next_one_is_done(make_snapshot: SnapshotMaker) -> None:
     row = row_of(make_snapshot(1, load(1)))
-    broken = wire.Row(row.number, row.time, row.hosts, row.shards, b"123", row.shard_use)
-    frames = [wire.Configure(SPEC, 30.0), wire.Ask(broken, LEVELS), wire.Ask(row, LEVELS)]
+    broken = wire.Row(row.number, row.time, b"123", row.shard_use, row.names)
+    frames = [wire.Configure(SPEC, 30.0), wire.Ask((broken,), LEVELS), wire.Ask((row,), LEVELS)]
     done = subprocess.run(
         [sys.executable, "-m", "sidestep.forecasting.worker"],
         input=b"".join(wire.pack(frame) for frame in frames),

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from sidestep.fleet.forecast import LEVELS, Forecast
+from sidestep.fleet.forecast import Forecast
 from sidestep.fleet.inventory import FleetSpec, HostSpec, Policy, ShardSpec
 from sidestep.fleet.labels import Label
 from sidestep.fleet.machines import HostState, ShardState
@@ -149,7 +149,6 @@ class Small:
             confidence=self.confidence,
             fallback=Label(""),
             hosts=(mean[..., None] + spread[..., None] * NORMAL).astype(np.float32),
-            shards=np.broadcast_to(curves[..., None], (*curves.shape, len(LEVELS))).astype(np.float32),
             shard_mean=curves.astype(np.float32),
             shard_sd=sd.astype(np.float32),
         )

@@ -1,0 +1,102 @@
+"""Contention inside the worker: peaks, the model's chance, and what that has been worth on this fleet."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sidestep.fleet.resources import PLANNED
+from sidestep.forecasting import wire
+from sidestep.forecasting.cores import Core, PeakCore
+from sidestep.forecasting.expand import weights_of
+from sidestep.forecasting.peak import ChanceBook, raw_chance
+
+T = TypeVar("T", bound=np.generic)
+F32 = NDArray[np.float32]
+F64 = NDArray[np.float64]
+
+#: windows of the peaks, as parts of the horizon
+WINDOWS: Final = (0.25, 0.5, 1.0)
+
+
+@dataclass(frozen=True)
+class Question:
+    """What contention is: demand above ``limits`` (H, PLANNED) for ``duration`` of the next ``window`` steps."""
+
+    limits: F64
+    window: int
+    duration: int
+
+
+@dataclass(frozen=True)
+class Chances:
+    """(H * PLANNED,) the calibrated chance, and whether such chances have proved right."""
+
+    chance: F64
+    proven: NDArray[np.bool_]
+
+
+class Contentions:
+    """The book of chances over hosts' planned series, and the question that it answers."""
+
+    def __init__(self, steps: int) -> None:
+        self.windows = tuple(sorted({max(1, round(part * steps)) for part in WINDOWS}))
+        self._book: ChanceBook | None = None
+        self._question: Question | None = None
+        self._hosts = 0
+
+    def align(self, kept: NDArray[np.int64]) -> None:
+        """The hosts are other ones: the old row of each, -1 for a new one."""
+        self._hosts = len(kept)
+        self._question = None
+        if self._book is not None:
+            rows = np.where(kept[:, None] >= 0, kept[:, None] * PLANNED + np.arange(PLANNED), -1)
+            self._book.select(rows.reshape(-1))
+
+    def ask(self, limits: F32, window: int, duration: int) -> None:
+        """Answer this from now on. What was learned of another window or duration is forgotten."""
+        before = self._question
+        self._question = Question(limits.astype(np.float64).reshape(-1), window, duration)
+        other = before is not None and (before.window, before.duration) != (window, duration)
+        if self._book is None or other:
+            self._book = ChanceBook(self._hosts * PLANNED, window, duration)
+
+    def settle(self, truth: F32) -> None:
+        """One closed step of all series (S,)."""
+        if self._book is not None and self._question is not None:
+            self._book.settle(planned(truth, self._hosts), self._question.limits)
+
+    def say(self, found: F32, peaks: F32, knots: tuple[int, ...], steps: int, levels: tuple[float, ...]) -> Chances:
+        """The chances; ``found`` (S, B, Q) at ``knots``, ``peaks`` (S', W, Q) or of no rows."""
+        assert self._book is not None and self._question is not None
+        curves = np.matmul(weights_of(knots, steps).T, planned(found, self._hosts))
+        count = self._hosts * PLANNED
+        top = planned(peaks, self._hosts) if len(peaks) else np.zeros((count, 0, len(levels)))
+        question = self._question
+        windows = self.windows if len(peaks) else ()
+        raw = raw_chance(top, windows, curves, levels, question.limits, min(question.window, steps), question.duration)
+        chance, proven = self._book.say(raw)
+        return Chances(np.asarray(chance, dtype=np.float64), np.asarray(proven, dtype=np.bool_))
+
+    @property
+    def asked(self) -> bool:
+        """Whether there is a question."""
+        return self._question is not None
+
+
+def peaks_of(core: Core, windows: tuple[int, ...], levels: tuple[float, ...], hosts: int) -> F32:
+    """(H * HOST_SERIES, W, Q) quantiles of the highest value of each window; of no rows from a core that has none."""
+    if not isinstance(core, PeakCore) or not hosts:
+        return np.zeros((0, 0, 0), np.float32)
+    return np.asarray(
+        core.peaks(np.array(windows, dtype=np.int64), levels)[: hosts * wire.HOST_WIDTH], dtype=np.float32
+    )
+
+
+def planned(values: NDArray[T], hosts: int) -> NDArray[T]:
+    """(H * PLANNED, ...) of (S, ...): the hosts' series that planning looks at."""
+    own = values[: hosts * wire.HOST_WIDTH]
+    return own.reshape(hosts, wire.HOST_WIDTH, *own.shape[1:])[:, :PLANNED].reshape(hosts * PLANNED, *own.shape[1:])
