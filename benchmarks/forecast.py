@@ -8,25 +8,29 @@ from __future__ import annotations
 
 import argparse
 import math
+import os
 import sys
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import numpy as np
-from numpy.typing import NDArray
+for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+    os.environ.setdefault(_name, "1")  # CPU is that of one thread, for everyone
 
-from benchmarks.harness import Goal, Report, Spread, main_with
-from benchmarks.oracle import contest, peers, synthetic
-from benchmarks.oracle.contest import AHEAD, HORIZONS, Contest, Entry, Plan
-from benchmarks.oracle.data import PARTS, Group, load_all
-from benchmarks.oracle.rolling import Online, Run
-from benchmarks.oracle.rules import RULES
-from benchmarks.oracle.score import Scores, interval, ratio, rulers, score, truth_at
-from sidestep.fleet.errors import UsageError
-from sidestep.fleet.inventory import OracleSpec
-from sidestep.forecasting.registry import make
+import numpy as np  # noqa: E402
+from numpy.typing import NDArray  # noqa: E402
+
+from benchmarks.harness import Goal, Report, Spread, main_with  # noqa: E402
+from benchmarks.oracle import contest, peers, synthetic  # noqa: E402
+from benchmarks.oracle.contest import AHEAD, HORIZONS, Contest, Entry, Plan  # noqa: E402
+from benchmarks.oracle.data import PARTS, Group, load_all  # noqa: E402
+from benchmarks.oracle.rolling import Online, Run  # noqa: E402
+from benchmarks.oracle.rules import RULES  # noqa: E402
+from benchmarks.oracle.score import Scores, interval, ratio, rulers, score, truth_at  # noqa: E402
+from sidestep.fleet.errors import UsageError  # noqa: E402
+from sidestep.fleet.inventory import OracleSpec  # noqa: E402
+from sidestep.forecasting.registry import make  # noqa: E402
 
 F64 = NDArray[np.float64]
 Figures = dict[str, dict[str, Spread]]
@@ -36,7 +40,6 @@ NEVER_WORSE = 1.02
 PEER_GOALS = {"AutoARIMA": 0.85, "LightGBM": 0.97}
 CPU_GOAL = 1e-3
 COVERAGE = {"80": (0.80, 0.03), "95": (0.95, 0.02)}
-SHOWN = 20.0
 
 
 def maker(model: str) -> Callable[[int, int], Online]:
@@ -187,6 +190,7 @@ def learned(groups: Sequence[Group], wanted: Sequence[str], quick: bool, notes: 
     if "LightGBM" not in wanted:
         return None
     learner = peers.lightgbm(groups, peers.QUICK if quick else peers.Effort())
+    print(f"LightGBM learned: {learner.cpu:.0f} CPU s", file=sys.stderr, flush=True)
     notes.append(f"LightGBM: {learner.settings}, learned in {learner.cpu:.0f} CPU s, not counted in its cost")
     return learner
 

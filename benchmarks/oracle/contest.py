@@ -44,7 +44,7 @@ class Plan:
     peer_origins: int = 3
 
 
-QUICK: Final = Plan(series=24, origins=4, history=1.0, days=0.5, streams=200, peer_series=2, peer_origins=1)
+QUICK: Final = Plan(series=24, origins=4, history=1.0, days=0.25, streams=200, peer_series=2, peer_origins=1)
 
 
 @dataclass(frozen=True)
