@@ -12,19 +12,8 @@ from sidestep.fleet.accuracy import PEAK, AccuracyRow
 from sidestep.fleet.resources import show_seconds, show_size
 
 #: the first row of each table, and how its columns are aligned
-SCORE: Final = (
-    "METRIC",
-    "AHEAD",
-    "SCORED",
-    "SKILL",
-    "IN 80%",
-    "IN 95%",
-    "PINBALL",
-    "ERROR",
-    "BIAS",
-    "FORESEEN",
-    "MODEL",
-)
+_WORTH: Final = ("SCORED", "SKILL", "IN 80%", "IN 95%", "PINBALL", "ERROR", "BIAS")
+SCORE: Final = ("METRIC", "AHEAD", *_WORTH, "FORESEEN", "MODEL")
 SCORE_ALIGN: Final = "llrrrrrrrll"
 OVER_TIME: Final = ("AT", "METRIC", "AHEAD", "SCORED", "SKILL", "IN 80%", "IN 95%", "ERROR", "FORESEEN")
 OVER_TIME_ALIGN: Final = "lllrrrrrl"

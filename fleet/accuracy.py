@@ -5,6 +5,7 @@ Columns travel as one array of little-endian float32; rows are what people and s
 
 from __future__ import annotations
 
+import inspect
 import math
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Final
@@ -208,8 +209,7 @@ def listing(rows: Sequence[AccuracyRow], time: float) -> str:
 
 def schema() -> dict[str, object]:
     """The JSON Schema of ``listing``; published as ``fleet/accuracy.schema.json``."""
-    return {
-        "$schema": "https://json-schema.org/draft/2020-12/schema",
-        "$id": SCHEMA,
-        **msgspec.json.schema(AccuracyList),
-    }
+    found = msgspec.json.schema(AccuracyList)
+    for each in found["$defs"].values():
+        each["description"] = inspect.cleandoc(each["description"]).replace("None is not known", "null is not known")
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", "$id": SCHEMA, **found}
