@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final
 
+from sidestep.forecasting.aggregate.core import AggregateCore
 from sidestep.forecasting.baselines_core import PersistenceCore, SeasonalCore
 from sidestep.forecasting.cores import Core
 from sidestep.forecasting.trend_core import TrendCore
@@ -22,6 +23,7 @@ HARMONICS: Final = 2
 Maker = Callable[[float, int, int], Core]
 
 CORES: Final[dict[str, Maker]] = {
+    "aggregate": lambda season, horizon, series: AggregateCore(series, season, FLOOR),
     "trend": lambda season, horizon, series: TrendCore(series, horizon, FLOOR, season, HARMONICS),
     "persistence": lambda season, horizon, series: PersistenceCore(series, horizon, FLOOR),
     "seasonal": lambda season, horizon, series: SeasonalCore(series, horizon, FLOOR, max(1.0, season)),

@@ -179,11 +179,11 @@ class Service:
     def _settle(self, truth: F32) -> None:
         ledger = self._ledger
         plain = np.broadcast_to(self._last[:, None], (len(truth), len(ledger.horizons)))
-        if self._found is None:
-            said = np.broadcast_to(np.float32(np.nan), (*plain.shape, len(ledger.levels)))
-        else:
-            ahead = np.searchsorted(self._ahead, ledger.horizons)
-            said = self._found[:, ahead][:, :, self._columns(ledger.levels)]
+        said = np.full((*plain.shape, len(ledger.levels)), np.nan, np.float32)
+        if self._found is not None:
+            ahead, columns = np.searchsorted(self._ahead, ledger.horizons), self._columns(ledger.levels)
+            for at in np.flatnonzero(ledger.wants()):
+                said[:, at] = self._found[:, ahead[at]][:, columns]
         ledger.settle(truth, said, plain)
 
     # -- saying
@@ -266,7 +266,7 @@ class Service:
         if len(knots) != chosen.shape[1]:
             chosen = chosen[:, knots]
         if len(columns) != chosen.shape[2]:
-            chosen = chosen[:, :, columns]
+            chosen = picked(chosen, columns)
         count = len(self.names.hosts) * wire.HOST_WIDTH
         return wire.to_bytes(chosen[:count]), wire.to_bytes(chosen[count:])
 
@@ -329,6 +329,17 @@ class Service:
 
 def _union(*levels: tuple[float, ...]) -> tuple[float, ...]:
     return tuple(sorted({0.5, *(level for each in levels for level in each)}))
+
+
+def picked(values: F32, columns: list[int]) -> F32:
+    """Some of the last axis, copied in runs: several times faster than an index of columns."""
+    found = np.empty((*values.shape[:-1], len(columns)), values.dtype)
+    begin = 0
+    for end in range(1, len(columns) + 1):
+        if end == len(columns) or columns[end] != columns[end - 1] + 1:
+            found[..., begin:end] = values[..., columns[begin] : columns[end - 1] + 1]
+            begin = end
+    return found
 
 
 def _taken(values: F32, rows: I64, fresh: float) -> F32:
