@@ -81,8 +81,9 @@ class Ledger:
         for at, held in enumerate(self._held):
             if held.pace.due(self._clock):
                 self._score(at, held, came)
-            if held.pace.takes(self._clock):
-                # (7, S): what is read of one horizon lies apart, so it is gathered once
+            # nothing is said from within a hole: the next that is said is held
+            if held.pace.takes(self._clock) and np.isfinite(said[:, at, _MIDDLE]).any():
+                # what is said of one horizon lies apart, so it is gathered once
                 now = np.empty((len(LEVELS), self.series), np.float32)
                 with np.errstate(over="ignore"):
                     now[:-1] = said[:, at, _SIDES].T
@@ -90,7 +91,7 @@ class Ledger:
                     held.keep(self._clock, said[:, at, _MIDDLE].astype(np.float32), now)
         self._usual.observe(came)
         self._spectrum.observe(came)
-        if self._held[-1].pace.takes(self._clock + 1):
+        if self._held[-1].pace.due(self._clock):
             self._judge()
 
     def _score(self, at: int, held: Held, came: F32) -> None:

@@ -60,7 +60,8 @@ class PeakLedger:
             self._missing[at] += ~np.isfinite(came)
             if held.pace.due(self._clock):
                 self._score(at, held)
-            if held.pace.takes(self._clock):
+            # nothing is said from within a hole: the next that is said is held
+            if held.pace.takes(self._clock) and np.isfinite(said[:, at, _MIDDLE]).any():
                 with np.errstate(over="ignore"):
                     now = np.asarray(said[:, at]).astype(np.float32).T
                 held.keep(self._clock, now[_MIDDLE], now[_SIDES])

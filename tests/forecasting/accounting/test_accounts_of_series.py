@@ -140,6 +140,14 @@ def test_only_what_comes_due_needs_to_be_forecast() -> None:
     assert asked < 0.6 * 200 * len(whole.horizons)
 
 
+def test_where_nothing_was_said_the_next_forecast_is_held() -> None:
+    """A gap in the samples: nothing is forecast from within it."""
+    ledger = Ledger(2, 30)
+    series = np.ones((90, 2))
+    follow(ledger, series, lambda step, truth: around(at_all(truth if step >= 40 else truth * np.nan, ledger)))
+    assert (ledger.scores().n[:, -1] == 1).all()
+
+
 def test_forecasts_are_not_looked_at_in_the_rhythm_of_the_horizon() -> None:
     """A load that comes every 30 steps is seen at all its phases by an account of 30 steps ahead."""
     ledger, seen = Ledger(1, 30), set()
