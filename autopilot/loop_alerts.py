@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final
 
+from sidestep.fleet.contention import threshold_of
 from sidestep.fleet.forecast_types import Contention
 from sidestep.fleet.inventory import Policy
 from sidestep.fleet.resources import show_seconds
@@ -32,7 +33,7 @@ class Alerts:
             self._report(f"{key[0]} {key[1]}: contention is no longer predicted")
 
     def _words(self, item: Contention) -> str:
-        threshold = self._policy.threshold_cpu if item.dimension == "cpu" else self._policy.threshold_memory
+        threshold = threshold_of(self._policy, item.dimension)
         return (
             f"{item.host} {item.dimension} will be over {threshold:.0%} in {show_seconds(item.lead)}, "
             f"p={item.probability:.2f}, peak {item.peak:.0%}"

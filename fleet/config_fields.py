@@ -41,6 +41,7 @@ class Field:
 
 
 _FRACTION: Final = "write a fraction, such as 0.8 for 80 %"
+_PRESSURE: Final = "write a fraction of the time, such as 0.4 for 40 %, or 0 for no threshold"
 _SECONDS: Final = 'write seconds or a duration, such as "15m"'
 _SIZE: Final = 'write bytes or a size, such as "512M"'
 _TEXT: Final = 'write a text in quotes, such as "h1"'
@@ -73,6 +74,9 @@ FIELDS: Final[dict[str, dict[str, Field]]] = {
         "quantile": Field(between(0.05, 0.99), _FRACTION),
         "threshold_cpu": Field(between(0, 1.5, above=True), _FRACTION),
         "threshold_memory": Field(between(0, 1, above=True), _FRACTION),
+        "threshold_psi_cpu": Field(between(0, 1), _PRESSURE),
+        "threshold_psi_memory": Field(between(0, 1), _PRESSURE),
+        "threshold_psi_io": Field(between(0, 1), _PRESSURE),
         "min_probability": Field(between(0, 1, above=True), _FRACTION),
         "min_duration": Field(seconds(0), _SECONDS),
         "horizon": Field(seconds(1), _SECONDS),

@@ -1,8 +1,9 @@
-"""Contention from a forecast: how likely, when first, how high.
+"""Contention from a forecast: how likely, when first, how high; from demand and from pressure.
 
-One arithmetic for the oracle and the planner, over all hosts at once. Forecast errors of
-neighbouring steps are almost perfectly correlated (a level that is too low stays too low),
-so the chance that demand stays above a limit through a window is taken as the smallest
+One arithmetic for the oracle and the planner, over all hosts at once. The chance is the one
+that the oracle has calibrated, where it has one. Else it is read off the quantiles: forecast
+errors of neighbouring steps are almost perfectly correlated (a level that is too low stays too
+low), so the chance that demand stays above a limit through a window is taken as the smallest
 chance in it, and the chance that any window does as the largest of these.
 """
 
@@ -19,12 +20,15 @@ from sidestep.fleet.forecast import LEVELS, MEDIAN, Forecast
 from sidestep.fleet.forecast_types import Contention
 from sidestep.fleet.inventory import Policy
 from sidestep.fleet.machines import HostState
-from sidestep.fleet.resources import DIMENSIONS, PLANNED
+from sidestep.fleet.resources import DIMENSIONS, HOST_SERIES, PLANNED
 from sidestep.fleet.snapshot import Snapshot
 
 F64 = NDArray[np.float64]
 #: stands for infinity where differences are taken
 _HUGE: Final = 1e300
+#: the pressures among HOST_SERIES
+PRESSURES: Final = ("psi_cpu", "psi_memory", "psi_io")
+_PRESSED: Final = HOST_SERIES.index(PRESSURES[0])
 
 
 class Foresight(NamedTuple):
@@ -39,6 +43,18 @@ class Foresight(NamedTuple):
 def thresholds(policy: Policy) -> F64:
     """(R,) fractions of allocatable capacity above which a dimension is in contention."""
     return np.array([policy.threshold_cpu, policy.threshold_memory], dtype=np.float64)
+
+
+def threshold_of(policy: Policy, dimension: str) -> float:
+    """The fraction above which a dimension, or a pressure, is in contention. Raises KeyError for no such one."""
+    names = (*DIMENSIONS[:PLANNED], *PRESSURES)
+    known = np.concatenate([thresholds(policy), pressure_thresholds(policy)])
+    return float(dict(zip(names, known, strict=True))[dimension])
+
+
+def pressure_thresholds(policy: Policy) -> F64:
+    """(3,) fractions of time that some task may stand still, as ``PRESSURES``; 0 is no threshold."""
+    return np.array([policy.threshold_psi_cpu, policy.threshold_psi_memory, policy.threshold_psi_io], dtype=np.float64)
 
 
 def limits(snapshot: Snapshot, policy: Policy) -> F64:
@@ -125,29 +141,55 @@ def horizon_steps(policy: Policy, forecast: Forecast) -> int:
     return max(1, min(forecast.steps, math.ceil(policy.horizon / forecast.step - 1e-9)))
 
 
+def likeliest(chance: F64, steps: int) -> NDArray[np.int64]:
+    """(...) first step of those ``steps`` running whose smallest chance (of (..., T)) is the largest."""
+    width = max(1, min(steps, chance.shape[-1]))
+    held = sliding_window_view(np.nan_to_num(chance), width, axis=-1).min(axis=-1)
+    return np.asarray(held.argmax(axis=-1), dtype=np.int64)
+
+
 def predict_contention(snapshot: Snapshot, forecast: Forecast, policy: Policy) -> tuple[Contention, ...]:
     """Every host and dimension whose probability reaches the policy's, soonest first."""
     return foresee(snapshot, forecast, policy).contention
+
+
+def actionable(contention: tuple[Contention, ...]) -> tuple[Contention, ...]:
+    """What automation above level advise may act on: where such chances have proved right on this very series."""
+    return tuple(item for item in contention if item.proven)
 
 
 def foresee(snapshot: Snapshot, forecast: Forecast, policy: Policy) -> Foresight:
     """The chance of contention everywhere, and when it comes where it is likely enough.
 
     The time is that of the policy's quantile; where the chance suffices but that quantile
-    never crosses, the first step at which the chance itself suffices. Of a dead host
-    nothing is said: what it was last seen to use is no demand any more.
+    never crosses, the first step at which the chance itself suffices, or the likeliest one.
+    Of a dead host nothing is said: what it was last seen to use is no demand any more. Of a
+    series that cannot be forecast only what is measured is: it is over its limit now, or
+    nothing is known (S5.22).
     """
     steps = duration_steps(policy, forecast.step)
     quantiles = forecast.hosts[:, :, : horizon_steps(policy, forecast)]
     limit = limits(snapshot, policy)
     chance = exceedance(quantiles, limit)
     dead = np.array([state is HostState.DEAD for state in snapshot.hosts.states], dtype=np.bool_)
-    probability = np.where(dead[:, None], np.nan, sustained(chance, steps))
+    given = _column(forecast.chance, limit, np.nan).astype(np.float64)
+    probability = np.where(np.isnan(given), sustained(chance, steps), given)
+    with np.errstate(invalid="ignore"):
+        over_now: NDArray[np.bool_] = np.asarray(snapshot.hosts.use[:, :PLANNED] > limit)
+    reactive = _column(forecast.reactive, limit, False).astype(np.bool_)
+    probability = np.where(reactive, np.where(over_now, 1.0, np.nan), probability)
+    probability = np.where(dead[:, None], np.nan, probability)
+    proven = _column(forecast.proven, limit, False).astype(np.bool_) & np.isfinite(given) & ~reactive
     curve = at_quantile(quantiles, policy.quantile)
     first = first_sustained(curve, limit, steps)
     enough = np.full(limit.shape, policy.min_probability - 1e-12)
     first = np.where(first >= 0, first, first_sustained(chance, enough, steps))
+    first = np.where(first >= 0, first, likeliest(chance, steps))
+    first = np.where(reactive, 0, first)
     capacity = limit / thresholds(policy)
+    peaks = _peaks(forecast, policy)
+    with np.errstate(invalid="ignore"):
+        sure: NDArray[np.bool_] = np.asarray(probability >= policy.min_probability)
     found = [
         Contention(
             host=snapshot.hosts.names[h],
@@ -155,11 +197,65 @@ def foresee(snapshot: Snapshot, forecast: Forecast, policy: Policy) -> Foresight
             probability=float(probability[h, r]),
             starts_at=forecast.time + float(first[h, r] + 1) * forecast.step,
             lead=float(first[h, r] + 1) * forecast.step,
-            peak=float(np.nanmax(curve[h, r]) / capacity[h, r]),
+            peak=float(np.fmax(np.fmax.reduce(curve[h, r]), peaks[h, r]) / capacity[h, r]),
+            proven=bool(proven[h, r]),
         )
-        for h, r in np.argwhere((probability >= policy.min_probability) & (first >= 0))
+        for h, r in np.argwhere(sure & np.isfinite(limit))
     ]
+    found += _pressed(snapshot, forecast, policy, dead)
     return Foresight(probability, tuple(sorted(found, key=lambda c: (c.lead, -c.probability, c.host))))
+
+
+def _column(values: NDArray[np.generic], limit: F64, missing: float | bool) -> NDArray[np.generic]:
+    """(H, R) of what a forecast may carry or not."""
+    return values if values.shape == limit.shape else np.full(limit.shape, missing)
+
+
+def _peaks(forecast: Forecast, policy: Policy) -> F64:
+    """(H, R) the policy's quantile of the highest value within the horizon; NaN where it is not forecast."""
+    reach = horizon_steps(policy, forecast)
+    inside = [at for at, window in enumerate(forecast.windows) if window <= reach]
+    if not inside or forecast.host_peaks.shape[0] != forecast.hosts.shape[0]:
+        return np.full(forecast.hosts.shape[:2], np.nan)
+    return at_quantile(forecast.host_peaks[:, :PLANNED, inside[-1]], policy.quantile)
+
+
+def _pressed(snapshot: Snapshot, forecast: Forecast, policy: Policy, dead: NDArray[np.bool_]) -> list[Contention]:
+    """Where pressure is predicted to be too high: tasks that stand still are contention, whatever is used.
+
+    Nothing is known about how right such chances are, so they are never proven.
+    """
+    knots, hosts = np.asarray(forecast.knots, dtype=np.float64), forecast.hosts.shape[0]
+    limit = 100.0 * pressure_thresholds(policy)
+    if not len(knots) or forecast.host_knots.shape[:2] != (hosts, len(HOST_SERIES)) or not limit.any():
+        return []
+    values = forecast.host_knots[:, _PRESSED : _PRESSED + len(PRESSURES)]
+    with np.errstate(invalid="ignore"):
+        high = (at_quantile(values, 1 - policy.min_probability) >= limit[:, None]).any(axis=-1)
+    rows = np.argwhere(high & (limit > 0) & ~dead[:, None])
+    if not len(rows):
+        return []
+    steps = np.arange(1, horizon_steps(policy, forecast) + 1)
+    lines = np.stack([np.interp(steps, knots, unit) for unit in np.eye(len(knots))]).astype(np.float32)
+    curves = np.einsum("mbq,bt->mtq", values[rows[:, 0], rows[:, 1]], lines)
+    width, edge = duration_steps(policy, forecast.step), limit[rows[:, 1]]
+    chance = exceedance(curves, edge)
+    probability, upper = sustained(chance, width), at_quantile(curves, policy.quantile)
+    first = first_sustained(upper, edge, width)
+    first = np.where(first >= 0, first, likeliest(chance, width))
+    return [
+        Contention(
+            host=snapshot.hosts.names[h],
+            dimension=PRESSURES[k],
+            probability=float(probability[at]),
+            starts_at=forecast.time + float(first[at] + 1) * forecast.step,
+            lead=float(first[at] + 1) * forecast.step,
+            peak=float(np.fmax.reduce(upper[at]) / 100.0),
+            cause="pressure",
+        )
+        for at, (h, k) in enumerate(rows.tolist())
+        if probability[at] >= policy.min_probability
+    ]
 
 
 def median(forecast: Forecast) -> F64:

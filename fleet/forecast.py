@@ -7,6 +7,7 @@ Everything is said at ``B`` knots; what is looked at often is there at every ste
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from statistics import NormalDist
 from typing import Final
@@ -63,6 +64,8 @@ class Forecast:
     proven: NDArray[np.bool_] = field(default_factory=lambda: _NEVER)
     #: (H, PLANNED) whether the series cannot be forecast, so that only what is measured counts (S5.22)
     reactive: NDArray[np.bool_] = field(default_factory=lambda: _NEVER)
+    #: correlation of shards' forecast errors as it was measured, NaN until then; see planning.uncertainty
+    rho: float = math.nan
     #: (series, model) where another model than ``model`` is served
     served: tuple[tuple[str, str], ...] = ()
 

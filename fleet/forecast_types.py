@@ -11,12 +11,14 @@ from sidestep.fleet.labels import Label
 
 
 class Contention(Struct, frozen=True, kw_only=True):
-    """Predicted contention of one host in one dimension.
+    """Predicted contention of one host in one dimension, or by one pressure (``psi_cpu`` and so on).
 
     ``probability`` is that of demand above the threshold for at least the minimum
     duration within the horizon; ``starts_at`` the unix time at which the policy's
     quantile first stays above it; ``peak`` the highest value of that quantile as a
-    fraction of allocatable capacity.
+    fraction of allocatable capacity, of pressure as a fraction of time. ``proven`` says
+    whether such probabilities have beaten the climatology on this very series; automation
+    above level advise ignores those that have not.
     """
 
     host: Label
@@ -25,6 +27,9 @@ class Contention(Struct, frozen=True, kw_only=True):
     starts_at: float
     lead: float
     peak: float
+    proven: bool = False
+    #: "demand" or "pressure"
+    cause: str = "demand"
 
 
 class Account(Struct, frozen=True, kw_only=True):

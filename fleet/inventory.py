@@ -100,13 +100,17 @@ class Policy(Struct, frozen=True, kw_only=True):
     """When to act, how much, and how sure to be; part of every plan's digest.
 
     ``threshold_*`` are fractions of allocatable capacity. A host is in contention when
-    demand at ``quantile`` stays above the threshold for ``min_duration`` seconds.
+    demand at ``quantile`` stays above the threshold for ``min_duration`` seconds, or when
+    tasks stand still for more than a fraction ``threshold_psi_*`` of the time (0 is off).
     """
 
     name: Label = Label("proactive")
     quantile: float = 0.8
     threshold_cpu: float = 0.8
     threshold_memory: float = 0.85
+    threshold_psi_cpu: float = 0.4
+    threshold_psi_memory: float = 0.2
+    threshold_psi_io: float = 0.3
     min_probability: float = 0.5
     min_duration: float = 5.0
     horizon: float = 60.0

@@ -3,6 +3,10 @@
 Rows are those of the snapshot; ``R`` planned dimensions, ``T`` steps within the policy's
 horizon. Everything is computed once, over the whole fleet, and never changes; what a
 tentative move would change is in ``trial``.
+
+Where the oracle says that contention is likelier than the quantiles of single steps do, the
+host's demand is raised until both say the same: a maximum over a window is higher than each of
+its steps, and the planner must make room for what is really expected.
 """
 
 from __future__ import annotations
@@ -11,9 +15,10 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
-from sidestep.fleet.contention import at_quantile, duration_steps, limits, predict_contention
+from sidestep.fleet.contention import Foresight, at_quantile, duration_steps, foresee, limits
 from sidestep.fleet.forecast import LEVELS, MEDIAN, Forecast
 from sidestep.fleet.forecast_types import Contention
 from sidestep.fleet.inventory import Policy
@@ -67,28 +72,31 @@ class Load:
     known: NDArray[np.bool_]
     #: (N,) bytes that a move carries
     bytes: F64
+    #: of demand; moving shards is no remedy that can be computed for pressure
     contentions: tuple[Contention, ...]
 
 
 def read(snapshot: Snapshot, forecast: Forecast, policy: Policy) -> Load:
     """The arrays of one forecast. Its rows must be the snapshot's."""
     reach = max(1, min(forecast.steps, math.ceil(policy.horizon / forecast.step)))
-    quantiles = forecast.hosts[:, :, :reach]
-    median = quantiles[..., MEDIAN].astype(np.float64)
+    foresight, limit = foresee(snapshot, forecast, policy), limits(snapshot, policy)
+    duration = duration_steps(policy, forecast.step)
     levels = _levels(policy)
+    quantiles = _raised(forecast, foresight, limit, reach, duration, 1.0 - levels[0])
+    median = quantiles[..., MEDIAN].astype(np.float64)
     strict = _quantile(quantiles, median, levels[0])
     relaxed = strict if levels[1] == levels[0] else _quantile(quantiles, median, levels[1])
     mean, sd = forecast.shard_mean[:, :, :reach], forecast.shard_sd[:, :, :reach]
     finite = np.isfinite(mean).all(axis=(1, 2)) & np.isfinite(sd).all(axis=(1, 2))
     sums = _sums(snapshot.shards.host, np.nan_to_num(sd), len(snapshot.hosts.names))
-    rho = policy.common_factor
+    rho = forecast.rho if math.isfinite(forecast.rho) else policy.common_factor
     return Load(
         time=forecast.time,
         step=forecast.step,
-        duration=duration_steps(policy, forecast.step),
+        duration=duration,
         rho=rho,
         capacity=snapshot.hosts.allocatable[:, :PLANNED],
-        limit=limits(snapshot, policy),
+        limit=limit,
         quantiles=quantiles,
         median=median,
         strict=strict,
@@ -100,7 +108,7 @@ def read(snapshot: Snapshot, forecast: Forecast, policy: Policy) -> Load:
         shard_sd=sd,
         known=np.asarray(finite, dtype=np.bool_),
         bytes=_sizes(snapshot),
-        contentions=predict_contention(snapshot, forecast, policy),
+        contentions=tuple(item for item in foresight.contention if item.cause == "demand"),
     )
 
 
@@ -120,6 +128,35 @@ def persistence(snapshot: Snapshot, policy: Policy) -> Forecast:
         shard_mean=shards,
         shard_sd=np.zeros_like(shards),
     )
+
+
+def _raised(forecast: Forecast, foresight: Foresight, limit: F64, reach: int, duration: int, least: float) -> F32:
+    """(H, R, T, Q) quantiles, raised where the chance of contention is at least ``least`` and not in them.
+
+    At the level that leaves just that chance above it, what is held for the duration is the limit.
+    Never lowered: room that the quantiles ask for is kept.
+    """
+    quantiles = forecast.hosts[:, :, :reach]
+    if limit.shape not in (forecast.chance.shape, forecast.reactive.shape):
+        return quantiles
+    with np.errstate(invalid="ignore"):
+        rows = np.argwhere((foresight.risk >= least) & np.isfinite(limit))
+    if not len(rows):
+        return quantiles
+    at = rows[:, 0], rows[:, 1]
+    width = max(1, min(duration, reach))
+    runs = sliding_window_view(np.nan_to_num(quantiles[at]), width, axis=1).min(axis=-1)
+    held = runs.max(axis=1).astype(np.float64)
+    levels = np.asarray(LEVELS)
+    wanted = np.clip(1.0 - foresight.risk[at], levels[0], levels[-1])
+    right = np.clip(np.searchsorted(levels, wanted), 1, len(levels) - 1)
+    part = (wanted - levels[right - 1]) / (levels[right] - levels[right - 1])
+    each = np.arange(len(rows))
+    now = held[each, right - 1] * (1 - part) + held[each, right] * part
+    lift = np.maximum(limit[at] * (1 + 1e-6) - now, 0.0)
+    raised = np.array(quantiles)
+    raised[at] += lift[:, None, None].astype(np.float32)
+    return raised
 
 
 def _levels(policy: Policy) -> tuple[float, float]:

@@ -3,7 +3,8 @@
 Quantiles do not add: the sum of the shards' 90 % quantiles alarms far too often, because
 not every shard is high at the same time, and adding variances alone alarms too seldom,
 because some of what moves them is common. With a correlation ``rho`` between any two
-shards' errors the variance of a sum is ``(1 - rho) * sum(var) + rho * sum(sd)**2``.
+shards' errors the variance of a sum is ``(1 - rho) * sum(var) + rho * sum(sd)**2``. It is
+the one that the oracle has measured (``forecasting.peak.CommonFactor``), or the policy's.
 
 That gives the *proportions*; the *level* is the oracle's own forecast of the host, whose
 deviations from its median are scaled. So a host that nothing leaves and nothing enters
