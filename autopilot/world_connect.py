@@ -130,6 +130,11 @@ class Link:
         """Whether there is a connection that is not known to be lost."""
         return bool(getattr(self.transport, "connected", False))
 
+    def round_trip(self) -> float | None:
+        """Seconds that a packet takes there and back; None when the transport does not know."""
+        known = getattr(self.transport, "round_trip", None)
+        return known() if known is not None else None
+
     def retry(self, transport: Transport) -> Transport:
         """Forget a refusal and go on with a new transport; returns the one before, for closing."""
         before, self.transport, self._refused = self.transport, transport, None

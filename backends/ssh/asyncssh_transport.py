@@ -17,6 +17,7 @@ from sidestep.backends.ssh.feed import PushFeed
 from sidestep.backends.ssh.hostkeys import HostKeys
 from sidestep.backends.ssh.identity import KeyRing
 from sidestep.backends.ssh.readonly import AsyncsshReader, open_reader
+from sidestep.backends.ssh.rtt import round_trip
 from sidestep.backends.ssh.slim import slim
 from sidestep.backends.ssh.target import SshTarget
 from sidestep.backends.ssh.tunnels import Tunnels
@@ -55,6 +56,10 @@ class AsyncsshTransport(Commands):
     def connected(self) -> bool:
         """Whether there is a connection that is not known to be lost."""
         return self._conn is not None and not self._conn.is_closed()
+
+    def round_trip(self) -> float | None:
+        """Seconds that a packet takes there and back, from those that flow anyway; None when it is not known."""
+        return round_trip(self._conn) if self._conn is not None and not self._conn.is_closed() else None
 
     async def connect(self) -> None:
         """Connect and authenticate; a no-op when connected.
