@@ -58,7 +58,7 @@ class Aged:
     def tick(self) -> Sample:
         """CPU ms of learning a row, of quantiles at the knots, of peaks, and of every series' chance of contention.
 
-        ``worker_tick_ms``: with chances of a fifth of the series only, as the worker says them of hosts' cpu and memory.
+        ``worker_tick_ms``: with chances of a fifth of the series, as the worker says them of hosts' cpu and memory.
         """
         row, limit = next(self.rows), np.full(self.series, LIMIT)
         marks = [time.process_time()]
