@@ -64,6 +64,13 @@ class Champions:
         """(series, model) of every series that a champion serves at ``time``."""
         return tuple((name, held.model) for held in self._young(time) for name in held.names)
 
+    def which(self, names: wire.Names, time: float, models: tuple[str, ...]) -> NDArray[np.uint8]:
+        """(S,) by index which of ``models`` serves each series at ``time``; 0 where no champion does."""
+        found = np.zeros(names.series, np.uint8)
+        for held in self._young(time):
+            found[held.rows] = models.index(held.model)
+        return found
+
     def _young(self, time: float) -> tuple[_Held, ...]:
         return tuple(held for held in self._held if 0 <= time - held.start < YOUNG * self._horizon)
 

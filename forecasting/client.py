@@ -18,6 +18,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from sidestep.fleet.accuracy import AccuracyBoard
 from sidestep.fleet.contention import duration_steps, limits
 from sidestep.fleet.errors import ProtocolError
 from sidestep.fleet.forecast import LEVELS, Forecast
@@ -155,10 +156,10 @@ class Oracle:
         self._telling.adoption = adoption
         await self._say(wire.Adopt(adoption))
 
-    async def scores(self) -> wire.Scored | None:
+    async def scores(self) -> AccuracyBoard | None:
         """The account of every series; None while there is no worker that could say."""
         found = await self._say(wire.AskScores())
-        return found if isinstance(found, wire.Scored) else None
+        return found.board if isinstance(found, wire.Scored) else None
 
     async def _say(self, request: wire.Request) -> wire.Response | None:
         """One request beside the ticks'; None where it was not answered. A new worker is told such things anyway."""

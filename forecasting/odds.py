@@ -40,9 +40,10 @@ class Chances:
 
 
 class Contentions:
-    """The book of chances over hosts' planned series, and the question that it answers."""
+    """The book of chances over hosts' planned series, and the question that it answers; all lengths in steps."""
 
-    def __init__(self, steps: int) -> None:
+    def __init__(self, steps: int, season: float = 0.0) -> None:
+        self._season = season
         self.windows = tuple(sorted({max(1, round(part * steps)) for part in WINDOWS}))
         self._book: ChanceBook | None = None
         self._question: Question | None = None
@@ -62,7 +63,7 @@ class Contentions:
         self._question = Question(limits.astype(np.float64).reshape(-1), window, duration)
         other = before is not None and (before.window, before.duration) != (window, duration)
         if self._book is None or other:
-            self._book = ChanceBook(self._hosts * PLANNED, window, duration)
+            self._book = ChanceBook(self._hosts * PLANNED, window, duration, self._season)
 
     def settle(self, truth: F32) -> None:
         """One closed step of all series (S,)."""

@@ -14,6 +14,7 @@ import numpy as np
 from msgspec import Struct
 from numpy.typing import NDArray
 
+from sidestep.fleet.accuracy import AccuracyBoard
 from sidestep.fleet.errors import ProtocolError
 from sidestep.fleet.forecast_types import Account
 from sidestep.fleet.inventory import OracleSpec
@@ -165,15 +166,10 @@ class Answer(Struct, frozen=True, tag="answer", kw_only=True):
     notes: tuple[str, ...] = ()
 
 
-class Scored(Struct, frozen=True, tag="scored", kw_only=True):
-    """Columns (S, B) f4 by name, of the series of ``names`` at ``horizons`` steps ahead."""
+class Scored(Struct, frozen=True, tag="scored"):
+    """What forecasts of every series were worth lately."""
 
-    names: Names
-    step: float
-    horizons: tuple[int, ...]
-    columns: dict[str, bytes]
-    #: (S,) f4 how well a series can be forecast at all, 0..1; NaN is unknown
-    forecastability: bytes = b""
+    board: AccuracyBoard
 
 
 class Failed(Struct, frozen=True, tag="failed"):

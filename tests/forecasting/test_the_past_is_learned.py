@@ -72,7 +72,7 @@ def test_a_past_out_of_order_is_refused(times: list[float]) -> None:
 def test_the_past_touches_no_account_and_comes_before_any_row() -> None:
     service = Service(OracleSpec(season=DAY, step=STEP), 3600.0)
     assert service.prime(past(DAY)) == DAY / STEP
-    assert [account.scored for account in service._ledger.fleet()] == [0, 0]
+    assert [account.scored for account in service._beside.ledger.fleet()] == [0, 0]
     with pytest.raises(ValueError, match="before the first tick"):
         service.prime(past(DAY))
     with pytest.raises(ProtocolError, match="past host use"):

@@ -16,7 +16,7 @@ import msgspec
 import numpy as np
 import pytest
 from conftest import SnapshotMaker
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sidestep.fleet.errors import ProtocolError
@@ -235,6 +235,7 @@ def test_a_request_that_cannot_be_done_is_answered_and_the_next_one_is_done(make
     assert [type(answer) for answer in answers] == [wire.Ready, wire.Failed, wire.Answer]
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=200))
 def test_no_bytes_break_the_frame_reader(data: bytes) -> None:
     stream = io.BytesIO(data)
