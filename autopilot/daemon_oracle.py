@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import asyncio
+import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Final, Protocol
 
 import numpy as np
+from msgspec.structs import replace
 
+from sidestep.autopilot.accuracy_rolling import rolling
 from sidestep.autopilot.daemon_forecast import forecast_view
 from sidestep.autopilot.daemon_log import Log
-from sidestep.autopilot.daemon_lookup import near
+from sidestep.autopilot.daemon_lookup import find, near
 from sidestep.autopilot.frames import Picture
 from sidestep.autopilot.protocol_oracle import (
     AddOccasion,
+    ForecastView,
     GetForecast,
     GetOracle,
     GetScores,
@@ -27,9 +32,9 @@ from sidestep.autopilot.protocol_oracle import (
     OracleView,
     RemoveOccasion,
     ScoreList,
-    ScoreRow,
 )
 from sidestep.autopilot.server_service import UnknownReference
+from sidestep.fleet.accuracy import KINDS, AccuracyRow
 from sidestep.fleet.errors import SidestepError, UsageError
 from sidestep.fleet.inventory import FleetSpec
 from sidestep.fleet.labels import Label, scrub
@@ -61,10 +66,20 @@ class Calendar(Protocol):
 
 
 class Scores(Protocol):
-    """What is kept of how good forecasts were."""
+    """What is kept of how good forecasts were: ``accuracy_store.AccuracyStore``."""
 
-    def newest(self, name: str, metric: str, since: float) -> tuple[ScoreRow, ...]:
-        """The newest scores of every series and horizon, sorted by series and horizon."""
+    def find(self, name: str) -> tuple[str, ...]:
+        """The kinds that have something of this name."""
+        ...
+
+    def query(
+        self, kind: str, name: str, metric: str | None = None, since: float | None = None
+    ) -> Sequence[AccuracyRow]:
+        """Rows of one series, of the newest board or since a time."""
+        ...
+
+    def newest(self, kind: str, metric: str | None = None) -> Sequence[AccuracyRow]:
+        """Rows of all series of a kind, of the newest board."""
         ...
 
 
@@ -92,21 +107,38 @@ class OracleDesk:
     scores: Scores | None = None
     trainer: Trainer | None = None
 
-    def answer(self, request: OracleRequest, actor: Label) -> OracleAnswer:
+    async def answer(self, request: OracleRequest, actor: Label) -> OracleAnswer:
         """One answer. Raises SidestepError."""
         match request:
             case GetForecast():
-                return forecast_view(self.picture(), request)
+                return await self._forecast(request)
             case GetOracle():
                 return self._oracle()
             case GetScores():
-                return self._scored(request)
+                return await self._scored(request)
             case AddOccasion():
                 return self._add(request, actor)
             case ListOccasions():
                 return self._listed()
             case RemoveOccasion():
                 return self._remove(request, actor)
+
+    async def _forecast(self, request: GetForecast) -> ForecastView:
+        """The forecast, with the account of this very series where there is one."""
+        view = forecast_view(self.picture(), request)
+        if self.scores is None:
+            return view
+        found = rolling(await asyncio.to_thread(self.scores.query, view.kind, view.name, view.metric))
+        if not found.n:
+            return view
+        return replace(
+            view,
+            scope="series",
+            skill=math.nan if found.skill is None else found.skill,
+            coverage80=math.nan if found.coverage80 is None else found.coverage80,
+            coverage95=math.nan if found.coverage95 is None else found.coverage95,
+            scored=round(found.n),
+        )
 
     def _oracle(self) -> OracleView:
         forecast, spec = self.picture().forecast, self.fleet.oracle
@@ -125,13 +157,24 @@ class OracleDesk:
             trainer_enabled=spec.enabled and spec.trainer.enabled,
         )
 
-    def _scored(self, request: GetScores) -> ScoreList:
+    async def _scored(self, request: GetScores) -> ScoreList:
         if not 0 < request.limit <= MOST_SCORES:
             raise UsageError(f"limit {request.limit}: must be 1 to {MOST_SCORES}")
+        if request.kind and request.kind not in KINDS:
+            raise UsageError(f"{scrub(request.kind)} is no kind", hint=f"kinds: {', '.join(KINDS)}")
         if self.scores is None:
-            raise SidestepError("no scores are kept", hint="the oracle is disabled in the fleet file, or has no store")
-        found = self.scores.newest(request.name, request.metric, request.since)
+            raise SidestepError("no scores are kept", hint="the oracle is disabled in the fleet file")
+        found = await asyncio.to_thread(self._rows, self.scores, request)
         return ScoreList(found[: request.limit], max(0, len(found) - request.limit))
+
+    def _rows(self, scores: Scores, request: GetScores) -> tuple[AccuracyRow, ...]:
+        metric = request.metric or None
+        if not request.name:
+            return worst_first(scores.newest(request.kind or "host", metric))
+        kinds = [kind for kind in scores.find(request.name) if request.kind in ("", kind)]
+        if not kinds:
+            kinds = [find(self.picture().snapshot, request.name, request.kind)]
+        return tuple(scores.query(kinds[0], request.name, metric, request.since or None))
 
     def _listed(self) -> OccasionList:
         kept = self._calendar().rows(self.wall())
@@ -179,6 +222,17 @@ class OracleDesk:
                 if not any(fnmatchcase(each, name) for each in known):
                     raise UnknownReference(f"no {what} {name}", hint=near(name, known))
         return occasion
+
+
+def worst_first(rows: Sequence[AccuracyRow]) -> tuple[AccuracyRow, ...]:
+    """The farthest horizon of every series, the worst skill first."""
+    farthest: dict[tuple[str, str], AccuracyRow] = {}
+    for row in rows:
+        before = farthest.get((row.name, row.metric))
+        if before is None or row.horizon > before.horizon:
+            farthest[row.name, row.metric] = row
+    order = sorted(farthest.values(), key=lambda row: (math.inf if row.skill is None else row.skill, row.name))
+    return tuple(order)
 
 
 def describe(occasion: Occasion) -> str:

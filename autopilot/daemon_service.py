@@ -167,7 +167,7 @@ class DaemonService:
             scores=self.scores,
             trainer=self.trainer,
         )
-        answer = desk.answer(request, actor)
+        answer = await desk.answer(request, actor)
         self.log.mirror()
         return answer
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from msgspec import Struct
 
+from sidestep.fleet.accuracy import AccuracyRow
 from sidestep.fleet.labels import Label
 from sidestep.fleet.occasions import Occasion
 
@@ -28,12 +29,14 @@ class GetOracle(Struct, frozen=True, tag="get-oracle"):
 
 
 class GetScores(Struct, frozen=True, tag="get-scores"):
-    """How good forecasts were, of series whose name holds ``name`` and whose metric is ``metric`` ("" for any).
+    """How good forecasts were. Answered by ScoreList.
 
-    ``since`` is unix seconds: the newest scores of every series and horizon from then on. Answered by ScoreList.
+    Of one host, shard or app: at every horizon, since a unix time, or as of now for 0. Without
+    a ``name`` of all of a ``kind`` (hosts by default): at the farthest horizon, the worst first.
     """
 
     name: str = ""
+    kind: str = ""
     metric: str = ""
     since: float = 0.0
     limit: int = 500
@@ -136,25 +139,10 @@ class OracleView(Struct, frozen=True, tag="oracle", kw_only=True):
     trainer_enabled: bool = False
 
 
-class ScoreRow(Struct, frozen=True, kw_only=True):
-    """How good forecasts of one series were, ``ahead`` seconds ahead; ``pinball`` is scaled by the series."""
-
-    series: Label
-    ahead: float
-    time: float
-    count: float
-    skill: float
-    coverage80: float
-    coverage95: float
-    pinball: float
-    error: float
-    bias: float
-
-
 class ScoreList(Struct, frozen=True, tag="scores"):
-    """Scores, best known first by name; ``more`` rows were left out."""
+    """Rows of the accuracy board; ``more`` were left out."""
 
-    scores: tuple[ScoreRow, ...]
+    rows: tuple[AccuracyRow, ...]
     more: int = 0
 
 

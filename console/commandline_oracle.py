@@ -83,18 +83,26 @@ def forecast_show(
 @forecast.command("score")
 def forecast_score(
     context: typer.Context,
-    name: Annotated[str, typer.Argument(metavar="[NAME]", help="Part of a series' name; all without.")] = "",
+    name: Annotated[
+        str, typer.Argument(metavar="[HOST|SHARD|APP]", help="At every horizon; the worst of all without.")
+    ] = "",
+    kind: Annotated[str, typer.Option("--kind", metavar="KIND", help="host, shard or app.")] = "",
     metric: Annotated[str, typer.Option("--metric", metavar="NAME", help="Only that metric.")] = "",
-    since: Annotated[str, typer.Option("--since", metavar="TIME", help="Only what was scored since, such as 1d.")] = "",
+    since: Annotated[str, typer.Option("--since", metavar="TIME", help="How it was since, such as 1d.")] = "",
     limit: Annotated[int, typer.Option(min=1, help="At most that many rows.")] = 200,
     as_json: Json = False,
+    schema: Schema = False,
     fleet: FleetFile = None,
     socket: Socket = None,
 ) -> None:
-    """How good forecasts were: skill, coverage and error of every series and horizon."""
+    """How good forecasts were: skill, coverage and error, and whether they can be foreseen at all."""
     from sidestep.console.headless import oracle as commands  # noqa: PLC0415
 
-    commands.score(_socket(context, fleet, socket), name, metric, since, limit, as_json=as_json)
+    if schema:
+        commands.schema("accuracy")
+        return
+    asked = commands.scores_asked(name, kind, metric, since, limit)
+    commands.score(_socket(context, fleet, socket), asked, as_json=as_json)
 
 
 @event.command("add")

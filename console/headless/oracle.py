@@ -11,6 +11,15 @@ from zoneinfo import ZoneInfo
 
 import msgspec
 
+from sidestep.autopilot.accuracy_report import (
+    FLEET_ALIGN,
+    OVER_TIME_ALIGN,
+    SCORE_ALIGN,
+    fleet_table,
+    over_time_table,
+    score_table,
+    sentences,
+)
 from sidestep.autopilot.client import Client
 from sidestep.autopilot.protocol_oracle import (
     AddOccasion,
@@ -29,6 +38,7 @@ from sidestep.console.forecasttext import at_instant, report_lines, report_of
 from sidestep.console.headless import output
 from sidestep.console.text import fit
 from sidestep.console.trusttext import marks
+from sidestep.fleet.accuracy import listing
 from sidestep.fleet.errors import UsageError
 from sidestep.fleet.labels import Label
 from sidestep.fleet.occasion_times import parse_when
@@ -101,43 +111,36 @@ def status(socket: Path, *, as_json: bool) -> None:
     output.table(rows, "lllrr")
 
 
-def score(socket: Path, name: str, metric: str, since: str, limit: int, *, as_json: bool) -> None:
-    """How good forecasts were, by series and horizon."""
-    start = time.time() - seconds_of("--since", since) if since else 0.0
+def score(socket: Path, asked: GetScores, *, as_json: bool) -> None:
+    """How good forecasts were: one host, shard or app at every horizon, or the worst of all."""
     with Client.connect(socket) as client:
-        answer = client.call(GetScores(name, metric, start, limit))
+        answer = client.call(asked)
     assert isinstance(answer, ScoreList)
+    now = time.time()
     if as_json:
-        output.dump(answer)
+        print(listing(answer.rows, now).encode("ascii", "backslashreplace").decode())
         return
-    rows = [["SERIES", "AHEAD", "SCORED", "SKILL", "IN 80%", "IN 95%", "PINBALL", "BIAS"]]
-    rows += [
-        [
-            fit(row.series, 32).rstrip(),
-            f"+{show_seconds(row.ahead)}",
-            f"{row.count:.0f}",
-            _number(row.skill, "+.2f"),
-            _share(row.coverage80),
-            _share(row.coverage95),
-            _number(row.pinball, ".3f"),
-            _number(row.bias, "+.2f"),
-        ]
-        for row in answer.scores
-    ]
-    if answer.scores:
-        output.table(rows, "lrrrrrrr")
-    else:
-        output.say("nothing scored yet")
+    if asked.name or not answer.rows:
+        for line in sentences(answer.rows, now):
+            output.say(line)
+    if answer.rows and not asked.name:
+        output.table(fleet_table(answer.rows, len(answer.rows)), FLEET_ALIGN)
+    elif answer.rows and asked.since:
+        output.table(over_time_table(answer.rows), OVER_TIME_ALIGN)
+    elif answer.rows:
+        output.table(score_table(answer.rows), SCORE_ALIGN)
     if answer.more:
-        output.say(f"and {answer.more} more; name a series, or ask for more with --limit")
+        output.say(f"and {answer.more} more; name a host, shard or app, or ask for more with --limit")
+
+
+def scores_asked(name: str, kind: str, metric: str, since: str, limit: int) -> GetScores:
+    """What is asked for. Raises UsageError for a time that is none."""
+    start = time.time() - seconds_of("--since", since) if since else 0.0
+    return GetScores(name, kind, metric, start, limit)
 
 
 def _number(value: float, form: str = ".3f") -> str:
     return _MISSING if math.isnan(value) else format(value, form)
-
-
-def _share(value: float) -> str:
-    return _MISSING if math.isnan(value) else f"{value * 100:.0f}%"
 
 
 def _day(moment: float) -> str:

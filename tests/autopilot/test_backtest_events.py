@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 
@@ -92,6 +92,7 @@ def test_yesterday_repeats_what_came_and_has_no_opinion_before() -> None:
     assert yesterday(came, 60) is None and yesterday(came, 0) is None
 
 
+@settings(deadline=None)
 @given(st.floats(0.01, 0.5))
 def test_the_level_alarms_no_more_often_than_it_is_told(share: float) -> None:
     values = np.random.default_rng(4).normal(0.5, 0.2, (300, 3))
@@ -101,6 +102,7 @@ def test_the_level_alarms_no_more_often_than_it_is_told(share: float) -> None:
     assert not raised[:10].any()
 
 
+@settings(deadline=None)
 @given(npst.arrays(np.bool_, (50, 2)), npst.arrays(np.float64, (50, 2), elements=st.floats(0, 2)))
 def test_counts_hold_together_whatever_came_and_was_said(alarm: np.ndarray, values: np.ndarray) -> None:
     came = truth_of(values, np.ones(2), window=5, duration=2, begin=3)

@@ -10,11 +10,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from loop_doubles import STEPS, FakeOracle
 from test_daemon_requests import OPS, Desk
 
+from sidestep.autopilot.accuracy_store import AccuracyStore
 from sidestep.autopilot.daemon_demand import demand_vectors
 from sidestep.autopilot.protocol import GetDemand, GetLog
 from sidestep.autopilot.protocol_oracle import (
@@ -27,8 +28,10 @@ from sidestep.autopilot.protocol_oracle import (
     OccasionList,
     OracleView,
     RemoveOccasion,
+    ScoreList,
 )
 from sidestep.autopilot.server import UnknownReference
+from sidestep.fleet.accuracy import COLUMNS, AccuracyBoard, section
 from sidestep.fleet.contention import at_quantile
 from sidestep.fleet.demand import parse_demand, round_up
 from sidestep.fleet.errors import SidestepError, UsageError
@@ -55,7 +58,7 @@ class KnottedOracle(FakeOracle):
         return replace(
             plain, knots=knots, shard_knots=values, host_knots=hosts,
             windows=(10, STEPS), host_peaks=np.ones((3, 6, 2, 1), np.float32) * spread,
-            chance=np.full((3, 2), 0.4), proven=np.array([[True, False]] * 3), reactive=np.array([[False, True]] * 3),
+            chance=np.full((3, 2), 0.7), proven=np.array([[True, False]] * 3), reactive=np.array([[False, True]] * 3),
         )  # fmt: skip
 
 
@@ -250,6 +253,7 @@ async def test_while_too_little_was_seen_vectors_say_so(desk: Desk) -> None:
     assert parse_demand(text).confidence == "insufficient"
 
 
+@settings(deadline=None)
 @given(st.lists(st.floats(0, 64), min_size=1, max_size=8), st.sampled_from([0.25, 0.5, 1.0]))
 def test_whole_quanta_conserve_what_is_needed(needs: list[float], quantum: float) -> None:
     """S3.12: what is handed out covers the need and wastes less than one quantum a demand."""
@@ -303,3 +307,32 @@ async def test_a_daemon_without_stores_says_so(desk: Desk) -> None:
     for request in (ListOccasions(), GetScores()):
         with pytest.raises(SidestepError, match=r"no .* kept"):
             await desk.service.oracle(request, OPS)
+
+
+async def test_a_forecast_carries_the_account_of_its_own_series(desk: Desk, tmp_path: Path) -> None:
+    """S4.22: per shard and horizon, stored and queryable."""
+    store = AccuracyStore(tmp_path / "accuracy.db", pytest.fail, clock=desk.clock.wall)
+    values = np.zeros((2, 1, 2, len(COLUMNS)))
+    values[..., :4] = 50.0, 0.4, 0.81, 0.95
+    values[1, :, :, 1] = -0.2
+    part = section("host", "value", ("h1", "h2"), ("cpu",), (10.0, 60.0), values, models=("fake",))
+    assert store.put(AccuracyBoard(time=desk.clock.wall(), sections=(part,)))
+    object.__setattr__(desk.service, "scores", store)
+    found = await view(desk, "h1")
+    assert (found.scope, found.scored) == ("series", 100)
+    assert (found.skill, found.coverage80, found.coverage95) == pytest.approx((0.4, 0.81, 0.95), abs=0.005)
+    assert (await view(desk, "h3")).scope == "fleet"
+    worst = await desk.service.oracle(GetScores(), OPS)
+    assert isinstance(worst, ScoreList) and [(row.name, row.horizon) for row in worst.rows] == [
+        ("h2", 60.0),
+        ("h1", 60.0),
+    ]
+    one = await desk.service.oracle(GetScores("h1", limit=1), OPS)
+    assert isinstance(one, ScoreList) and (len(one.rows), one.more) == (1, 1)
+    assert await desk.service.oracle(GetScores("h3"), OPS) == ScoreList(())
+    with pytest.raises(UnknownReference, match="no host, shard or app h9"):
+        await desk.service.oracle(GetScores("h9"), OPS)
+    for wrong in (GetScores(limit=0), GetScores(kind="rack")):
+        with pytest.raises(UsageError):
+            await desk.service.oracle(wrong, OPS)
+    store.close()

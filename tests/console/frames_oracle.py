@@ -22,9 +22,9 @@ from sidestep.autopilot.protocol_oracle import (
     OracleView,
     RemoveOccasion,
     ScoreList,
-    ScoreRow,
 )
 from sidestep.autopilot.server import UnknownReference
+from sidestep.fleet.accuracy import AccuracyRow
 from sidestep.fleet.labels import Label
 
 START = 1_790_000_000.0
@@ -61,8 +61,11 @@ class OracleAnswers:
                 )  # fmt: skip
             case GetScores():
                 rows = [
-                    ScoreRow(series=Label("host h2 cpu"), ahead=float(h), time=START, count=40.0, skill=0.3,
-                             coverage80=0.79, coverage95=math.nan, pinball=0.2, error=0.1, bias=0.0)
+                    AccuracyRow(
+                        time=START, kind="host", name=Label("h2"), metric="cpu", of="value", horizon=float(h), n=40.0,
+                        skill=0.3, coverage80=0.79, coverage95=None, pinball=0.2, error=0.1, bias=0.0,
+                        forecastability=0.6, reactive=False, model=Label("trend"),
+                    )
                     for h in (60, 300)
                 ]  # fmt: skip
                 return ScoreList(tuple(rows[: request.limit]), max(0, len(rows) - request.limit))

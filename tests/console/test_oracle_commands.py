@@ -10,7 +10,7 @@ import msgspec
 import pytest
 from frames import Daemon
 from frames_oracle import START, OracleAnswers, raw
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from test_command_line import ask, run
 
@@ -121,10 +121,13 @@ async def test_a_repeating_event_keeps_its_period(daemon: Daemon) -> None:
 async def test_scores_and_models_are_lists(daemon: Daemon) -> None:
     """S4.22."""
     ran = await ask(daemon, "forecast", "score", "h2", "--limit", "1")
-    assert "host h2 cpu" in ran.out and "and 1 more" in ran.out and "+0.30" in ran.out
+    assert "errs 30 % less than persistence" in ran.out and "and 1 more" in ran.out and "+0.30" in ran.out
     (request, _) = daemon.asked[0]
-    assert isinstance(request, GetScores) and (request.name, request.limit) == ("h2", 1)
-    assert json.loads((await ask(daemon, "forecast", "score", "--json")).out)["scores"][0]["coverage95"] is None
+    assert isinstance(request, GetScores) and (request.name, request.since, request.limit) == ("h2", 0.0, 1)
+    assert "h2" in (await ask(daemon, "forecast", "score")).out
+    assert "2026-09-21T14:13Z" in (await ask(daemon, "forecast", "score", "h2", "--since", "1d")).out
+    listed = json.loads((await ask(daemon, "forecast", "score", "--json")).out)
+    assert listed["schema"] == "sidestep.accuracy/1" and listed["rows"][0]["coverage95"] is None
     daemon.fallback, daemon.confidence = "worker starting", "insufficient"
     status = await ask(daemon, "oracle")
     assert "aggregate is configured" in status.out and "fallback: trend is served: worker starting" in status.out
@@ -158,6 +161,7 @@ def test_columns_that_do_not_fit_each_other_are_refused() -> None:
             report_of(view(**changes))
 
 
+@settings(deadline=None)
 @given(st.floats(0, 1e12), st.floats(0, 1e12), st.sampled_from(["cores", "bytes", "ops/s", "percent"]))
 def test_any_numbers_fit_80_columns(value: float, capacity: float, unit: str) -> None:
     given_ = view(
@@ -168,6 +172,7 @@ def test_any_numbers_fit_80_columns(value: float, capacity: float, unit: str) ->
     assert max(map(len, lines)) <= WIDTH
 
 
+@settings(deadline=None)
 @given(st.floats(0, 60))
 def test_between_two_steps_the_forecast_is_on_the_line(seconds: float) -> None:
     report = report_of(view())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 
@@ -14,6 +14,7 @@ from sidestep.fleet.sums import moments, summed
 parts = npst.arrays(np.float64, (4, 3, len(LEVELS)), elements=st.floats(0, 1e6)).map(lambda a: np.sort(a, axis=-1))
 
 
+@settings(deadline=None)
 @given(parts, st.floats(0, 1))
 def test_a_sum_never_crosses_and_never_exceeds_the_sum_of_quantiles(quantiles: np.ndarray, rho: float) -> None:
     """S1.7: the profile of an app holds quantiles in order."""
@@ -24,12 +25,14 @@ def test_a_sum_never_crosses_and_never_exceeds_the_sum_of_quantiles(quantiles: n
     assert (found[..., -1] <= quantiles.sum(axis=0)[..., -1] + slack).all()
 
 
+@settings(deadline=None)
 @given(parts)
 def test_one_part_alone_and_parts_that_move_as_one_keep_their_quantiles(quantiles: np.ndarray) -> None:
     assert np.allclose(summed(quantiles[:1], LEVELS, 0.3), quantiles[0])
     assert np.allclose(summed(quantiles, LEVELS, 1.0), quantiles.sum(axis=0))
 
 
+@settings(deadline=None)
 @given(parts, st.permutations(range(4)), st.floats(0, 1))
 def test_the_order_of_the_parts_does_not_matter(quantiles: np.ndarray, order: list[int], rho: float) -> None:
     assert np.allclose(summed(quantiles[order], LEVELS, rho), summed(quantiles, LEVELS, rho))
