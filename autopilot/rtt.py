@@ -13,7 +13,7 @@ import re
 from collections.abc import Awaitable, Callable, Sequence
 from importlib.resources import files
 from shlex import quote
-from typing import Final, Literal
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from sidestep.autopilot.world_clock import Clock
 from sidestep.backends.ssh.base import Transport
 from sidestep.fleet.errors import SidestepError
-from sidestep.fleet.inventory import HostSpec
+from sidestep.fleet.inventory import HostSpec, RoundTripMode
 from sidestep.fleet.rtt import MOST, RoundTrips
 
 #: hosts up to which round trips between them are measured without being asked to
@@ -37,7 +37,6 @@ REST: Final = 3600.0
 _NO_TOOL: Final = 97
 _LINE: Final = re.compile(rb"(\d{1,4}) (-|\d{1,9})")
 
-Mode = Literal["auto", "on", "off"]
 F64 = NDArray[np.float64]
 
 
@@ -56,7 +55,7 @@ class RttProbe:
         reachable: Callable[[], Sequence[str]],
         clock: Clock,
         report: Callable[[str], None],
-        mode: Mode = "auto",
+        mode: RoundTripMode = "auto",
         address: Callable[[HostSpec], tuple[str, int]] = lambda host: (host.address, host.port),
     ) -> None:
         self.hosts = tuple(hosts)

@@ -57,6 +57,7 @@ DOCS: Final[dict[str, dict[str, str]]] = {
         "keepalive": "Time between keepalives; a connection that misses two is lost.",
         "handshakes": "Handshakes at a time.",
         "handshakes_per_address": "Handshakes at a time with one address or through one jump host; sshd drops more.",
+        "round_trips": "Whether hosts time connections to each other, a few a minute; `auto` is up to 64 hosts.",
         "user": "User to log in as where a host names none.",
     },
     "policy": {

@@ -28,7 +28,7 @@ from sidestep.fleet.config_read import (
     whole,
     word,
 )
-from sidestep.fleet.inventory import Driver, Level, SamplerKind
+from sidestep.fleet.inventory import Driver, Level, RoundTripMode, SamplerKind
 
 
 @dataclass(frozen=True)
@@ -67,6 +67,7 @@ FIELDS: Final[dict[str, dict[str, Field]]] = {
         "keepalive": Field(seconds(0.5, 3600), _SECONDS),
         "handshakes": Field(whole(1, 10000), "write a whole number, such as 32"),
         "handshakes_per_address": Field(whole(1, 10000), "write a whole number below sshd's MaxStartups, such as 8"),
+        "round_trips": Field(choice(*get_args(RoundTripMode)), 'write round_trips = "off"'),
         "user": Field(user, 'write user = "ops", or leave it out'),
     },
     "policy": {

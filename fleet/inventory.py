@@ -13,6 +13,7 @@ from msgspec import Struct
 
 from sidestep.fleet.labels import Label
 
+RoundTripMode = Literal["auto", "on", "off"]
 Level = Literal["off", "advise", "full"]
 Driver = Literal["restart", "hook"]
 #: how a host is sampled; "sftp" reads the same numbers through SFTP alone, for keys that allow no command
@@ -204,6 +205,8 @@ class FleetSpec(Struct, frozen=True, kw_only=True):
     #: handshakes at a time: in all, and to one address or through one jump host
     handshakes: int = 32
     handshakes_per_address: int = 8
+    #: whether hosts measure round trips to each other: "auto" is up to 64 hosts
+    round_trips: RoundTripMode = "auto"
     #: unix socket of the router; empty when the fleet routes by itself
     router: str = ""
     #: says so on every screen: "" or "EMBEDDED" or "SIMULATED"

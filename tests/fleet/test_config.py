@@ -293,6 +293,7 @@ def test_a_fleet_that_is_written_reads_back_equal(
         keepalive=quantile * 10,
         handshakes=99,
         handshakes_per_address=3,
+        round_trips="off",
         notice=Label("größe"),
     )
     assert parse_fleet(dump_fleet(spec), "f.toml") == spec

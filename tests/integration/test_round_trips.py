@@ -23,7 +23,7 @@ from sidestep.backends.ssh.base import Transport
 from sidestep.backends.ssh.hostkeys import HostKeys
 from sidestep.backends.ssh.target import SshTarget
 from sidestep.fleet.errors import HostError
-from sidestep.fleet.inventory import HostSpec
+from sidestep.fleet.inventory import HostSpec, RoundTripMode
 from sidestep.fleet.labels import Label
 from sidestep.fleet.rtt import SOURCES
 
@@ -166,7 +166,7 @@ async def test_hosts_that_cannot_measure_are_left_alone_for_long() -> None:
 def test_large_fleets_are_not_measured_unless_told_to() -> None:
     hosts = [HostSpec(name=Label(f"h{n}"), address="h") for n in range(rtt.AUTO + 1)]
 
-    def made(count: int, mode: rtt.Mode) -> bool:
+    def made(count: int, mode: RoundTripMode) -> bool:
         none: dict[str, Transport] = {}
         probe = RttProbe(hosts[:count], none.__getitem__, reachable=lambda: [], clock=Clock(), report=print, mode=mode)
         return probe.between
