@@ -110,10 +110,12 @@ def asked(forecaster: Any, values: F64, start: float, step: float, ahead: Steps)
     """
     index = pd.date_range(pd.Timestamp(start, unit="s"), periods=len(values), freq=pd.Timedelta(seconds=step))
     fresh = forecaster.clone()
-    fresh.fit(pd.Series(values, index=index, name="y"), fh=[int(h) for h in ahead])
+    # every step up to the last one: some forecasters take their season from the wrong place when steps are left out
+    last = int(ahead[-1])
+    fresh.fit(pd.Series(values, index=index, name="y"), fh=list(range(1, last + 1)))
     if not has_intervals(fresh):
-        return _shaped(fresh.predict(), (len(ahead), 1))
-    return _shaped(fresh.predict_quantiles(alpha=list(LEVELS)), (len(ahead), len(LEVELS)))
+        return _shaped(fresh.predict(), (last, 1))[ahead - 1]
+    return _shaped(fresh.predict_quantiles(alpha=list(LEVELS)), (last, len(LEVELS)))[ahead - 1]
 
 
 def _shaped(answer: Any, shape: tuple[int, int]) -> F64:

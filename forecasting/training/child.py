@@ -35,7 +35,7 @@ class Child:
     def __init__(
         self, work: Callable[[], bytes], *, seconds: float, memory: int = MEMORY, patience: float = 0.0
     ) -> None:
-        """Fork now. It may use ``seconds`` of the processor and take ``patience`` seconds, 0 for a multiple of those."""
+        """Fork now. It may use ``seconds`` of the processor and take ``patience`` seconds, 0 for a multiple."""
         self._limit = seconds
         self._patience = patience or PATIENCE + SLOWNESS * seconds
         self._until = time.monotonic() + self._patience

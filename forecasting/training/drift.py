@@ -1,7 +1,8 @@
-"""Whether the model that is served has lost touch with a fleet: three sequential charts a series, all at once.
+"""Whether the model that is served has lost touch with a fleet: four sequential charts a series, all at once.
 
 One step ahead the truth must lie outside the model's 80 % band about as often as it used
-to, and as often above the median as below it. Each chart is a CUSUM of the logarithm of a
+to, as often above the median as below it, and as near to it: a model that widens its band
+at once is calibrated and still worse than it was. Each chart is a CUSUM of the logarithm of a
 likelihood ratio on such an indicator, so nothing is assumed of the values but that, and a
 chart of independent indicators raises, by Lorden's bound, at most one false alarm in
 ``exp(LIMIT)`` steps on average. One series proves little: ``share`` of the fleet must agree.
@@ -35,6 +36,10 @@ _USUAL: Final = 0.2
 #: a drift is so much more often outside of the band, or on one side of the median so often
 _MORE: Final = 0.3
 _ONE_SIDE: Final = 0.9
+#: an error is large when one in ten was larger, over the last some hundred steps; a drift makes most of them large
+_LARGE: Final = 0.1
+_MOSTLY: Final = 0.6
+_PACE: Final = 0.01
 
 
 class Drift:
@@ -42,8 +47,9 @@ class Drift:
 
     def __init__(self, series: int) -> None:
         self.series = series
-        self._charts = np.zeros((3, series))
+        self._charts = np.zeros((4, series))
         self._usual = np.full(series, _USUAL)
+        self._large = np.zeros(series)
         self._seen = np.zeros(series)
         self._since = np.full(series, np.inf)
 
@@ -64,12 +70,24 @@ class Drift:
         half = np.full(self.series, 0.5)
         self._move(1, counts, above, half, np.full(self.series, _ONE_SIDE))
         self._move(2, counts, below, half, np.full(self.series, _ONE_SIDE))
+        self._move(3, counts, self._is_large(known, np.abs(truth - said[:, 1])), np.full(self.series, _LARGE),
+                   np.full(self.series, _MOSTLY))  # fmt: skip
         rate = 1.0 / np.minimum(np.maximum(self._seen, 20.0), MEMORY)
         self._usual += np.where(known, (outside - self._usual) * rate, 0.0)
         alarm = (self._charts > LIMIT).any(axis=0)
         self._charts[:, alarm] = 0.0
         self._since = np.where(alarm, 0.0, self._since + 1.0)
         return np.asarray(alarm)
+
+    def _is_large(self, known: Mask, error: F64) -> Mask:
+        """Whether errors are larger than nine in ten were; the bound then moves a little to where that holds."""
+        self._large = np.where(known & (self._large == 0), error, self._large)
+        with np.errstate(invalid="ignore"):
+            large = np.asarray(error > self._large)
+        rate = np.maximum(_PACE, 1.0 / (1.0 + self._seen / 5))
+        moved = self._large * np.exp(rate * (large - _LARGE))
+        self._large = np.where(known, np.maximum(moved, 1e-12), self._large)
+        return large
 
     def _move(self, chart: int, counts: Mask, hit: Mask, calm: F64, changed: F64) -> None:
         step = np.where(hit, np.log(changed / calm), np.log((1 - changed) / (1 - calm)))
@@ -96,4 +114,5 @@ class Drift:
         self._charts[:] = 0.0
         self._usual[:] = _USUAL
         self._seen[:] = 0.0
+        self._large[:] = 0.0
         self._since[:] = np.inf

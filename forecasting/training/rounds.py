@@ -120,7 +120,7 @@ class Race:
         try:
             found = msgspec.msgpack.decode(data, type=Result)
         except (msgspec.DecodeError, msgspec.ValidationError):
-            return Result(error="gave an answer that cannot be read")
+            return Result(error="gave an answer that cannot be read" if data else "ended without an answer")
         wanted = field.values.shape[1] * len(field.course.origins) * 4
         return found if found.error or len(found.scores) == wanted else Result(error="gave an answer that does not fit")
 
@@ -165,6 +165,10 @@ class Race:
             self._lines.append(f"{arena.title}: {own} could not be scored ({scrub(base.error, 200)}); all stays")
             return before if before is not None and (key, before.model) in self._results else None
         scored = {own: self._scores(key, own), **self._eligible(arena, affordable, spent)}
+        self._lines.append(
+            f"scaled CRPS on {arena.title}: "
+            + ", ".join(f"{n} {_mean(s):.3g}" for n, s in sorted(scored.items(), key=lambda item: _mean(item[1])))
+        )
         served, demoted = self._stays(before, scored)
         rivals = [name for name in scored if name not in {own, served}]
         verdicts = {name: self._compare(scored[name], scored[served], len(rivals)) for name in rivals}
@@ -223,6 +227,11 @@ class Race:
 
     def _compare(self, challenger: F64, served: F64, challengers: int) -> Verdict:
         return compare(challenger, served, challengers=challengers, seed=self._seed)
+
+
+def _mean(scores: F64) -> float:
+    known = scores[np.isfinite(scores)]
+    return float(known.mean()) if len(known) else np.inf
 
 
 def _why_not(name: str, verdict: Verdict, margin: float) -> str:

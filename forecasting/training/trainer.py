@@ -67,7 +67,7 @@ class Trainer:
             child.wait(CHECK[1])
             _, error = child.take()
             if error:
-                said = error.removeprefix("sidestep.fleet.errors.UsageError: ")
+                said = "; ".join(error.removeprefix("sidestep.fleet.errors.UsageError: ").split("\n  "))
                 out[name] = said if name in said else f"candidate {name}: importing it {said}"
                 self.lines.append(f"out: {scrub(out[name], 600)}")
         for arena in self.arenas:
@@ -103,7 +103,6 @@ class Trainer:
         values = np.frombuffer(request.values, "<f4").reshape(len(times), len(request.names))
         fresh = self.table.add(request.names, times, values)
         self._watch.learn(fresh)
-        self._refits.wish(self._wanted())
         drift = self._watch.drift
         return protocol.Learned(len(self.table), drift.alarmed, drift.watched, drift.drifted)
 
@@ -127,6 +126,7 @@ class Trainer:
     def wait(self, request: protocol.Wait) -> protocol.State:
         """Let work go on until there is news, for at most so many seconds."""
         lines, self.lines = self.lines, []
+        self._refits.wish(self._wanted())
         news, dropped = self._refits.work(request.seconds if self._refits.busy else 0.0, request.now)
         lines += self._refits.lines()
         for key in dropped:
@@ -139,7 +139,9 @@ class Trainer:
         adoption = None
         if news or done or changed:
             adoption = Adoption(self.champions, self._refits.curves(request.now))
-        return protocol.State(self._race is not None, done, tuple(lines), adoption, changed, self.standings)
+        return protocol.State(
+            self._race is not None or self._refits.busy, done, tuple(lines), adoption, changed, self.standings
+        )
 
     _changed = False
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from typing import ClassVar
 
 import numpy as np
 import pandas as pd
@@ -13,7 +14,7 @@ from sktime.forecasting.base import BaseForecaster
 class Base(BaseForecaster):
     """Says 1 for ever, and no intervals."""
 
-    _tags = {"y_inner_mtype": "pd.Series", "requires-fh-in-fit": False, "capability:pred_int": False}
+    _tags: ClassVar = {"y_inner_mtype": "pd.Series", "requires-fh-in-fit": False, "capability:pred_int": False}
 
     def _fit(self, y, X=None, fh=None):
         self.last_ = float(y.iloc[-1])
