@@ -13,6 +13,7 @@ from typing import Final
 from sidestep.forecasting.aggregate.core import AggregateCore
 from sidestep.forecasting.baselines_core import PersistenceCore, SeasonalCore
 from sidestep.forecasting.cores import Core
+from sidestep.forecasting.network.core import NetworkCore, WindowCore
 from sidestep.forecasting.trend_core import TrendCore
 
 #: what ``registry.MODELS`` gives its forecasters for demand
@@ -24,6 +25,8 @@ Maker = Callable[[float, int, int], Core]
 
 CORES: Final[dict[str, Maker]] = {
     "aggregate": lambda season, horizon, series: AggregateCore(series, season, FLOOR),
+    "network": lambda season, horizon, series: NetworkCore(series, season, FLOOR),
+    "window": lambda season, horizon, series: WindowCore(series, season, FLOOR),
     "trend": lambda season, horizon, series: TrendCore(series, horizon, FLOOR, season, HARMONICS),
     "persistence": lambda season, horizon, series: PersistenceCore(series, horizon, FLOOR),
     "seasonal": lambda season, horizon, series: SeasonalCore(series, horizon, FLOOR, max(1.0, season)),

@@ -6,14 +6,19 @@ from collections.abc import Callable
 from typing import Final
 
 from sidestep.fleet.errors import UsageError
+from sidestep.forecasting.aggregate.estimator import AggregateForecaster
 from sidestep.forecasting.baselines import PersistenceForecaster, SeasonalForecaster
 from sidestep.forecasting.estimator import PanelForecaster
+from sidestep.forecasting.network.estimator import NetworkForecaster, WindowForecaster
 from sidestep.forecasting.trend import TrendForecaster
 
 #: makes a forecaster for a season (in steps, 0 is none) and a horizon (in steps)
 Factory = Callable[[float, int], PanelForecaster]
 
 MODELS: Final[dict[str, Factory]] = {
+    "aggregate": lambda season, horizon: AggregateForecaster(season=season, lower=0.0),
+    "network": lambda season, horizon: NetworkForecaster(season=season, lower=0.0),
+    "window": lambda season, horizon: WindowForecaster(season=season, lower=0.0),
     "trend": lambda season, horizon: TrendForecaster(season=season, horizon=horizon, lower=0.0),
     "persistence": lambda season, horizon: PersistenceForecaster(horizon=horizon, lower=0.0),
     "seasonal": lambda season, horizon: SeasonalForecaster(season=max(1.0, season), horizon=horizon, lower=0.0),

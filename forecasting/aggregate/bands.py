@@ -14,7 +14,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from sidestep.forecasting.aggregate.weighing import FLIGHTS, JUDGED, Weighing
+from sidestep.forecasting.aggregate.weighing import FLIGHTS, JUDGED, PLACES, Weighing
 from sidestep.forecasting.network.features import KNOTS
 from sidestep.forecasting.network.memory import F32, LEVELS
 from sidestep.forecasting.network.net import MEDIAN
@@ -26,10 +26,10 @@ _BEYOND: Final = np.array([0.025, 0.1, 0.1, 0.025], np.float32)[:, None]
 #: bounds of the logarithms of the factors
 LOW, HIGH = math.log(0.5), math.log(4.0)
 #: how far one miss moves an edge at first and in the long run, per unit of its rarity
-FIRST: Final = 0.35
-LONG: Final = 0.06
+FIRST: Final = 0.2
+LONG: Final = 0.03
 #: so many scores' worth of the next shorter horizon stand for what a horizon has not shown yet
-DOUBT: Final = 12.0
+DOUBT: Final = 40.0
 
 
 class Edges:
@@ -58,12 +58,14 @@ class Edges:
             np.clip(self.log[:, group] + np.where(valid, move, 0.0), LOW, HIGH, out=self.log[:, group])
             self.count[group] += valid
 
-    def hold(self, clock: int, group: int, said: F32) -> None:
-        """Keep the bands (S, Q) that are said now about ``JUDGED[group]`` steps ahead."""
+    def hold(self, clock: int, group: int, said: F32, without: NDArray[np.bool_]) -> None:
+        """Keep the bands (Q, S) that are said now about ``JUDGED[group]`` steps ahead, but for some series."""
         held = self._held[group][Weighing._at(clock, group)]
-        held[0] = said[:, MEDIAN]
+        held[0] = said[MEDIAN]
         for row, column in enumerate(WATCHED):
-            held[1 + row] = said[:, column]
+            held[1 + row] = said[column]
+        if without.any():
+            held[:, without] = np.nan
 
     def shrunk(self, group: int) -> F32:
         """(E, S) a horizon's factors, leaning on the next shorter one while it has few scores."""
@@ -74,24 +76,26 @@ class Edges:
         return np.asarray((count * own + DOUBT * self.shrunk(group - 1)) / (count + DOUBT))
 
     def widened(self, mixed: F32) -> F32:
-        """(S, B, Q) with every distance from the median times its factor; quantiles still ascend."""
-        logs = np.stack([self.shrunk(group) for group in range(len(JUDGED))])
-        place = np.interp(np.log(KNOTS), np.log(JUDGED), np.arange(len(JUDGED)))
-        out = mixed.copy()
-        median = mixed[:, :, MEDIAN]
-        for b, at in enumerate(place):
-            low = min(int(at), len(JUDGED) - 2)
-            part = np.float32(at - low)
-            log = logs[low] * (1 - part) + logs[low + 1] * part
-            outer_low, inner_low, inner_high, outer_high = np.exp(log)
-            for side, columns, factors in (
-                (-1, range(MEDIAN - 1, -1, -1), _along(inner_low, outer_low, range(MEDIAN - 1, -1, -1))),
-                (1, range(MEDIAN + 1, len(LEVELS)), _along(inner_high, outer_high, range(MEDIAN + 1, len(LEVELS)))),
-            ):
-                reach = np.zeros_like(median[:, b])
-                for column, factor in zip(columns, factors, strict=True):
-                    reach = np.maximum(reach, np.abs(mixed[:, b, column] - median[:, b]) * factor)
-                    out[:, b, column] = median[:, b] + side * reach
+        """(Q, B, S) with every distance from the median times its factor; quantiles still ascend."""
+        factors = np.exp(np.stack([self.shrunk(group) for group in range(len(JUDGED))], axis=1))
+        at = np.empty((len(WATCHED), len(KNOTS), factors.shape[2]), np.float32)
+        for b, (low, part) in enumerate(PLACES):
+            np.multiply(factors[:, low], 1 - part, out=at[:, b])
+            at[:, b] += factors[:, low + 1] * part
+        out = np.empty_like(mixed)
+        median = out[MEDIAN] = mixed[MEDIAN]
+        for side, levels, inner, outer in (
+            (-1, range(MEDIAN - 1, -1, -1), at[1], at[0]),
+            (1, range(MEDIAN + 1, len(LEVELS)), at[2], at[3]),
+        ):
+            reach = np.zeros_like(median)
+            for level in levels:
+                distance = np.subtract(mixed[level], median)
+                if side < 0:
+                    np.negative(distance, out=distance)
+                distance *= _factor(level, inner, outer)
+                np.maximum(reach, distance, out=reach)
+                (np.subtract if side < 0 else np.add)(median, reach, out=out[level])
         return out
 
     def select(self, rows: NDArray[np.int64]) -> None:
@@ -105,17 +109,11 @@ class Edges:
             self._held[group] = kept
 
 
-def _along(inner: F32, outer: F32, columns: range) -> list[F32]:
-    """The factor of every column of one side, from the median outwards."""
-    found = []
-    for column in columns:
-        level = min(LEVELS[column], 1 - LEVELS[column])
-        if level > 0.2:
-            found.append(np.sqrt(inner))
-        elif level > 0.08:
-            found.append(inner)
-        elif level > 0.03:
-            found.append(np.sqrt(inner * outer))
-        else:
-            found.append(outer)
-    return found
+def _factor(level: int, inner: F32, outer: F32) -> F32:
+    """The factor of a level, from those of the watched edges about it."""
+    tail = min(LEVELS[level], 1 - LEVELS[level])
+    if tail > 0.2:
+        return np.sqrt(inner)
+    if tail > 0.08:
+        return inner
+    return np.sqrt(inner * outer) if tail > 0.03 else outer

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Final
-
 import numpy as np
 from numpy.typing import NDArray
 
@@ -14,9 +12,7 @@ from sidestep.forecasting.cores import F64, Rows, Steps
 from sidestep.forecasting.network.features import KNOTS, WINDOWS
 from sidestep.forecasting.network.memory import F32, Memory
 from sidestep.forecasting.network.net import Network, Weights, shipped
-from sidestep.forecasting.network.spread import along, at_levels
-
-_KNOTS: Final = np.array(KNOTS)
+from sidestep.forecasting.network.spread import absolute, along, at_levels
 
 
 class AggregateCore:
@@ -62,23 +58,26 @@ class AggregateCore:
             mixed = self._mixed = self._mix(said)
             for g in due:
                 knot = KNOTS.index(JUDGED[g])
-                self.weighing.hold(clock, g, said.at(knot, list(SCORED)))
-                self.edges.hold(clock, g, mixed[:, knot])
+                self.weighing.hold(clock, g, said.at(knot, SCORED), said.guessed)
+                self.edges.hold(clock, g, mixed[:, knot], said.guessed)
 
     def _mix(self, said: Said) -> F32:
-        """(S, B, Q) the weighed mean of every quantile."""
+        """(Q, B, S) the weighed mean of every quantile."""
         share = self.weighing.shares(said.season)
-        mixed = said.network[:, : len(KNOTS)] * share[NETWORK][:, :, None]
-        mixed += share[WINDOW][:, :, None] * said.window[:, None, :]
         rules = share[PERSISTENCE : MOVED + 1]
-        mixed += (rules * said.centre).sum(axis=0)[:, :, None]
-        mixed += (rules * said.spread).sum(axis=0)[:, :, None] * SHAPE
+        centre = (rules * said.centre).sum(axis=0)
+        spread = (rules * said.spread).sum(axis=0)
+        mixed: F32 = said.network[:, : len(KNOTS)] * share[NETWORK]
+        for level, shape in enumerate(SHAPE):
+            here = mixed[level]
+            here += centre
+            here += spread * shape
+            here += share[WINDOW] * said.window[level]
         return mixed
 
     def shares(self) -> F32:
-        """(K, S, B) the weight of every expert of ``NAMES`` at every knot; a row without a season has none of it."""
-        said = self._opinions()[0]
-        return self.weighing.shares(said.season)
+        """(K, B, S) the weight of every expert of ``NAMES`` at every knot; a row without a season has none of it."""
+        return self.weighing.shares(self._opinions()[0].season)
 
     def _opinions(self) -> tuple[Said, F32]:
         if self._said is None or self._mixed is None:
@@ -87,13 +86,12 @@ class AggregateCore:
         return self._said, self._mixed
 
     def at_knots(self) -> F32:
-        """(S, B, Q) calibrated quantiles at ``KNOTS`` and the memory's levels, relative to the anchor."""
+        """(Q, B, S) calibrated quantiles at ``KNOTS`` and the memory's levels, relative to the anchor."""
         return self.edges.widened(self._opinions()[1])
 
     def forecast(self, steps: Steps, levels: tuple[float, ...]) -> F64:
         """(S, T, Q) at ``steps`` (T,) >= 1 steps after the last observed one; NaN for a series never seen."""
-        found = at_levels(along(self.at_knots(), np.asarray(steps)), levels)
-        return self._absolute(found)
+        return self._absolute(at_levels(along(self.at_knots(), np.asarray(steps)), levels))
 
     def peaks(self, windows: Steps, levels: tuple[float, ...]) -> F64:
         """(S, W, Q) quantiles of the highest value within the next ``windows`` (W,) steps.
@@ -102,17 +100,13 @@ class AggregateCore:
         """
         said = self._opinions()[0].network[:, len(KNOTS) :]
         top = np.maximum.accumulate(self.at_knots(), axis=1)
-        reached = np.searchsorted(_KNOTS, np.array(WINDOWS), side="right") - 1
-        known = np.maximum(said, top[:, reached])
-        first = top[:, :1]
-        places = np.array((1, *WINDOWS))
-        whole = np.concatenate([first, known], axis=1)
-        found = np.maximum.accumulate(at_levels(along(whole, np.asarray(windows), places), levels), axis=1)
-        return self._absolute(found)
+        whole = np.maximum.accumulate(np.concatenate([top[:, :1], said], axis=1), axis=1)
+        found = along(whole, np.asarray(windows), np.array((1, *WINDOWS)))
+        reached = np.searchsorted(np.array(KNOTS), windows, side="right") - 1
+        return self._absolute(at_levels(np.maximum(found, top[:, reached]), levels))
 
-    def _absolute(self, found: F64) -> F64:
-        found = found + self.memory.anchor[0][:, None, None]
-        return found if self.floor is None else np.maximum(found, self.floor)
+    def _absolute(self, found: F32) -> F64:
+        return absolute(found, self.memory.anchor[0], self.floor)
 
     def select(self, rows: Rows) -> None:
         """Keep and reorder series; -1 adds one that was never seen."""

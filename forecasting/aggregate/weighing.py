@@ -21,12 +21,15 @@ JUDGED: Final = (1, 5, 18, 60)
 FLIGHTS: Final = (1, 5, 6, 6)
 #: columns of the memory's levels that are judged: 0.1, 0.5, 0.9
 SCORED: Final = tuple(LEVELS.index(level) for level in (0.1, 0.5, 0.9))
-_TAU: Final = np.array([LEVELS[column] for column in SCORED], np.float32)
+_TAU: Final = np.array([LEVELS[column] for column in SCORED], np.float32)[:, None]
+#: where every knot stands between the judged horizons, in the logarithm: the lower one, and how far from it
+_AT: Final = np.interp(np.log(KNOTS), np.log(JUDGED), np.arange(len(JUDGED)))
+PLACES: Final = tuple((min(int(at), len(JUDGED) - 2), np.float32(at - min(int(at), len(JUDGED) - 2))) for at in _AT)
 #: losses relative to the network's that are assumed, and so many scores' worth of them
-PRIOR: Final[F32] = np.array([1.0, 1.25, 1.25, 1.3, 1.3], np.float32)
-DOUBT: Final = 20.0
+PRIOR: Final[F32] = np.array([1.0, 1.5, 1.5, 1.5, 1.5], np.float32)
+DOUBT: Final = 30.0
 #: how sharply the better one is preferred, and how long losses are remembered (scores)
-SHARPNESS: Final = 8.0
+SHARPNESS: Final = 12.0
 MEMORY: Final = 60.0
 
 
@@ -37,7 +40,7 @@ class Weighing:
         shape = (len(NAMES), len(JUDGED), series)
         self.loss: F32 = np.zeros(shape, np.float32)
         self.count: F32 = np.zeros((len(JUDGED), series), np.float32)
-        self._held: list[F32] = [np.full((f, len(NAMES), series, len(SCORED)), np.nan, np.float32) for f in FLIGHTS]
+        self._held: list[F32] = [np.full((f, len(NAMES), len(SCORED), series), np.nan, np.float32) for f in FLIGHTS]
 
     @property
     def nbytes(self) -> int:
@@ -57,19 +60,22 @@ class Weighing:
         """Score what was said about this step; ``truth`` (S,) is NaN where it is missing."""
         for group in due:
             said = self._held[group][self._at(clock, group)]
-            error = truth[None, :, None] - said
-            loss = np.maximum(_TAU * error, (_TAU - 1) * error).mean(axis=-1)
-            valid = np.isfinite(loss).all(axis=0)
+            error = truth - said
+            loss = np.maximum(_TAU * error, (_TAU - 1) * error).mean(axis=1)
+            valid = np.isfinite(loss[0])
             self.count[group] = np.minimum(self.count[group] + valid, MEMORY)
             rate = valid / np.maximum(self.count[group], 1)
             self.loss[:, group] += np.where(valid, rate * (loss - self.loss[:, group]), 0.0)
 
-    def hold(self, clock: int, group: int, said: F32) -> None:
-        """Keep what the experts say (K, S, q) until it comes due."""
-        self._held[group][self._at(clock, group)] = said
+    def hold(self, clock: int, group: int, said: F32, without: NDArray[np.bool_]) -> None:
+        """Keep what the experts say (K, q, S) until it comes due, but for some series."""
+        held = self._held[group][self._at(clock, group)]
+        held[:] = said
+        if without.any():
+            held[:, :, without] = np.nan
 
     def shares(self, season: F32) -> F32:
-        """(K, S, B) weights that add up to 1 at every knot; seasonal ones only where ``season`` (S,) is 1."""
+        """(K, B, S) weights that add up to 1 at every knot; seasonal ones only where ``season`` (B, S) is 1."""
         base = self.loss[:1] + 1e-12
         relative = np.clip(self.loss / base, 0.2, 5.0)
         count = self.count
@@ -77,9 +83,10 @@ class Weighing:
         # with no loss at all there is nothing to choose by
         shrunk = np.where(self.loss.max(axis=0) > 0, shrunk, PRIOR[:, None, None])
         weight = np.exp(-SHARPNESS * (shrunk / shrunk.min(axis=0) - 1.0), dtype=np.float32)
-        weight[SEASONAL : MOVED + 1] *= season
-        weight /= weight.sum(axis=0)
-        return _along(weight)
+        found = _along(weight)
+        found[SEASONAL : MOVED + 1] *= season
+        found /= found.sum(axis=0)
+        return found
 
     def select(self, rows: NDArray[np.int64]) -> None:
         """Keep and reorder series; -1 makes one that was never judged."""
@@ -87,17 +94,15 @@ class Weighing:
         self.loss, self.count = self.loss[:, :, index], self.count[:, index]
         self.loss[:, :, new], self.count[:, new] = 0.0, 0.0
         for group, held in enumerate(self._held):
-            kept = held[:, :, index]
-            kept[:, :, new] = np.nan
+            kept = held[..., index]
+            kept[..., new] = np.nan
             self._held[group] = kept
 
 
 def _along(weight: F32) -> F32:
-    """(K, S, B) of (K, G, S): between the judged horizons in proportion, in the logarithm of the horizon."""
-    place = np.interp(np.log(KNOTS), np.log(JUDGED), np.arange(len(JUDGED)))
-    out = np.empty((len(weight), weight.shape[2], len(KNOTS)), np.float32)
-    for b, at in enumerate(place):
-        low = min(int(at), len(JUDGED) - 2)
-        part = np.float32(at - low)
-        out[:, :, b] = weight[:, low] * (1 - part) + weight[:, low + 1] * part
+    """(K, B, S) of (K, G, S): between the judged horizons in proportion, in the logarithm of the horizon."""
+    out = np.empty((len(weight), len(KNOTS), weight.shape[2]), np.float32)
+    for b, (low, part) in enumerate(PLACES):
+        np.multiply(weight[:, low], 1 - part, out=out[:, b])
+        out[:, b] += weight[:, low + 1] * part
     return out

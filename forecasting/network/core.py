@@ -8,10 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sidestep.forecasting.cores import F64, Rows, Steps
-from sidestep.forecasting.network.features import KNOTS, WINDOWS, features
+from sidestep.forecasting.network.features import KNOTS, WINDOWS, columns
 from sidestep.forecasting.network.memory import F32, Memory
 from sidestep.forecasting.network.net import Network, Weights, shipped
-from sidestep.forecasting.network.spread import along, at_levels
+from sidestep.forecasting.network.spread import absolute, along, at_levels
 
 
 class MemoryCore(ABC):
@@ -36,15 +36,14 @@ class MemoryCore(ABC):
 
     @abstractmethod
     def _at_knots(self) -> F32:
-        """(S, B, Q) at KNOTS and the memory's levels, relative to the anchor."""
+        """(Q, B, S) at KNOTS and the memory's levels, relative to the anchor."""
 
     def forecast(self, steps: Steps, levels: tuple[float, ...]) -> F64:
         """(S, T, Q) at ``steps`` (T,) >= 1 steps after the last observed one; NaN for a series never seen."""
         return self._absolute(at_levels(along(self._at_knots(), np.asarray(steps)), levels))
 
-    def _absolute(self, found: F64) -> F64:
-        found = np.where((self.memory.seen[0] > 0)[:, None, None], found + self.memory.anchor[0][:, None, None], np.nan)
-        return found if self.floor is None else np.maximum(found, self.floor)
+    def _absolute(self, found: F32) -> F64:
+        return absolute(found, self.memory.anchor[0], self.floor)
 
     def select(self, rows: Rows) -> None:
         """Keep and reorder series; -1 adds one that was never seen."""
@@ -59,10 +58,10 @@ class NetworkCore(MemoryCore):
         self.network = Network(weights if weights is not None else shipped())
 
     def _said(self) -> F32:
-        seen, location, scale = features(self.memory)
+        seen, location, scale = columns(self.memory)
         found = self.network.quantiles(seen)
-        found *= scale[:, None, None]
-        found += location[:, None, None]
+        found *= scale
+        found += location
         return found
 
     def _at_knots(self) -> F32:
@@ -80,4 +79,4 @@ class WindowCore(MemoryCore):
     """The future is like the recent window: the same quantiles for every step."""
 
     def _at_knots(self) -> F32:
-        return np.repeat(self.memory.window.T[:, None, :], len(KNOTS), axis=1)
+        return np.repeat(self.memory.window[:, None, :], len(KNOTS), axis=1)

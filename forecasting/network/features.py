@@ -36,7 +36,13 @@ COUNT: Final = (
 
 
 def features(memory: Memory, rows: NDArray[np.int64] | None = None) -> tuple[F32, F32, F32]:
-    """(S, COUNT) features, (S,) location relative to the anchor and (S,) scale, of all series or of some.
+    """(S, COUNT) features, (S,) location relative to the anchor and (S,) scale, of all series or of some."""
+    found, location, scale = columns(memory, rows)
+    return np.ascontiguousarray(found.T), location, scale
+
+
+def columns(memory: Memory, rows: NDArray[np.int64] | slice | None = None) -> tuple[F32, F32, F32]:
+    """The same with a row for every feature: (COUNT, S).
 
     Unknown distances are 0: at the location. A series that never changed has scale 0 and says nothing.
     """
@@ -55,7 +61,7 @@ def features(memory: Memory, rows: NDArray[np.int64] | None = None) -> tuple[F32
     np.nan_to_num(body, copy=False, nan=0.0, posinf=FAR, neginf=-FAR)
     np.copysign(np.log1p(np.abs(body)), body, out=body)
     _extras(memory, take, out[count + changes :])
-    return np.ascontiguousarray(out.T), location, scale
+    return out, location, scale
 
 
 def _distances(memory: Memory, take: slice | NDArray[np.int64], out: F32, location: F32) -> int:
@@ -86,10 +92,8 @@ def _distances(memory: Memory, take: slice | NDArray[np.int64], out: F32, locati
         put(memory.means[row, take])
     for row in range(len(LEVELS)):
         put(memory.window[row, take])
-    for row in _season_rows(memory, take, location):
-        put(row)
-    for row in _maxima(memory, take, values):
-        put(row)
+    for found in (*_season_rows(memory, take, location), *_maxima(memory, take, values)):
+        put(found)
     return at
 
 

@@ -124,7 +124,7 @@ def gradient(weights: Weights, seen: F32, came: F32, weight: F32) -> tuple[float
     one = np.maximum(seen @ weights.first + weights.first_bias, 0.0)
     two = np.maximum(one @ weights.second + weights.second_bias, 0.0)
     raw = (two @ weights.third + seen @ weights.short + weights.third_bias).reshape(count, SAID, len(LEVELS))
-    error = came[:, :, None] - ladder(raw)
+    error = came[:, :, None] - np.moveaxis(ladder(np.moveaxis(raw, 2, 0)), 0, 2)
     known = np.isfinite(error)
     loss = np.where(known, np.maximum(_QUANTILES * error, (_QUANTILES - 1) * error), 0.0)
     slope = np.where(known, np.where(error > 0, -_QUANTILES, 1 - _QUANTILES), 0.0).astype(np.float32)

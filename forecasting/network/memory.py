@@ -190,10 +190,12 @@ class Memory:
         def part(ring: F32) -> F32:
             return ring if rows is None else ring[:, rows]
 
-        groups = ((age <= RECENT, self.recent), (age > RECENT, self.picks_fine))
-        reach = PICKS * STRIDE
-        if self.wide > STRIDE:
-            groups = (groups[0], ((age > RECENT) & (age <= reach), self.picks_fine), (age > reach, self.picks_wide))
+        reach = PICKS * STRIDE if self.wide > STRIDE else np.inf
+        groups = (
+            (age <= RECENT, self.recent),
+            ((age > RECENT) & (age <= reach), self.picks_fine),
+            (age > reach, self.picks_wide),
+        )
         for chosen, ring in groups:
             if not chosen.any():
                 continue

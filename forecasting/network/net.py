@@ -8,7 +8,6 @@ from importlib import resources
 from typing import Final
 
 import numpy as np
-from numpy.typing import NDArray
 
 from sidestep.fleet.errors import SidestepError
 from sidestep.forecasting.network.features import COUNT, KNOTS, WINDOWS
@@ -83,18 +82,22 @@ def shipped() -> Weights:
 
 def widths(raw: F32) -> F32:
     """Distances that are above 0, smooth in ``raw``."""
-    return np.asarray(0.5 * (raw + np.sqrt(np.square(raw) + np.float32(CORNER))))
+    found = np.square(raw)
+    found += np.float32(CORNER)
+    np.sqrt(found, out=found)
+    found += raw
+    found *= np.float32(0.5)
+    return found
 
 
 def ladder(raw: F32) -> F32:
-    """(..., Q) ascending quantiles of (..., Q): the median, and distances from it to both sides."""
-    out = np.empty_like(raw)
-    out[..., MEDIAN] = raw[..., MEDIAN]
-    steps = widths(raw)
+    """(Q, ...) ascending quantiles of (Q, ...): the median, and distances from it to both sides."""
+    out = widths(raw)
+    out[MEDIAN] = raw[MEDIAN]
     for level in range(MEDIAN + 1, len(LEVELS)):
-        np.add(out[..., level - 1], steps[..., level], out=out[..., level])
+        out[level] += out[level - 1]
     for level in range(MEDIAN - 1, -1, -1):
-        np.subtract(out[..., level + 1], steps[..., level], out=out[..., level])
+        np.subtract(out[level + 1], out[level], out=out[level])
     return out
 
 
@@ -104,22 +107,26 @@ class Network:
     def __init__(self, weights: Weights) -> None:
         self.weights = weights
         unit = 1.0 / weights.unit
-        # the scaling of features goes into the layers that read them
-        self._first = np.ascontiguousarray(weights.first * unit[:, None])
-        self._first_bias = weights.first_bias - (weights.mean * unit) @ weights.first
-        self._short = np.ascontiguousarray(weights.short * unit[:, None])
-        self._third_bias = weights.third_bias - (weights.mean * unit) @ weights.short
+        shift = weights.mean * unit
+        order = np.arange(SAID * len(LEVELS)).reshape(SAID, len(LEVELS)).T.reshape(-1)
+        # the scaling of features goes into the layers that read them; a row for every output
+        self._first = np.ascontiguousarray((weights.first * unit[:, None]).T)
+        self._first_bias = (weights.first_bias - shift @ weights.first)[:, None]
+        self._second = np.ascontiguousarray(weights.second.T)
+        self._second_bias = weights.second_bias[:, None].copy()
+        self._third = np.ascontiguousarray(weights.third.T[order])
+        self._short = np.ascontiguousarray((weights.short * unit[:, None]).T[order])
+        self._third_bias = (weights.third_bias - shift @ weights.short)[order][:, None]
 
-    def quantiles(self, seen: NDArray[np.float32]) -> F32:
-        """(S, SAID, Q) of (S, COUNT) features, in scales from the location: knots first, then windows."""
-        w = self.weights
-        hidden = seen @ self._first
+    def quantiles(self, seen: F32) -> F32:
+        """(Q, SAID, S) of (COUNT, S) features, in scales from the location: knots first, then windows."""
+        hidden = self._first @ seen
         hidden += self._first_bias
         np.maximum(hidden, 0.0, out=hidden)
-        second = hidden @ w.second
-        second += w.second_bias
+        second = self._second @ hidden
+        second += self._second_bias
         np.maximum(second, 0.0, out=second)
-        raw = second @ w.third
-        raw += seen @ self._short
+        raw = self._third @ second
+        raw += self._short @ seen
         raw += self._third_bias
-        return ladder(raw.reshape(len(seen), SAID, len(LEVELS)))
+        return ladder(raw.reshape(len(LEVELS), SAID, -1))

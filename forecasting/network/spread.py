@@ -20,27 +20,47 @@ _NORMAL: Final = np.array([NormalDist().inv_cdf(level) for level in LEVELS])
 
 
 def along(values: F32, steps: Steps, places: NDArray[np.int64] = _KNOTS) -> F32:
-    """(S, T, Q) of (S, B, Q): lines between the places, and beyond the last one wider with the root of time."""
+    """(Q, T, S) of (Q, B, S): lines between the places, and beyond the last one wider with the root of time."""
     if len(steps) == len(places) and (steps == places).all():
         return values
-    right = np.clip(np.searchsorted(places, steps), 1, len(places) - 1)
-    left = right - 1
-    part = np.clip((steps - places[left]) / (places[right] - places[left]), 0.0, 1.0).astype(np.float32)[:, None]
-    found = values[:, left] * (1 - part) + values[:, right] * part
-    beyond = steps > places[-1]
-    if beyond.any():
-        wider = np.sqrt(steps[beyond] / places[-1]).astype(np.float32)[None, :, None]
-        middle = found[:, beyond][..., MEDIAN : MEDIAN + 1]
-        found[:, beyond] = middle + (found[:, beyond] - middle) * wider
-    return found
+    out = np.empty((len(values), len(steps), values.shape[2]), np.float32)
+    for row, step in enumerate(steps.tolist()):
+        right = int(np.clip(np.searchsorted(places, step), 1, len(places) - 1))
+        left = right - 1
+        part = np.float32(np.clip((step - places[left]) / (places[right] - places[left]), 0.0, 1.0))
+        here = out[:, row]
+        np.subtract(values[:, right], values[:, left], out=here)
+        here *= part
+        here += values[:, left]
+        if step > places[-1]:
+            middle = here[MEDIAN].copy()
+            here -= middle
+            here *= np.float32(np.sqrt(step / places[-1]))
+            here += middle
+    return out
 
 
-def at_levels(values: F32, levels: tuple[float, ...]) -> F64:
-    """(..., Q) at other levels: lines between those known, in units of a normal variable; beyond them carried on."""
+def at_levels(values: F32, levels: tuple[float, ...]) -> F32:
+    """(Q', T, S) of (Q, T, S) at other levels: lines in units of a normal variable, carried on beyond the outermost."""
     if levels == LEVELS:
-        return values.astype(np.float64)
-    wanted = np.array([NormalDist().inv_cdf(level) for level in levels])
-    right = np.clip(np.searchsorted(_NORMAL, wanted), 1, len(_NORMAL) - 1)
-    part = (wanted - _NORMAL[right - 1]) / (_NORMAL[right] - _NORMAL[right - 1])
-    low, high = values[..., right - 1].astype(np.float64), values[..., right].astype(np.float64)
-    return np.asarray(low + (high - low) * part)
+        return values
+    out = np.empty((len(levels), *values.shape[1:]), np.float32)
+    for row, level in enumerate(levels):
+        wanted = NormalDist().inv_cdf(level)
+        right = int(np.clip(np.searchsorted(_NORMAL, wanted - 1e-9), 1, len(_NORMAL) - 1))
+        part = np.float32((wanted - _NORMAL[right - 1]) / (_NORMAL[right] - _NORMAL[right - 1]))
+        if abs(part - 1) < 1e-6:
+            out[row] = values[right]
+            continue
+        np.subtract(values[right], values[right - 1], out=out[row])
+        out[row] *= part
+        out[row] += values[right - 1]
+    return out
+
+
+def absolute(values: F32, anchor: NDArray[np.float64], floor: float | None) -> F64:
+    """(S, T, Q) values of (Q, T, S) distances from the anchor (S,), not below the floor."""
+    out = np.empty((values.shape[2], values.shape[1], len(values)))
+    out[:] = values.transpose(2, 1, 0)
+    out += anchor[:, None, None]
+    return out if floor is None else np.maximum(out, floor, out=out)

@@ -53,53 +53,46 @@ def coarse(values: F64, factor: int) -> F64:
     return np.where(number > 0, total / np.maximum(number, 1), np.nan)
 
 
-def shorts(values: F64, generator: np.random.Generator, count: int) -> tuple[F64, F64]:
-    """(SHORT, count) streams that begin anywhere, and the size of the series that each is from."""
-    length = min(SHORT, len(values))
+def shorts(values: F64, generator: np.random.Generator, count: int, length: int) -> tuple[F64, F64]:
+    """(length, count) streams that begin anywhere, and the size of the series that each is from."""
+    length = min(length, len(values))
     series = generator.integers(values.shape[1], size=count)
     first = generator.integers(len(values) - length + 1, size=count)
     found = values[first[None, :] + np.arange(length)[:, None], series[None, :]]
     return found, np.nanstd(values, axis=0)[series]
 
 
+def streams(values: F64, season: float, generator: np.random.Generator, each: int) -> list[Samples]:
+    """A group as many short streams, with and without holes: young ages as often as later ones."""
+    found = []
+    for missing in (0.0, 0.2):
+        for length, part in ((SHORT, 1.0), (48 + KNOTS[-1], 0.8), (14 + KNOTS[-1], 0.6)):
+            block, size = shorts(values, generator, 2500, length)
+            share = min(0.9, 2.0 * part * each / block.size)
+            samples = collect(block, season, generator, share=share, missing=missing, spread=size)
+            found.append(thinned(samples, round(part * each), generator))
+    return found
+
+
 def looked_at(group: Group, part: PartName, generator: np.random.Generator, each: int) -> list[Samples]:
     """A group as it is, with holes, coarser, and as many short streams."""
     values = series_of(group, part)
-    found = []
     if values.shape[1] == 0:
-        return found
-    ways: list[tuple[F64, float, float, float]] = []
+        return []
+    found, ways = streams(values, group.day, generator, each), list[tuple[F64, float, float, float]]()
     if len(values) > 2 * group.day:
         # the last weeks are enough, and groups with many series need fewer steps
-        ways.append((values[-12 * group.day :], group.day, 0.0, 0.0))
-        ways.append((values[-12 * group.day :], group.day, 0.2, 0.05))
-        for factor in (2, 5) if group.day < 600 else (3, 5, 15):
-            ways.append((coarse(values, factor), group.day / factor, 0.05, 0.0))
+        recent = values[-12 * group.day :]
+        ways += [(recent, group.day, 0.0, 0.0), (recent, group.day, 0.2, 0.05)]
+        factors = (2, 5) if group.day < 600 else (3, 5, 15)
+        ways += [(coarse(recent, factor), group.day / factor, 0.05, 0.0) for factor in factors]
+        for factor in factors[:2]:
+            found += streams(coarse(values, factor), group.day / factor, generator, each // 2)
     for block, season, missing, outages in ways:
         many = block[:, generator.permutation(block.shape[1])[:300]]
-        share = min(0.5, 2.0 * each / (many.shape[0] * many.shape[1]))
-        found.append(
-            thinned(collect(many, season, generator, share=share, missing=missing, outages=outages), each, generator)
-        )
-    for missing in (0.0, 0.2):
-        block, size = shorts(values, generator, 2500)
-        rows = []
-        # young ages as often as all later ones together
-        for begin, share in ((2, each / 2500 / SHORT),):
-            rows.append(
-                collect(block, float(group.day), generator, share=2 * share, begin=begin, missing=missing, spread=size)
-            )
-        rows.append(
-            collect(
-                block[: 48 + KNOTS[-1]],
-                float(group.day),
-                generator,
-                share=2 * each / 2500 / 108,
-                missing=missing,
-                spread=size,
-            )
-        )
-        found += [thinned(part_, each, generator) for part_ in rows]
+        share = min(0.5, 2.0 * each / many.size)
+        samples = collect(many, season, generator, share=share, missing=missing, outages=outages)
+        found.append(thinned(samples, each, generator))
     return found
 
 
@@ -109,8 +102,9 @@ def invented(generator: np.random.Generator, each: int) -> list[Samples]:
     for season in SEASONS:
         for missing in (0.0, 0.15):
             values = panel(generator, 900, 320, season)
-            share = each / (900 * 320)
+            share = each / values.size
             found.append(collect(values, season, generator, share=share, missing=missing, outages=missing / 5))
+            found += streams(values, season, generator, each // 4)
     return found
 
 

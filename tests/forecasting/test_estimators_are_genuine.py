@@ -9,11 +9,20 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from sidestep.forecasting.aggregate.estimator import AggregateForecaster
 from sidestep.forecasting.baselines import PersistenceForecaster, SeasonalForecaster
 from sidestep.forecasting.estimator import PanelForecaster
+from sidestep.forecasting.network.estimator import NetworkForecaster, WindowForecaster
 from sidestep.forecasting.trend import TrendForecaster
 
-ALL = [TrendForecaster, PersistenceForecaster, SeasonalForecaster]
+ALL = [
+    AggregateForecaster,
+    NetworkForecaster,
+    WindowForecaster,
+    TrendForecaster,
+    PersistenceForecaster,
+    SeasonalForecaster,
+]
 
 
 @pytest.fixture(autouse=True)
@@ -25,6 +34,9 @@ def _quiet() -> Iterator[None]:
 
 def made(kind: type[PanelForecaster]) -> PanelForecaster:
     forecaster = {
+        AggregateForecaster: lambda: AggregateForecaster(season=12),
+        NetworkForecaster: lambda: NetworkForecaster(season=12),
+        WindowForecaster: lambda: WindowForecaster(season=12),
         TrendForecaster: lambda: TrendForecaster(season=12, horizon=12),
         PersistenceForecaster: lambda: PersistenceForecaster(horizon=12),
         SeasonalForecaster: lambda: SeasonalForecaster(season=12, horizon=12),
