@@ -14,8 +14,10 @@ from numpy.typing import NDArray
 
 F64 = NDArray[np.float64]
 
-#: a tail is at least this share of the whole distribution's width
-_NARROW: Final = 0.02
+#: where a tail ends
+LEAST: Final = 1e-6
+#: stands for infinity where differences are taken
+_HUGE: Final = 1e30
 
 
 def raw_chance(
@@ -34,39 +36,50 @@ def raw_chance(
     limit or the duration, never falls with the window. NaN where the curves are unknown; no
     demand is above a limit that is NaN or infinite.
     """
-    held = _held(np.asarray(peaks, np.float64), windows, np.asarray(curves), window, duration)
-    return above(held, levels, limit)
+    longer = _stretched(np.asarray(peaks, np.float64), levels) if peaks.size else np.asarray(peaks, np.float64)
+    held = _held(longer, windows, _stretched(np.asarray(curves), levels), window, duration)
+    return _read(held, levels, limit)
 
 
-def above(quantiles: F64, levels: tuple[float, ...], limit: F64) -> F64:
-    """(n,) chance of a value above ``limit`` (n,) by ``quantiles`` (n, Q), with exponential tails.
+def above(quantiles: NDArray[np.floating], levels: tuple[float, ...], limit: F64) -> F64:
+    """(n,) chance of a value above ``limit`` (n,) by ``quantiles`` (n, Q), with exponential tails."""
+    return _read(_stretched(np.asarray(quantiles, np.float64), levels), levels, limit)
 
-    A tail goes on as the last two levels have begun, so that no finite limit is certain to hold.
+
+def _stretched(quantiles: NDArray[np.floating], levels: tuple[float, ...]) -> NDArray[np.floating]:
+    """(..., Q + 2) with a level at ``LEAST`` on each side, where exponential tails lead.
+
+    A tail goes on as the last two levels have begun. Made before anything is compared, so that
+    whatever is higher at every level stays so in the tails.
     """
-    values = np.maximum.accumulate(quantiles, axis=1)
+    values = np.clip(np.maximum.accumulate(quantiles, axis=-1), -_HUGE, _HUGE)
+    below = math.log(levels[0] / LEAST) / math.log(levels[1] / levels[0])
+    beyond = math.log((1 - levels[-1]) / LEAST) / math.log((1 - levels[-2]) / (1 - levels[-1]))
+    low = values[..., :1] - below * (values[..., 1:2] - values[..., :1])
+    high = values[..., -1:] + beyond * (values[..., -1:] - values[..., -2:-1])
+    return np.concatenate([low, values, high], axis=-1)
+
+
+def _read(values: NDArray[np.floating], levels: tuple[float, ...], limit: F64) -> F64:
+    """(n,) of stretched quantiles: log-odds on lines between the levels, nothing beyond the last ones."""
     unknown: NDArray[np.bool_] = np.asarray(np.isnan(values).any(axis=1))
-    values = np.where(unknown[:, None], 0.0, np.nan_to_num(values, posinf=1e300, neginf=-1e300))
     known = np.isfinite(limit)
     edge = np.where(known, limit, 0.0)
-    p = np.asarray(levels)
-    width = np.maximum(_NARROW * (values[:, -1] - values[:, 0]), 1e-12 * np.abs(values).max(axis=1) + 1e-300)
-    upper = np.maximum((values[:, -1] - values[:, -2]) / math.log((1 - p[-2]) / (1 - p[-1])), width)
-    lower = np.maximum((values[:, 1] - values[:, 0]) / math.log(p[1] / p[0]), width)
+    p = np.array([LEAST, *levels, 1 - LEAST])
+    odds = np.log((1 - p) / p)
     rank = (values <= edge[:, None]).sum(axis=1)
     right = np.clip(rank, 1, len(p) - 1)
     each = np.arange(len(values))
-    low, high = values[each, right - 1], values[each, right]
-    with np.errstate(invalid="ignore", divide="ignore", over="ignore", under="ignore"):
-        part = np.where(high > low, (edge - low) / (high - low), 0.0)
-        inside = 1 - p[right - 1] - np.clip(part, 0.0, 1.0) * (p[right] - p[right - 1])
-        over = (1 - p[-1]) * np.exp(-np.maximum(edge - values[:, -1], 0.0) / upper)
-        under = 1 - p[0] * np.exp(-np.maximum(values[:, 0] - edge, 0.0) / lower)
-    chance = np.where(rank == len(p), over, np.where(rank == 0, under, inside))
+    low, high = values[each, right - 1].astype(np.float64), values[each, right].astype(np.float64)
+    with np.errstate(invalid="ignore", divide="ignore", under="ignore"):
+        part = np.clip(np.where(high > low, (edge - low) / (high - low), 0.0), 0.0, 1.0)
+        inside = 1 / (1 + np.exp(-(odds[right - 1] * (1 - part) + odds[right] * part)))
+    chance = np.where(rank == len(p), 0.0, np.where(rank == 0, 1.0, inside))
     return np.where(unknown, np.nan, np.where(known, chance, 0.0))
 
 
 def _held(
-    peaks: F64,
+    peaks: NDArray[np.floating],
     windows: tuple[int, ...] | NDArray[np.int64],
     curves: NDArray[np.floating],
     window: int,
@@ -95,7 +108,7 @@ def _lowest(values: NDArray[np.floating], steps: int) -> NDArray[np.floating]:
     return found
 
 
-def _maximum(peaks: F64, windows: NDArray[np.int64], window: int) -> F64 | float:
+def _maximum(peaks: NDArray[np.floating], windows: NDArray[np.int64], window: int) -> F64 | float:
     """(n, Q) quantiles of the maximum over ``window`` steps, on a line between the known windows."""
     if peaks.size == 0 or window < windows[0]:
         return np.nan
