@@ -12,7 +12,9 @@ from numpy.typing import NDArray
 
 from sidestep.autopilot.protocol import (
     HOST_STATES,
+    PROVEN,
     QUALITY,
+    REACTIVE,
     SHARD_STATES,
     HostStrings,
     PlanView,
@@ -133,12 +135,22 @@ def frame_of(picture: Picture) -> SnapshotFrame:
         plans=picture.plans,
         no_plan=picture.no_plan,
         quality=_floats(picture.quality),
+        trust=_trust(forecast, len(hosts.names)),
     )
 
 
 def quality_of(panel: Panel) -> NDArray[np.float64]:
     """How well every host's samples come, in the columns of ``QUALITY``."""
     return np.column_stack([getattr(panel, name) for name in QUALITY]).astype(np.float64)
+
+
+def _trust(forecast: Forecast | None, hosts: int) -> bytes:
+    """How far every host's chances may be trusted; a model that does not say vouches for none."""
+    marks = np.zeros((hosts, PLANNED), dtype=np.uint8)
+    for bit, said in ((PROVEN, forecast.proven), (REACTIVE, forecast.reactive)) if forecast else ():
+        if said.shape == marks.shape:
+            marks |= said.astype(np.uint8) * np.uint8(bit)
+    return marks.tobytes()
 
 
 def _share(steps: int) -> int:

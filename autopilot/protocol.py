@@ -31,6 +31,9 @@ SHARD_STATES: Final = tuple(ShardState)
 #: the columns of ``quality``: samples that were made and not seen, sampler runs after the first, counters that
 #: went back (numbers), and how far the host's clock is ahead of ours (s, NaN unknown)
 QUALITY: Final = ("gaps", "restarts", "resets", "skew")
+#: the bits of ``trust``: chances have beaten the series' own frequency; it cannot be forecast at all
+PROVEN: Final = 1
+REACTIVE: Final = 2
 
 
 S = TypeVar("S", HostState, ShardState)
@@ -277,6 +280,8 @@ class SnapshotFrame(Struct, frozen=True, tag="snapshot", kw_only=True):
     no_plan: NoPlan | None = None
     #: (H, len(QUALITY)) f4 how well samples come; empty from a daemon that does not say
     quality: bytes = b""
+    #: (H, R) u1 how far ``risk`` may be trusted: ``PROVEN`` and ``REACTIVE`` added up; empty likewise
+    trust: bytes = b""
 
 
 #: what seldom changes, and what stands for it on a subscription while it does not

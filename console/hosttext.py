@@ -23,11 +23,14 @@ from sidestep.console.text import (
     trend,
     until,
 )
+from sidestep.console.trusttext import Mark, marks, sign
 from sidestep.console.view import MEDIAN, FleetView
 from sidestep.fleet.machines import HostState, ShardState
 from sidestep.fleet.resources import CPU, DIMENSIONS, MEMORY, PLANNED, show_seconds
 
 TREND: Final = 12
+#: how the daemon begins what it says of an oracle that serves another model
+FALLBACK: Final = "fallback: "
 #: a host's clock that is off by more is told (s)
 SKEWED: Final = 2.0
 #: what of samples is counted, as it is said
@@ -39,13 +42,15 @@ _COUNTED: Final = {
 #: columns after the name: title, width, from which width of the table on it is shown
 _COLUMNS: Final = (
     ("STATE", 11, 0),
-    ("RISK", 5, 0),
+    ("RISK", 6, 0),
     ("HOT IN", 9, 0),
     ("CPU→PEAK", 10, 0),
     ("MEM", 6, 50),
     ("CPU TREND", TREND + 2, 66),
     ("SHARDS", 7, 74),
 )
+#: the same for the cells of a row, in which the sign after the risk is one of its own
+_LEAST: Final = tuple(least for title, _, least in _COLUMNS for _ in range(2 if title == "RISK" else 1))
 
 
 def _name_width(width: int) -> int:
@@ -54,7 +59,7 @@ def _name_width(width: int) -> int:
 
 def host_heading(width: int, glyphs: Glyphs) -> Line:
     """The heading of the host table."""
-    right = {"RISK", "CPU→PEAK", "MEM", "SHARDS"}
+    right = {"CPU→PEAK", "MEM", "SHARDS"}
     titles = [
         fit(title.replace("→", glyphs.arrow), columns - 1, glyphs, right=title in right) + " "
         for title, columns, least in _COLUMNS
@@ -73,16 +78,40 @@ def host_line(view: FleetView, host: int, width: int, glyphs: Glyphs) -> Line:
     full: StyleName = "error" if view.load(host, MEMORY) > view.threshold(MEMORY) else "text"
     cells = (
         Span(fit(view.word(host), 10, glyphs) + " ", style),
-        Span(fit(chance(view.chance(host), glyphs), 4, glyphs, right=True) + " ", style),
+        Span(fit(chance(view.chance(host), glyphs), 4, glyphs, right=True), style),
+        _doubt(view, host, glyphs),
         Span(fit(hot_when(view, host, glyphs), 8, glyphs) + " ", style),
         Span(fit(loads, 9, glyphs, right=True) + " ", steep),
         Span(fit(percent(view.load(host, MEMORY), glyphs), 5, glyphs, right=True) + " ", full),
         Span(trend(thin(view.history(host, CPU), TREND), TREND, glyphs) + "  ", "muted"),
         Span(fit(str(len(view.shards_by_host.get(host, ()))), 6, glyphs, right=True) + " ", "muted"),
     )
-    shown = [cell for cell, (_, _, least) in zip(cells, _COLUMNS, strict=True) if width >= least]
+    shown = [cell for cell, least in zip(cells, _LEAST, strict=True) if width >= least]
     name = fit(span(view.hosts[host].name).text, _name_width(width), glyphs)
     return (Span(f" {glyphs.conditions[condition]} ", style), Span(name), *shown)
+
+
+def trust_marks(view: FleetView, host: int, dimension: int) -> tuple[Mark, ...]:
+    """What there is to know before acting on the forecast of one host and dimension."""
+    if not view.frame.future_steps:
+        return ()
+    fallback = view.frame.oracle if view.frame.oracle.startswith(FALLBACK) else ""
+    known = not math.isnan(view.chance(host, dimension))
+    return marks(
+        confidence=view.frame.confidence,
+        model=view.frame.model,
+        fallback=fallback.removeprefix(FALLBACK).removeprefix(f"{view.frame.model}: "),
+        reactive=view.reactive(host, dimension),
+        proven=view.proven(host, dimension) or not known or not view.trust,
+    )
+
+
+def _doubt(view: FleetView, host: int, glyphs: Glyphs) -> Span:
+    """One sign after the risk: why not to rely on the chance that is shown; a blank if there is nothing."""
+    chances = [(view.chance(host, d), d) for d in range(PLANNED) if not math.isnan(view.chance(host, d))]
+    found = trust_marks(view, host, max(chances)[1]) if chances else ()
+    mark = next((mark for mark in found if mark.word in {"reactive", "unproven"}), None)
+    return Span(f"{sign(mark, glyphs)} ", mark.style) if mark else Span("  ")
 
 
 def hot_when(view: FleetView, host: int, glyphs: Glyphs) -> str:

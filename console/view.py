@@ -17,7 +17,9 @@ from functools import cached_property
 from typing import Final, Literal
 
 from sidestep.autopilot.protocol import (
+    PROVEN,
     QUALITY,
+    REACTIVE,
     HostStrings,
     PlanView,
     ShardStrings,
@@ -99,6 +101,8 @@ class FleetView:
     shard_priority: memoryview[int]
     #: how well samples come, ``QUALITY`` a host; empty from a daemon that does not say
     samples: memoryview[float]
+    #: how far chances may be trusted, a byte a host and planned dimension; empty likewise
+    trust: bytes = b""
 
     @property
     def time(self) -> float:
@@ -136,6 +140,17 @@ class FleetView:
     def learning(self) -> bool:
         """Whether there is a forecast that has not seen enough to say anything about contention."""
         return self.frame.future_steps > 0 and self.frame.confidence == "insufficient"
+
+    def proven(self, host: int, dimension: int) -> bool:
+        """Whether such chances have beaten this host's own frequency; not for a daemon that does not say."""
+        return bool(self._trusted(host, dimension) & PROVEN)
+
+    def reactive(self, host: int, dimension: int) -> bool:
+        """Whether the series cannot be forecast, so that only what is measured counts."""
+        return bool(self._trusted(host, dimension) & REACTIVE)
+
+    def _trusted(self, host: int, dimension: int) -> int:
+        return self.trust[host * PLANNED + dimension] if self.trust else 0
 
     def reason(self, host: int) -> Label:
         """Why a host is in its state, or ""."""
@@ -232,6 +247,7 @@ def decode(frame: SnapshotFrame, before: FleetView | None = None) -> FleetView:
         shard_bytes=_floats(frame.shard_bytes, n, "shard_bytes"),
         shard_priority=_ints(frame.shard_priority, n, "shard_priority"),
         samples=_floats(frame.quality, h * len(QUALITY) if frame.quality else 0, "quality"),
+        trust=_checked(frame.trust, h * r if frame.trust else 0, "trust"),
     )
 
 

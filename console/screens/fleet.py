@@ -25,11 +25,13 @@ from sidestep.console.hosttext import (
     samples_sentence,
     shard_heading,
     shard_line,
+    trust_marks,
 )
 from sidestep.console.plantext import plan_line, short_line
 from sidestep.console.screens.base import ConsoleScreen, screen_bindings
 from sidestep.console.sorting import Order, settle
 from sidestep.console.text import Line, Span, span
+from sidestep.console.trusttext import Mark, mark_spans
 from sidestep.console.view import FleetView, matches
 from sidestep.console.widgets.fan import FanChart
 from sidestep.console.widgets.heat import HeatStrip
@@ -37,6 +39,14 @@ from sidestep.console.widgets.lines import LinePane
 from sidestep.console.widgets.linetable import LineTable
 from sidestep.fleet.labels import Label
 from sidestep.fleet.resources import CPU, DIMENSIONS, PLANNED
+
+
+def _spaced(*parts: Line) -> Line:
+    """The parts that say anything, with room between them."""
+    spans: list[Span] = []
+    for part in parts:
+        spans += [*((Span("  "),) if spans and part else ()), *part]
+    return tuple(spans)
 
 
 class FleetScreen(ConsoleScreen):
@@ -116,6 +126,8 @@ class FleetScreen(ConsoleScreen):
 
     def _show_host(self, view: FleetView) -> None:
         glyphs, host = self.given.glyphs, view.rows.get(Label(self.hosts.cursor))
+        found: tuple[Mark, ...]
+        said: Line
         shards = view.shards_by_host.get(-2 if host is None else host, [])
         rows = {str(view.shards[shard].name): shard for shard in shards}
         self.query_one("#shards", LineTable).show_rows(
@@ -126,15 +138,24 @@ class FleetScreen(ConsoleScreen):
         if host is None:
             self.query_one(FanChart).show(None)
             words: list[Line] = [(Span(" no host matches the filter", "muted"),)]
+            found, said = (), ()
         else:
             self.query_one(FanChart).show(fan_of(view, host, self.dimension))
             title = f"{view.hosts[host].name} {DIMENSIONS[self.dimension]}  "
             words = [(span(title, "strong"), *forecast_sentence(view, host, self.dimension))]
-            odd = samples_sentence(view, host)
-            words.append((*odd, *((Span("  "),) if odd else ()), *account_sentence(view)))
+            found = trust_marks(view, host, self.dimension)
+            said, odd = mark_spans(found, glyphs), samples_sentence(view, host)
+            words.append(_spaced(said, odd, account_sentence(view)))
             self.query_one(HeatStrip).show(view, host)
         self.query_one("#words", LinePane).show_lines(words)
-        self.query_one("#forecast", LinePane).show_lines([(Span(" "), *words[0])])
+        self.query_one("#forecast", LinePane).show_lines([(Span(" "), *_spaced(words[0], said))])
+        self._title_fan(found)
+
+    def _title_fan(self, found: tuple[Mark, ...]) -> None:
+        """Say on the chart itself what it is not good for."""
+        fan, doubts = self.query_one(FanChart), [mark.word for mark in found]
+        fan.border_title = " - ".join(["forecast", *doubts])
+        fan.set_class(bool(doubts), "-doubtful")
 
     def _show_plans(self, picture: Picture) -> None:
         glyphs = self.given.glyphs

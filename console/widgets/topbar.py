@@ -44,8 +44,22 @@ def _parts(picture: Picture, crumbs: tuple[str, ...], glyphs: Glyphs) -> list[tu
         (1, span(welcome.banner if welcome is not None else "", "warn")),
         (5, span(welcome.notice if welcome is not None else "", "muted")),
         (3, Span(picture.note, "muted")),
-        (2, span(view.frame.oracle if view is not None else "", "warn")),
+        *_oracle(picture, glyphs),
     ]
+
+
+def _oracle(picture: Picture, glyphs: Glyphs) -> list[tuple[int, Span]]:
+    """What is wrong with forecasts: the word is never dropped, the reason goes when there is no room."""
+    view = picture.view
+    if view is None:
+        return []
+    parts: list[tuple[int, Span]] = []
+    if view.learning:
+        parts.append((0, span(f"{glyphs.trust['insufficient']} insufficient", "warn")))
+    word, colon, why = view.frame.oracle.partition(": ")
+    if word:
+        parts += [(0, span(f"{glyphs.trust['fallback']} {word}{colon.strip()}", "warn")), (2, span(why, "warn"))]
+    return parts
 
 
 def _line_state(picture: Picture) -> Span:

@@ -83,6 +83,8 @@ class Fleet:
     lag: float = 0.1
     #: gaps, restarts, resets, skew of hosts with something odd
     quality: dict[int, tuple[float, ...]] = field(default_factory=dict)
+    #: how far chances may be trusted (cpu, memory); proven where it does not say
+    trust: dict[int, tuple[int, int]] = field(default_factory=dict)
 
     def load(self, host: int, time: float) -> float:
         """A host's cpu, as a fraction of what may be handed out, at any time."""
@@ -166,6 +168,7 @@ class Fleet:
             accounts=(Account(model=Label("trend"), skill=0.41, coverage=0.79, scored=1240),),
             plans=self.plans,
             no_plan=self.no_plan,
+            trust=bytes(mark for h in range(self.hosts) for mark in self.trust.get(h, (1, 1))),
             quality=raw([v for h in range(self.hosts) for v in self.quality.get(h, (0.0, 0.0, 0.0, 0.01))]),
         )
 

@@ -177,7 +177,7 @@ async def test_too_few_samples_are_said(daemon: Daemon, socket: Path) -> None:
         assert "learning: too few samples yet" in console.text()
         assert "P(cpu" not in console.text()
         (row,) = (line for line in console.lines() if "h4" in line and "learning" in line)
-        assert " ? learning" in row
+        assert " ?  learning" in row
 
 
 async def test_only_lines_that_changed_are_painted(daemon: Daemon, socket: Path) -> None:

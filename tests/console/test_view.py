@@ -101,7 +101,7 @@ def test_a_forecast_that_is_not_to_be_believed_yet_says_no_chance() -> None:
     view = decode(Fleet(confidence="insufficient").frame(START + 50))
     assert view.learning and math.isnan(view.chance(1)) and view.contentions == {}
     row = plain(host_line(view, 1, 80, UNICODE))
-    assert " ? learning" in row and "learning" in plain(forecast_sentence(view, 1, CPU))
+    assert " ?  learning" in row and "learning" in plain(forecast_sentence(view, 1, CPU))
     assert not decode(Fleet().frame()).learning
 
 
