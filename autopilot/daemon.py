@@ -17,8 +17,11 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Final
 
+from sidestep.autopilot.accuracy_store import AccuracyStore
+from sidestep.autopilot.daemon_care import Care
 from sidestep.autopilot.daemon_log import AUTOPILOT, Log
 from sidestep.autopilot.daemon_reconcile import Reconciler
+from sidestep.autopilot.daemon_reports import Reports
 from sidestep.autopilot.daemon_service import DaemonService
 from sidestep.autopilot.daemon_shards import Settlement
 from sidestep.autopilot.executor import Executor
@@ -32,6 +35,7 @@ from sidestep.autopilot.loop_proposals import Proposals
 from sidestep.autopilot.loop_runs import Runs
 from sidestep.autopilot.server import Server
 from sidestep.autopilot.server_lock import InstanceLock, private_folder
+from sidestep.autopilot.trainer import Trainer
 from sidestep.autopilot.world import World
 from sidestep.autopilot.world_clock import Clock
 from sidestep.backends.base import Backend
@@ -108,6 +112,7 @@ class Daemon:
             clock=self._clock,
             stop=self._end_soon,
             again=lambda host: self._again(parts.world, host),
+            scores=parts.boards,
         )
         server = Server(self.socket, service, report=log.told("daemon"))
         loop.publish = server.announce
@@ -123,12 +128,16 @@ class Daemon:
         parts.keeper.begin(kept)
         stack.push_async_callback(parts.keeper.aclose)
         background.start(parts.keeper.run(kept), "history")
+        await parts.reports.start()
+        stack.push_async_callback(parts.reports.aclose)
         await self._until_heard(parts.world)
         await self._put_right(journal, parts)
         await self._until_filled(parts.keeper)
         parts.oracle.prime()
         await parts.oracle.start()
         stack.push_async_callback(parts.oracle.aclose)
+        background.start(parts.care.run(), "care of the oracle")
+        background.start(parts.trainer.run(), "trainer")
         background.start(loop.run(), "loop")
         background.start(parts.reconciler.run(), "reconciler")
         await self._until_pictured(loop)
@@ -180,6 +189,18 @@ class Daemon:
         def moving() -> frozenset[str]:
             return executor.moving
 
+        oracle = Oracle(
+            fleet.oracle,
+            fleet.policy,
+            interval=fleet.interval,
+            report=log.told("forecast"),
+            past=lambda before: past_of(keeper.history, fleet, before, clock.wall()),
+        )
+        boards = AccuracyStore(self.state / "accuracy.db", log.told("forecast"), clock=clock.wall)
+        stack.callback(boards.close)
+        reports = Reports(
+            fleet, world, router, state=self.state, socket=self.socket, clock=clock, report=log.told("daemon")
+        )
         runs = Runs(journal, executor, clock, log)
         reconciler = Reconciler(
             fleet, world, journal, settlement, router, busy=busy, served=executor.served, clock=clock, log=log
@@ -187,11 +208,24 @@ class Daemon:
         return DaemonParts(
             fleet=fleet,
             world=world,
-            oracle=Oracle(
-                fleet.oracle,
-                fleet.policy,
+            oracle=oracle,
+            care=Care(
+                fleet,
+                oracle,
+                tasks=lambda: world.panel.tasks,
+                events=None,
+                boards=boards,
+                clock=clock,
                 report=log.told("forecast"),
-                past=lambda before: past_of(keeper.history, fleet, before, clock.wall()),
+            ),
+            boards=boards,
+            trainer=Trainer(
+                fleet,
+                history=lambda: keeper.history,
+                adopt=oracle.adopt,
+                state=self.state,
+                clock=clock,
+                report=log.told("forecast"),
             ),
             journal=journal,
             proposals=Proposals(fleet, journal, clock),
@@ -202,6 +236,7 @@ class Daemon:
             moving=moving,
             keep=lambda snapshot: keeper.take(snapshot, world.panel),
             keeper=keeper,
+            reports=reports,
             executor=executor,
             settlement=settlement,
             reconciler=reconciler,
@@ -303,7 +338,11 @@ class DaemonParts(Parts):
     """The loop's parts, and those that only the daemon itself works with."""
 
     oracle: Oracle
+    care: Care
+    boards: AccuracyStore
+    trainer: Trainer
     keeper: Keeper
+    reports: Reports
     executor: Executor
     settlement: Settlement
     reconciler: Reconciler

@@ -20,6 +20,7 @@ from sidestep.autopilot.loop_alerts import Alerts
 from sidestep.autopilot.loop_approval import Approvals
 from sidestep.autopilot.loop_proposals import Proposals
 from sidestep.autopilot.loop_runs import Runs
+from sidestep.autopilot.loop_words import says_of, unproven
 from sidestep.autopilot.protocol import PlanView
 from sidestep.autopilot.world import ShardFacts, World
 from sidestep.autopilot.world_clock import Clock
@@ -29,7 +30,7 @@ from sidestep.fleet.errors import SidestepError, StalePlan
 from sidestep.fleet.forecast import Forecast
 from sidestep.fleet.inventory import FleetSpec, Level
 from sidestep.fleet.labels import Label, scrub
-from sidestep.fleet.plans import NoPlan
+from sidestep.fleet.plans import NoPlan, Plan
 from sidestep.fleet.resources import PLANNED
 from sidestep.fleet.snapshot import Snapshot
 
@@ -82,6 +83,8 @@ class ControlLoop:
         self._alerts = Alerts(parts.fleet.policy, parts.log.told("forecast"))
         self._oracle_says = ""
         self._trouble = ""
+        #: the plan that was last left to people
+        self._waiting = -1
 
     async def run(self) -> None:
         """Tick every ``fleet.interval`` seconds until cancelled."""
@@ -118,7 +121,7 @@ class ControlLoop:
         try:
             parts.proposals.tidy(snapshot, placement, needed=bool(foresight.contention))
             if forecast is not None and self.level != "off" and not parts.runs.running:
-                no_plan = await self._advise(snapshot, forecast)
+                no_plan = await self._advise(snapshot, forecast, foresight)
         except Exception as error:  # noqa: BLE001 - the supervisor of planning: the picture is still shown
             self._complain(f"planning failed: {type(error).__name__}: {error}")
         self.picture = self._pictured(snapshot, forecast, foresight, no_plan)
@@ -133,7 +136,7 @@ class ControlLoop:
             self._oracle_says = f"no forecast: {type(error).__name__}: {error}"
             self._complain(self._oracle_says)
             return None
-        self._oracle_says = f"fallback: {forecast.model}: {forecast.fallback}" if forecast.fallback else ""
+        self._oracle_says = says_of(snapshot, forecast)
         return forecast
 
     def _foresee(self, snapshot: Snapshot, forecast: Forecast | None) -> Foresight:
@@ -142,7 +145,7 @@ class ControlLoop:
             return Foresight(np.full((len(snapshot.hosts.names), PLANNED), np.nan), ())
         return foresee(snapshot, forecast, self._parts.fleet.policy)
 
-    async def _advise(self, snapshot: Snapshot, forecast: Forecast) -> NoPlan | None:
+    async def _advise(self, snapshot: Snapshot, forecast: Forecast, foresight: Foresight) -> NoPlan | None:
         parts = self._parts
         no_plan = await parts.proposals.consider(
             snapshot,
@@ -152,11 +155,11 @@ class ControlLoop:
             settling=parts.runs.settling(),
         )
         if self.level == "full" and forecast.confidence == "ok":
-            self._apply()
+            self._apply(foresight)
         return no_plan
 
-    def _apply(self) -> None:
-        """Level full: the policy approves, unless its last plans failed."""
+    def _apply(self, foresight: Foresight) -> None:
+        """Level full: the policy approves what proven chances ask for, unless its last plans failed."""
         parts = self._parts
         if parts.runs.failures >= BRAKE:
             self.level = "advise"
@@ -166,6 +169,10 @@ class ControlLoop:
         current = parts.proposals.current()
         if current is None:
             return
+        doubtful = unproven(current, foresight.contention)
+        if doubtful:
+            self._wait_for_people(current, doubtful)
+            return
         reason = f"policy {parts.fleet.policy.name}, level full"
         try:
             parts.approvals.approve(current.digest(), actor=Label(AUTOPILOT), reason=reason)
@@ -173,6 +180,13 @@ class ControlLoop:
             parts.log.say("plan", str(error.args[0]), plan=current.number)
         except SidestepError as error:
             self._complain(f"plan {current.number} was not approved: {error}")
+
+    def _wait_for_people(self, plan: Plan, doubtful: tuple[str, ...]) -> None:
+        """Say once why the policy leaves a plan to people."""
+        if self._waiting != plan.number:
+            self._waiting = plan.number
+            text = f"plan {plan.number} waits for approval: the chances of {', '.join(doubtful)} are not proven yet"
+            self._parts.log.say("plan", text, plan=plan.number)
 
     def _complain(self, text: str) -> None:
         """Say trouble once until it changes."""

@@ -35,6 +35,10 @@ class FakeOracle:
         self.error: Exception | None = None
         self.confidence = "ok"
         self.fallback = ""
+        #: whether the chances of the first host's cpu have proved right, and whether it cannot be forecast
+        self.proven, self.reactive = True, False
+        #: seconds, and snapshots, by which the forecast is behind
+        self.behind = 0
 
     async def forecast(self, snapshot: Snapshot) -> Forecast:
         if self.error is not None:
@@ -48,8 +52,8 @@ class FakeOracle:
         shards[:2, 0, 20:] = np.float32(self.peak / 2)
         return Forecast(
             id=f"f{snapshot.number}",
-            snapshot=snapshot.number,
-            time=snapshot.time,
+            snapshot=snapshot.number - self.behind,
+            time=snapshot.time - self.behind,
             step=1.0,
             model=Label("fake"),
             confidence=self.confidence,
@@ -57,6 +61,9 @@ class FakeOracle:
             hosts=hosts * spread,
             shard_mean=shards[..., 4],
             shard_sd=shards[..., 4] * np.float32(0.02),
+            chance=np.array([[0.95 if self.peak > 2.5 else 0.01, 0.0], [0.0, 0.0], [0.0, 0.0]], np.float32),
+            proven=np.array([[self.proven, False], [False, False], [False, False]]),
+            reactive=np.array([[self.reactive, False], [False, False], [False, False]]),
             knots=tuple(range(1, STEPS + 1)),
             shard_knots=shards * spread,
         )

@@ -133,6 +133,37 @@ async def test_level_full_approves_with_the_policy_as_the_reason_and_runs_it(sce
     assert "policy proactive" in status.reason and "level full" in status.reason
 
 
+async def test_level_full_leaves_what_is_not_proven_to_people(scene: Scene) -> None:
+    """S3.5, S5.6: a chance that has not proved right on this very series moves nothing by itself."""
+    scene.loop.level = "full"
+    scene.oracle.peak, scene.oracle.proven = 2.9, False
+    await scene.tick(3)
+    assert (scene.states(), scene.executor.ran) == ([PlanState.PROPOSED], [])
+    assert scene.said.getvalue().count("waits for approval: the chances of h1 cpu are not proven yet") == 1
+    scene.oracle.proven = True
+    await scene.tick()
+    assert len(scene.executor.ran) == 1
+
+
+async def test_a_series_that_cannot_be_forecast_counts_only_as_it_is_measured_and_that_is_said(scene: Scene) -> None:
+    """S5.22: whatever is predicted of it, there is no contention until it is measured."""
+    scene.oracle.peak, scene.oracle.reactive = 2.9, True
+    await scene.tick(2, cpu=0.9)
+    picture = scene.loop.picture
+    assert picture is not None and picture.contention == ()
+    assert picture.oracle == "reactive: h1 cpu cannot be forecast, only what is measured counts"
+    await scene.tick(2, cpu=2.7)
+    assert scene.loop.picture is not None
+    assert [(str(c.host), c.dimension, c.probability) for c in scene.loop.picture.contention] == [("h1", "cpu", 1.0)]
+
+
+async def test_a_forecast_of_an_earlier_snapshot_says_how_old_it_is(scene: Scene) -> None:
+    scene.oracle.behind = 3
+    await scene.tick()
+    assert scene.loop.picture is not None
+    assert scene.loop.picture.oracle == "late: the forecast is 3.0 s old"
+
+
 async def test_level_full_does_not_act_on_a_forecast_without_confidence(scene: Scene) -> None:
     """S3.5: no autopilot before enough windows were seen."""
     scene.loop.level = "full"

@@ -1,0 +1,131 @@
+"""Cares for the oracle beside the loop: tells it what is known to come, and keeps what its forecasts were worth.
+
+Nothing waits for it. What fails is said once, and tried again at its time.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Final, Protocol
+
+from sidestep.autopilot.accuracy_apps import with_apps
+from sidestep.autopilot.world_clock import Clock
+from sidestep.backends.sampler.schedule import ScheduledTask
+from sidestep.fleet.accuracy import AccuracyBoard
+from sidestep.fleet.inventory import FleetSpec
+from sidestep.fleet.labels import scrub
+from sidestep.fleet.occasions import Occasion
+
+#: seconds between two looks at what is to come, and between two boards that are kept
+LOOK: Final = 10.0
+KEEP: Final = 300.0
+
+
+class Told(Protocol):
+    """The part of the oracle that is cared for."""
+
+    async def know(self, occasions: tuple[Occasion, ...]) -> None:
+        """Take what is known to come."""
+        ...
+
+    async def scores(self) -> AccuracyBoard | None:
+        """The account of every series."""
+        ...
+
+
+class Events(Protocol):
+    """What operators announced."""
+
+    def occasions(self, now: float, timers: tuple[Occasion, ...] = ()) -> tuple[Occasion, ...]:
+        """Events that are not over, with the timers."""
+        ...
+
+
+class Boards(Protocol):
+    """Where accounts are kept."""
+
+    def put(self, board: AccuracyBoard) -> bool:
+        """Keep a board."""
+        ...
+
+
+class Timers:
+    """Scheduled tasks of hosts as occasions; a host's are made anew only when it says other ones."""
+
+    def __init__(self, hosts: Sequence[str]) -> None:
+        self._hosts = tuple(scrub(host) for host in hosts)
+        self._tasks: list[tuple[ScheduledTask, ...] | None] = [None] * len(self._hosts)
+        self._made: list[tuple[Occasion, ...]] = [()] * len(self._hosts)
+        self._all: tuple[Occasion, ...] = ()
+
+    def of(self, tasks: Sequence[tuple[ScheduledTask, ...]]) -> tuple[Occasion, ...]:
+        """All of them; the same object as long as nothing changed."""
+        changed = [row for row, each in enumerate(tasks) if each is not self._tasks[row]]
+        for row in changed:
+            self._tasks[row] = tasks[row]
+            self._made[row] = tuple(
+                Occasion(name=task.name, kind="timer", hosts=(self._hosts[row],), begins=task.next, period=task.period)
+                for task in tasks[row]
+            )
+        if changed:
+            self._all = tuple(each for made in self._made for each in made)
+        return self._all
+
+
+class Care:
+    """``run`` for as long as the daemon lives. ``tasks`` gives every host's scheduled tasks, in the fleet's order."""
+
+    def __init__(
+        self,
+        fleet: FleetSpec,
+        oracle: Told,
+        *,
+        tasks: Callable[[], Sequence[tuple[ScheduledTask, ...]]],
+        events: Events | None,
+        boards: Boards | None,
+        clock: Clock,
+        report: Callable[[str], None],
+    ) -> None:
+        self._oracle, self._tasks, self._events, self._boards = oracle, tasks, events, boards
+        self._clock, self._report = clock, report
+        self._timers = Timers([host.name for host in fleet.hosts])
+        self._apps = {str(shard.name): str(shard.app) for shard in fleet.shards}
+        self._trouble: set[str] = set()
+
+    async def run(self) -> None:
+        """Look every few seconds, keep a board every few minutes, until cancelled."""
+        kept = self._clock.monotonic()
+        while True:
+            await self._safely("calendar", self.tell)
+            if self._clock.monotonic() - kept >= KEEP:
+                kept = self._clock.monotonic()
+                await self._safely("accuracy", self.keep)
+            await self._clock.sleep(LOOK)
+
+    async def tell(self) -> None:
+        """Tell the oracle what is known to come now."""
+        timers = self._timers.of(self._tasks())
+        now = self._clock.wall()
+        known = timers if self._events is None else await asyncio.to_thread(self._events.occasions, now, timers)
+        await self._oracle.know(known)
+
+    async def keep(self) -> None:
+        """Keep the account as it is now."""
+        if self._boards is None:
+            return
+        board = await self._oracle.scores()
+        if board is None:
+            return
+        shards = next((part.names for part in board.sections if part.kind == "shard"), ())
+        apps = [self._apps.get(name, "") for name in shards]
+        await asyncio.to_thread(lambda: self._boards is not None and self._boards.put(with_apps(board, apps)))
+
+    async def _safely(self, what: str, work: Callable[[], Awaitable[None]]) -> None:
+        try:
+            await work()
+            self._trouble.discard(what)
+        except Exception as error:  # noqa: BLE001 - the supervisor of the oracle's care: forecasts go on without it
+            if what not in self._trouble:
+                self._trouble.add(what)
+                self._report(f"oracle: its {what} is not kept: {type(error).__name__}: {scrub(str(error))}")
