@@ -34,6 +34,8 @@ from sidestep.forecasting.registry import make  # noqa: E402
 
 F64 = NDArray[np.float64]
 Figures = dict[str, dict[str, Spread]]
+#: ours and theirs, whose series they are of, and what theirs cost
+Compared = tuple[Scores, Scores, NDArray[np.int64], Run]
 
 NEVER_WORSE = 1.02
 #: goals of Shows 2: scaled CRPS of ours over theirs
@@ -133,7 +135,7 @@ def coverage(found: Contest, kind: str, band: str) -> float:
     return float(np.nanmean(each)) if np.isfinite(each).any() else math.nan
 
 
-def against(found: Contest, plan: Plan, name: str, learner: peers.Lightgbm | None) -> tuple[Scores, Scores, F64, Run]:
+def against(found: Contest, plan: Plan, name: str, learner: peers.Lightgbm | None) -> Compared:
     """Ours and a peer's scores on some of the group's series and origins, whose they are, and the peer's run."""
     count = found.part.values.shape[1]
     random = np.random.default_rng(31)
@@ -227,9 +229,9 @@ def run(given: argparse.Namespace) -> Report:
         done.append(found)
         figures |= figures_of(found)
         for name in wanted:
-            *scores, machine, cost = against(found, plan, name, learner if name == "LightGBM" else None)
-            both = tallies.setdefault(name, Tally()).add(*scores, machine, cost)
-            figures.setdefault(f"against {name}", {})[group.name] = sure(both, len(machine))
+            compared = against(found, plan, name, learner if name == "LightGBM" else None)
+            both = tallies.setdefault(name, Tally()).add(*compared)
+            figures.setdefault(f"against {name}", {})[group.name] = sure(both, len(compared[2]))
         print(f"{group.name}: {time.monotonic() - began:.0f} s", file=sys.stderr, flush=True)
     ours = float(np.mean([each.learning + each.forecasting for each in done])) if done else math.nan
     for name, tally in tallies.items():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -133,8 +134,8 @@ def held_bytes(thing: object, seen: set[int] | None = None) -> int:
         return held_bytes(thing.base, seen) if isinstance(thing.base, np.ndarray) else thing.nbytes
     if isinstance(thing, dict):
         return sum(held_bytes(each, seen) for each in thing.values())
-    if isinstance(thing, (list, tuple, set, frozenset)) or type(thing).__name__ == "deque":
-        return sum(held_bytes(each, seen) for each in thing)  # type: ignore[attr-defined]
+    if isinstance(thing, (list, tuple, set, frozenset, deque)):
+        return sum(held_bytes(each, seen) for each in thing)
     inside = getattr(thing, "__dict__", None) or {}
     slots = {name: getattr(thing, name, None) for name in getattr(type(thing), "__slots__", ())}
     if type(thing).__module__.startswith("sidestep"):

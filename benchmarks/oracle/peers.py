@@ -154,7 +154,8 @@ class Learner:
         wide = np.concatenate([np.tile(x, (len(steps), 1)), np.repeat(steps, count)[:, None]], axis=1)
         said = [each.predict(wide, num_threads=1).reshape(len(steps), count) for each in self._boosters]
         found = location[:, None, None] + scale[:, None, None] * np.stack(said, axis=-1).transpose(1, 0, 2)
-        return np.maximum(np.sort(found, axis=-1), 0.0)
+        ordered: F64 = np.maximum(np.sort(found, axis=-1), 0.0)
+        return ordered
 
 
 @dataclass(frozen=True)
@@ -224,7 +225,8 @@ def _rows(part: Part, count: int, steps: int, random: np.random.Generator) -> Ro
     width, each = values.shape[1], 3
     share = min(1.0, 1.3 * count / each / width / max(1, len(values) - begin))
     learner = Learner(width, part.day)
-    xs, ys = [], []
+    xs: list[NDArray[np.float32]] = []
+    ys: list[F64] = []
     for at in range(len(values) - 1):
         learner.observe(values[at])
         drawn = np.flatnonzero(random.random(width) < share) if at + 1 >= begin else np.empty(0, np.int64)
@@ -242,6 +244,7 @@ def _rows(part: Part, count: int, steps: int, random: np.random.Generator) -> Ro
         xs.append(wide[usable.reshape(-1)])
         ys.append(y[usable])
     order = random.permutation(sum(len(y) for y in ys))[:count]
-    empty = np.empty((0, 1), np.float32)
-    x = np.concatenate(xs) if xs else empty
-    return Rows(x[order].astype(np.float32), np.concatenate(ys or [empty[:, 0]])[order].astype(np.float32))
+    if not len(order):
+        return Rows(np.empty((0, learner.features()[0].shape[1] + 1), np.float32), np.empty(0, np.float32))
+    x, y = np.concatenate(xs), np.concatenate(ys)
+    return Rows(x[order].astype(np.float32), y[order].astype(np.float32))

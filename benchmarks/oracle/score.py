@@ -119,7 +119,8 @@ def _tied(found: F64, y: F64) -> NDArray[np.bool_]:
 
 
 def _first(mask: NDArray[np.bool_]) -> I64:
-    return np.argmax(mask, axis=-1)
+    first: I64 = np.argmax(mask, axis=-1)
+    return first
 
 
 def score(truth: F64, found: F64, scale: F64, levels: tuple[float, ...] = LEVELS) -> Scores:
