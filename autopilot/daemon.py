@@ -113,6 +113,7 @@ class Daemon:
             stop=self._end_soon,
             again=lambda host: self._again(parts.world, host),
             scores=parts.boards,
+            trainer=parts.trainer,
         )
         server = Server(self.socket, service, report=log.told("daemon"))
         loop.publish = server.announce

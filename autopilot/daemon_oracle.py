@@ -34,6 +34,7 @@ from sidestep.autopilot.protocol_oracle import (
     ScoreList,
 )
 from sidestep.autopilot.server_service import UnknownReference
+from sidestep.autopilot.trainer_store import Kept
 from sidestep.fleet.accuracy import KINDS, AccuracyRow
 from sidestep.fleet.errors import SidestepError, UsageError
 from sidestep.fleet.inventory import FleetSpec
@@ -47,6 +48,8 @@ MOST_SCORES: Final = 20000
 EARLIEST: Final = 366 * 86400.0
 LATEST: Final = 5 * 366 * 86400.0
 LONGEST_REASON: Final = 500
+#: promotions and demotions that are told
+CHANGES: Final = 20
 
 
 class Calendar(Protocol):
@@ -84,14 +87,21 @@ class Scores(Protocol):
 
 
 class Trainer(Protocol):
-    """What the trainer did."""
+    """What the trainer did: ``trainer.Trainer``."""
 
-    def champions(self) -> tuple[ModelRow, ...]:
-        """Groups with a model of their own."""
+    @property
+    def pid(self) -> int:
+        """Its process, 0 while there is none."""
         ...
 
-    def says(self) -> str:
-        """Its state in one line."""
+    @property
+    def kept(self) -> Kept:
+        """Champions and their rounds."""
+        ...
+
+    @property
+    def drifted(self) -> bool:
+        """Whether what is served had lost touch when it was last looked at."""
         ...
 
 
@@ -143,19 +153,45 @@ class OracleDesk:
     def _oracle(self) -> OracleView:
         forecast, spec = self.picture().forecast, self.fleet.oracle
         served = forecast.model if forecast else Label("")
-        champions = self.trainer.champions() if self.trainer else ()
+        kept = self.trainer.kept if self.trainer else Kept()
+        champions = [standing.champion for standing in kept.standings]
         return OracleView(
             configured=scrub(spec.model),
             model=served,
             confidence=forecast.confidence if forecast else "insufficient",
             fallback=forecast.fallback if forecast else scrub(self.picture().oracle or "no forecast yet"),
-            models=(ModelRow(group=Label(""), metric="", model=served), *champions),
+            models=(
+                ModelRow(group=Label(""), metric="", model=served),
+                *(
+                    ModelRow(
+                        group=scrub(each.group),
+                        metric=each.metric,
+                        model=scrub(each.model),
+                        score=each.score,
+                        versus=each.versus,
+                        since=each.since,
+                    )
+                    for each in champions
+                ),
+            ),
             hosts=len(self.fleet.hosts),
             reactive=int(np.any(forecast.reactive, axis=-1).sum()) if forecast else 0,
             proven=int(np.any(forecast.proven, axis=-1).sum()) if forecast else 0,
-            trainer=scrub(self.trainer.says()) if self.trainer else Label(""),
-            trainer_enabled=spec.enabled and spec.trainer.enabled,
+            trainer=scrub(self._training(kept)),
+            changes=tuple((each.time, scrub(each.line)) for each in reversed(kept.changes[-CHANGES:])),
+            drifted=self.trainer.drifted if self.trainer else False,
         )
+
+    def _training(self, kept: Kept) -> str:
+        """What the trainer does, in a sentence."""
+        if self.trainer is None:
+            return ""
+        if not (self.fleet.oracle.enabled and self.fleet.oracle.trainer.enabled):
+            return "disabled in the fleet file"
+        state = f"process {self.trainer.pid}" if self.trainer.pid else "no process runs"
+        if not kept.round:
+            return f"{state}; no round has ended yet"
+        return f"{state}; the latest round ended {show_seconds(max(0.0, self.wall() - kept.round))} ago"
 
     async def _scored(self, request: GetScores) -> ScoreList:
         if not 0 < request.limit <= MOST_SCORES:

@@ -134,9 +134,12 @@ class OracleView(Struct, frozen=True, tag="oracle", kw_only=True):
     hosts: int
     reactive: int
     proven: int
-    #: what the trainer last said: "" before its first round
+    #: what the trainer does, in a sentence; "" where there is none
     trainer: Label = Label("")
-    trainer_enabled: bool = False
+    #: promotions and demotions, newest first, each with its unix time
+    changes: tuple[tuple[float, Label], ...] = ()
+    #: whether what is served had lost touch with the fleet when it was last looked at
+    drifted: bool = False
 
 
 class ScoreList(Struct, frozen=True, tag="scores"):

@@ -17,7 +17,7 @@ from typing import Any, Final
 import msgspec
 
 from sidestep.autopilot.trainer_past import Grid, grid_of, parts
-from sidestep.autopilot.trainer_store import Change, TrainerStore
+from sidestep.autopilot.trainer_store import Change, Kept, TrainerStore
 from sidestep.autopilot.world_clock import Clock
 from sidestep.fleet.history import History
 from sidestep.fleet.inventory import FleetSpec
@@ -83,6 +83,16 @@ class Trainer:
     def pid(self) -> int:
         """The process id of the trainer, 0 while there is none."""
         return self._process.pid if self._process is not None else 0
+
+    @property
+    def kept(self) -> Kept:
+        """Champions, and when the latest round ended."""
+        return self._kept
+
+    @property
+    def drifted(self) -> bool:
+        """Whether the served model had lost touch when it was last looked at."""
+        return self._noted_drift
 
     @property
     def changes(self) -> tuple[Change, ...]:

@@ -94,8 +94,9 @@ def status(socket: Path, *, as_json: bool) -> None:
     output.say(
         f"{answer.proven} of {answer.hosts} hosts have chances that are proven; {answer.reactive} cannot be forecast"
     )
-    state = answer.trainer or ("no round yet" if answer.trainer_enabled else "disabled")
-    output.say(f"trainer: {state}")
+    output.say(f"trainer: {answer.trainer or 'none'}")
+    if answer.drifted:
+        output.say("drift: what is served has lost touch with the fleet; a round comes early")
     rows = [["GROUP", "METRIC", "MODEL", "SCORE", "BEFORE", "SINCE"]]
     rows += [
         [
@@ -109,6 +110,8 @@ def status(socket: Path, *, as_json: bool) -> None:
         for row in answer.models
     ]
     output.table(rows, "lllrr")
+    for moment, text in answer.changes:
+        output.say(f"{_day(moment)}  {text}")
 
 
 def score(socket: Path, asked: GetScores, *, as_json: bool) -> None:

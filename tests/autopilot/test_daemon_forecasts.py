@@ -31,6 +31,7 @@ from sidestep.autopilot.protocol_oracle import (
     ScoreList,
 )
 from sidestep.autopilot.server import UnknownReference
+from sidestep.autopilot.trainer_store import Change, Kept
 from sidestep.fleet.accuracy import COLUMNS, AccuracyBoard, section
 from sidestep.fleet.contention import at_quantile
 from sidestep.fleet.demand import parse_demand, round_up
@@ -41,6 +42,8 @@ from sidestep.fleet.occasions import Occasion
 from sidestep.fleet.resources import SHARD_SERIES
 from sidestep.fleet.snapshot import Snapshot
 from sidestep.fleet.sums import summed
+from sidestep.forecasting.training.messages import Champion
+from sidestep.forecasting.training.protocol import Standing
 
 
 class KnottedOracle(FakeOracle):
@@ -336,3 +339,26 @@ async def test_a_forecast_carries_the_account_of_its_own_series(desk: Desk, tmp_
         with pytest.raises(UsageError):
             await desk.service.oracle(wrong, OPS)
     store.close()
+
+
+class Training:
+    """A trainer that has held one round."""
+
+    pid, drifted = 41, True
+    champion = Champion(group="db", metric="cpu", model="ets", score=0.4, versus=0.5, since=5.0)
+    kept = Kept(
+        round=1.0,
+        standings=(Standing(champion=champion, cost=0.1),),
+        changes=(Change(1.0, "promoted a"), Change(2.0, "promoted b")),
+    )
+
+
+async def test_which_model_serves_what_and_why_is_told(desk: Desk) -> None:
+    """S3.5: per-app models beside the global one."""
+    object.__setattr__(desk.service, "trainer", Training())
+    answer = await desk.service.oracle(GetOracle(), OPS)
+    assert isinstance(answer, OracleView)
+    assert [(row.group, row.metric, row.model) for row in answer.models] == [("", "", "fake"), ("db", "cpu", "ets")]
+    assert [text for _, text in answer.changes] == ["promoted b", "promoted a"]
+    assert (answer.proven, answer.reactive, answer.drifted) == (3, 3, True)
+    assert "process 41" in answer.trainer and "round ended" in answer.trainer

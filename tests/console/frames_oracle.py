@@ -57,7 +57,8 @@ class OracleAnswers:
                 return OracleView(
                     configured=Label("aggregate"), model=Label("trend"), confidence=self.confidence,
                     fallback=Label(self.fallback), models=(plain, row),
-                    hosts=4, reactive=1, proven=2, trainer=Label("round 3 promoted ets"), trainer_enabled=True,
+                    hosts=4, reactive=1, proven=2, trainer=Label("process 7; no round has ended yet"),
+                    changes=((START, Label("promoted ets")),),
                 )  # fmt: skip
             case GetScores():
                 rows = [

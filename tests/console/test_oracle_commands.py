@@ -131,7 +131,7 @@ async def test_scores_and_models_are_lists(daemon: Daemon) -> None:
     daemon.fallback, daemon.confidence = "worker starting", "insufficient"
     status = await ask(daemon, "oracle")
     assert "aggregate is configured" in status.out and "fallback: trend is served: worker starting" in status.out
-    assert "insufficient: " in status.out and "round 3 promoted ets" in status.out
+    assert "insufficient: " in status.out and "process 7" in status.out and "promoted ets" in status.out
     assert json.loads((await ask(daemon, "oracle", "--json")).out)["models"][1]["group"] == "db"
 
 
