@@ -79,9 +79,12 @@ def parts(history: History, grid: Grid, names: Sequence[str], since: float, now:
         end = min(begin + per, last)
         block = history.query(grid.ring, begin * grid.step, end * grid.step, flat)
         values = np.where(block.valid, block.mean, np.nan).astype(np.float32)
-        if not np.isfinite(values).any():
+        known = np.flatnonzero(np.isfinite(values).any(axis=1))
+        if not len(known):
             continue
-        times, values = _binned(block.times, values, grid.step)
+        # what is after the newest known is not told yet: it may come late
+        values, slots = values[known[0] : known[-1] + 1], block.times[known[0] : known[-1] + 1]
+        times, values = _binned(slots, values, grid.step)
         told = np.add.reduceat(values, starts, axis=1) if len(flat) > len(names) else values
         yield protocol.Learn(tuple(names), times.astype("<f8").tobytes(), wire.to_bytes(told))
 

@@ -63,11 +63,14 @@ class TrainingProcess:
         except TimeoutError as error:
             raise TrainerLost(f"the trainer did not answer in {deadline:g} s") from error
         except (asyncio.IncompleteReadError, OSError) as error:
-            raise TrainerLost(f"the trainer ended{self._how()}") from error
+            raise TrainerLost(f"the trainer ended{await self._how()}") from error
         except ProtocolError as error:
             raise TrainerLost(str(error)) from error
 
-    def _how(self) -> str:
+    async def _how(self) -> str:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(DRAIN):
+                await self._process.wait()
         status = self._process.returncode
         return "" if status is None else f" by signal {-status}" if status < 0 else f" with status {status}"
 
