@@ -16,6 +16,7 @@ from sidestep.autopilot import paths
 from sidestep.autopilot.config_file import load_fleet
 from sidestep.autopilot.trust.expected import Expected, fingerprint
 from sidestep.autopilot.trust.look import Look, Looker
+from sidestep.autopilot.trust.sshfp import Said, look_up
 from sidestep.backends.ssh.hostkeys import host_name, known_as
 from sidestep.backends.ssh.hostkeys_write import record
 from sidestep.backends.ssh.resolve import hop_of
@@ -53,7 +54,8 @@ async def trust(options: argparse.Namespace) -> int:
         looks = await looker.look_all(hosts, expected, lambda look: None)
     finally:
         await looker.aclose()
-    refused = sum(not _settle(look) for look in looks)
+    # One after the other: people answer them in this order.
+    refused = sum([not _settle(look, await _dns(look)) for look in looks])
     if refused < len(looks):
         print("A running daemon goes on with: sidestep retry")
     if len(looks) > 1:
@@ -101,7 +103,14 @@ def _expected(options: argparse.Namespace, hosts: tuple[HostSpec, ...]) -> Expec
         raise UsageError(f"--fingerprint {scrub(options.fingerprint)} {error}") from error
 
 
-def _settle(look: Look) -> bool:
+async def _dns(look: Look) -> Said | None:
+    """What the domain name system says of a key that a person is to be asked about."""
+    if look.verdict != "unknown" or look.target is None or look.key is None:
+        return None
+    return await look_up(known_as(look.target)[0], look.key)
+
+
+def _settle(look: Look, dns: Said | None) -> bool:
     """Say what came of one host, ask if it is to be asked, and record; whether it is trusted."""
     if look.error is not None or look.target is None or look.key is None or look.file is None:
         print(look.error, file=sys.stderr)
@@ -116,7 +125,8 @@ def _settle(look: Look) -> bool:
         way = f" through {', '.join(hop.name for hop in target.jumps)}" if target.jumps else ""
         print(f"{look.host.name}: {scrub(target.address)} port {target.port}{way} shows")
         print(f"  {shown}")
-        print("  SSHFP records are not looked up: without a resolver that validates DNSSEC they prove nothing.")
+        for line in dns.lines() if dns is not None else ():
+            print(f"  {line}")
         print("  On the host's own console: ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub (ecdsa, rsa)")
         if not _yes("Is it the same? [y/N] "):
             print(f"{look.host.name}: not trusted", file=sys.stderr)
