@@ -50,3 +50,8 @@ def mark_spans(found: tuple[Mark, ...], glyphs: Glyphs) -> Line:
     for mark in found:
         parts += [span(f"{sign(mark, glyphs)} {mark.word}", mark.style), Span("  ")]
     return tuple(parts[:-1])
+
+
+def reason_line(found: tuple[Mark, ...], glyphs: Glyphs) -> Line:
+    """All marks, and why the worst of them."""
+    return (*mark_spans(found, glyphs), span(f": {found[0].why}", "muted")) if found else ()

@@ -31,7 +31,7 @@ from sidestep.console.plantext import plan_line, short_line
 from sidestep.console.screens.base import ConsoleScreen, screen_bindings
 from sidestep.console.sorting import Order, settle
 from sidestep.console.text import Line, Span, span
-from sidestep.console.trusttext import Mark, mark_spans
+from sidestep.console.trusttext import Mark, mark_spans, reason_line
 from sidestep.console.view import FleetView, matches
 from sidestep.console.widgets.fan import FanChart
 from sidestep.console.widgets.heat import HeatStrip
@@ -145,17 +145,21 @@ class FleetScreen(ConsoleScreen):
             words = [(span(title, "strong"), *forecast_sentence(view, host, self.dimension))]
             found = trust_marks(view, host, self.dimension)
             said, odd = mark_spans(found, glyphs), samples_sentence(view, host)
-            words.append(_spaced(said, odd, account_sentence(view)))
+            words += [reason_line(found, glyphs)] if found else []
+            words.append(_spaced(odd, account_sentence(view)))
             self.query_one(HeatStrip).show(view, host)
         self.query_one("#words", LinePane).show_lines(words)
-        self.query_one("#forecast", LinePane).show_lines([(Span(" "), *_spaced(words[0], said))])
+        # what is still learning says so in its sentence, and there is room for one line only
+        brief = () if view.learning else said
+        self.query_one("#forecast", LinePane).show_lines([(Span(" "), *_spaced(words[0], brief))])
         self._title_fan(found)
 
     def _title_fan(self, found: tuple[Mark, ...]) -> None:
         """Say on the chart itself what it is not good for."""
         fan, doubts = self.query_one(FanChart), [mark.word for mark in found]
         fan.border_title = " - ".join(["forecast", *doubts])
-        fan.set_class(bool(doubts), "-doubtful")
+        for pane in (fan, self.query_one("#words")):
+            pane.set_class(bool(doubts), "-doubtful")
 
     def _show_plans(self, picture: Picture) -> None:
         glyphs = self.given.glyphs

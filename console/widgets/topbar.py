@@ -56,9 +56,9 @@ def _oracle(picture: Picture, glyphs: Glyphs) -> list[tuple[int, Span]]:
     parts: list[tuple[int, Span]] = []
     if view.learning:
         parts.append((0, span(f"{glyphs.trust['insufficient']} insufficient", "warn")))
-    word, colon, why = view.frame.oracle.partition(": ")
+    word, _, why = view.frame.oracle.partition(": ")
     if word:
-        parts += [(0, span(f"{glyphs.trust['fallback']} {word}{colon.strip()}", "warn")), (2, span(why, "warn"))]
+        parts += [(0, span(f"{glyphs.trust['fallback']} {word}", "warn")), (2, span(why, "warn"))]
     return parts
 
 
