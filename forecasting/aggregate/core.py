@@ -30,6 +30,7 @@ class AggregateCore:
         self.edges = Edges(series)
         self._said: Said | None = None
         self._mixed: F32 | None = None
+        self._adopted = b""
 
     @property
     def series(self) -> int:
@@ -63,7 +64,7 @@ class AggregateCore:
 
     def _mix(self, said: Said) -> F32:
         """(Q, B, S) the weighed mean of every quantile."""
-        share = self.weighing.shares(said.season)
+        share = self.weighing.shares(said.season, self.memory.seen[0])
         rules = share[PERSISTENCE : MOVED + 1]
         centre = (rules * said.centre).sum(axis=0)
         spread = (rules * said.spread).sum(axis=0)
@@ -77,7 +78,7 @@ class AggregateCore:
 
     def shares(self) -> F32:
         """(K, B, S) the weight of every expert of ``NAMES`` at every knot; a row without a season has none of it."""
-        return self.weighing.shares(self._opinions()[0].season)
+        return self.weighing.shares(self._opinions()[0].season, self.memory.seen[0])
 
     def _opinions(self) -> tuple[Said, F32]:
         if self._said is None or self._mixed is None:
@@ -107,6 +108,14 @@ class AggregateCore:
 
     def _absolute(self, found: F32) -> F64:
         return absolute(found, self.memory.anchor[0], self.floor)
+
+    def adopt(self, weights: bytes) -> None:
+        """Use another network from now on; what was learned of the series stays. Raises BadWeights for what is none."""
+        if weights == self._adopted:
+            return
+        self.network = Network(Weights.from_bytes(weights))
+        self._adopted = weights
+        self._said = self._mixed = None
 
     def select(self, rows: Rows) -> None:
         """Keep and reorder series; -1 adds one that was never seen."""

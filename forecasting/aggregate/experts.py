@@ -13,6 +13,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from sidestep.forecasting.calibrate import scores
 from sidestep.forecasting.network.features import KNOTS, columns
 from sidestep.forecasting.network.memory import CENTRE, F32, LAGS, LEVELS, Memory
 from sidestep.forecasting.network.net import SAID, Network
@@ -23,7 +24,10 @@ NETWORK, WINDOW, PERSISTENCE, SEASONAL, MOVED = range(len(NAMES))
 SHAPE: Final[F32] = np.array([-3.4, -2.6, -1.45, -0.6, 0, 0.6, 1.45, 2.0, 2.6, 3.4], np.float32)
 #: spread of a series that was seen once or never changed yet, as a share of its value, while it is so young
 GUESS: Final = 0.05
-YOUNG: Final = 12
+YOUNG: Final = 3
+#: below so many values the window's quantiles lean on a distribution, which counts for so many of them
+FEW: Final = 64
+LEAN: Final = 4.0
 #: series that go through the network at a time
 CHUNK: Final = 4096
 _LOG_LAGS: Final = np.log(np.array(LAGS, np.float64))
@@ -74,7 +78,7 @@ def ask(memory: Memory, network: Network) -> Said:
     if still.any():
         _guess(memory, still, said)
     centre, spread = _rules(memory)
-    window = memory.window
+    window = _window(memory)
     season = np.isfinite(centre[2])
     if not season.all():
         for rule in (1, 2):
@@ -85,6 +89,20 @@ def ask(memory: Memory, network: Network) -> Said:
         said[:, :, ~known] = np.nan
         centre[:, :, ~known] = np.nan
     return Said(said, window, centre, spread, season.astype(np.float32), still | ~known)
+
+
+def _window(memory: Memory) -> F32:
+    """(Q, S) quantiles of the recent window; few values lean on those of a Student distribution."""
+    seen = memory.seen[0]
+    few = np.flatnonzero((seen > 1) & (seen < FEW))
+    if not len(few):
+        return memory.window
+    count = seen[few]
+    spread = np.sqrt(np.maximum(memory.spread[1, few] * (1 + 1 / count), 0.0))
+    assumed = memory.means[-1, few] + spread * scores(LEVELS, count.astype(np.float64) - 1).T.astype(np.float32)
+    found = memory.window.copy()
+    found[:, few] = (count * found[:, few] + LEAN * assumed) / (count + LEAN)
+    return found
 
 
 def _guess(memory: Memory, still: NDArray[np.bool_], said: F32) -> None:

@@ -12,7 +12,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from sidestep.forecasting.aggregate.experts import MOVED, NAMES, SEASONAL
+from sidestep.forecasting.aggregate.experts import MOVED, NAMES, SEASONAL, WINDOW
 from sidestep.forecasting.network.features import KNOTS
 from sidestep.forecasting.network.memory import F32, LEVELS
 
@@ -26,10 +26,12 @@ _TAU: Final = np.array([LEVELS[column] for column in SCORED], np.float32)[:, Non
 _AT: Final = np.interp(np.log(KNOTS), np.log(JUDGED), np.arange(len(JUDGED)))
 PLACES: Final = tuple((min(int(at), len(JUDGED) - 2), np.float32(at - min(int(at), len(JUDGED) - 2))) for at in _AT)
 #: losses relative to the network's that are assumed, and so many scores' worth of them
-PRIOR: Final[F32] = np.array([1.0, 1.5, 1.5, 1.5, 1.5], np.float32)
+PRIOR: Final[F32] = np.array([1.0, 1.15, 1.4, 1.4, 1.4], np.float32)
 DOUBT: Final = 30.0
+#: values after which the prior is that of a grown series
+GROWN: Final = 24.0
 #: how sharply the better one is preferred, and how long losses are remembered (scores)
-SHARPNESS: Final = 12.0
+SHARPNESS: Final = 16.0
 MEMORY: Final = 60.0
 
 
@@ -74,14 +76,19 @@ class Weighing:
         if without.any():
             held[:, :, without] = np.nan
 
-    def shares(self, season: F32) -> F32:
-        """(K, B, S) weights that add up to 1 at every knot; seasonal ones only where ``season`` (B, S) is 1."""
+    def shares(self, season: F32, seen: F32) -> F32:
+        """(K, B, S) weights that add up to 1 at every knot; seasonal ones only where ``season`` (B, S) is 1.
+
+        ``seen`` (S,) values so far: of the young the window is as good a guess as the network.
+        """
+        prior = np.repeat(PRIOR[:, None, None], len(seen), axis=2)
+        prior[WINDOW] = 1.0 + (PRIOR[WINDOW] - 1.0) * np.minimum(seen / GROWN, 1.0)
         base = self.loss[:1] + 1e-12
         relative = np.clip(self.loss / base, 0.2, 5.0)
         count = self.count
-        shrunk = (count * relative + DOUBT * PRIOR[:, None, None]) / (count + DOUBT)
+        shrunk = (count * relative + DOUBT * prior) / (count + DOUBT)
         # with no loss at all there is nothing to choose by
-        shrunk = np.where(self.loss.max(axis=0) > 0, shrunk, PRIOR[:, None, None])
+        shrunk = np.where(self.loss.max(axis=0) > 0, shrunk, prior)
         weight = np.exp(-SHARPNESS * (shrunk / shrunk.min(axis=0) - 1.0), dtype=np.float32)
         found = _along(weight)
         found[SEASONAL : MOVED + 1] *= season

@@ -19,8 +19,9 @@ from sidestep.forecasting.network.net import CORNER, MEDIAN, SAID, Weights, ladd
 
 #: a target farther from the location than so many scales counts as that far
 WILD: Final = 1e4
-#: bounds of a sample's weight: its scale against that of its whole series
+#: bounds of a sample's scale against that of its whole series, and the values after which a series is grown
 LIGHT, HEAVY = 0.05, 3.0
+GROWN: Final = 96.0
 _QUANTILES: Final = np.array(LEVELS, np.float32)
 _BETAS: Final = (0.9, 0.999)
 HIDDEN: Final = (96, 96)
@@ -95,8 +96,13 @@ def _samples(memory: Memory, rows: NDArray[np.int64], future: F32, size: NDArray
         known = np.isfinite(came[:window]).mean(axis=0)
         with np.errstate(invalid="ignore"):
             targets.append(np.where(known > 0.7, np.fmax.reduce(came[:window], axis=0), np.nan))
-    weight = np.clip(scale[moved] / size[rows], LIGHT, HEAVY).astype(np.float32)
-    return Samples(seen, np.clip(np.stack(targets, axis=1), -WILD, WILD), weight)
+    weight = np.clip(scale[moved] / size[rows], LIGHT, HEAVY) ** _power(memory.seen[0, rows])
+    return Samples(seen, np.clip(np.stack(targets, axis=1), -WILD, WILD), weight.astype(np.float32))
+
+
+def _power(seen: F32) -> F32:
+    """(n,) how much a quiet moment's errors count less: of the young fully, whose scale is not known yet, then half."""
+    return np.asarray(1.0 - 0.5 * np.minimum(seen / GROWN, 1.0))
 
 
 def fresh(samples: Samples, seed: int, hidden: tuple[int, int] = HIDDEN) -> Weights:
