@@ -20,13 +20,18 @@ FULL: Final = 0.4
 ENOUGH: Final = 10.0
 PLENTY: Final = 30.0
 #: the most that measured worth weighs beside the structure of the series
-TRUST: Final = 0.8
+TRUST: Final = 0.6
+#: structure that nine in ten series of noise stay below, and that of a clear rhythm
+NOISE: Final = 0.025
+CLEAR: Final = 0.2
 #: how far the 80 % band may be off before worth is doubted, and where nothing of it is left
 LOOSE: Final = 0.12
 BROKEN: Final = 0.5
-#: reactive below the first, and no longer above the second
-LOW: Final = 0.1
-HIGH: Final = 0.2
+#: reactive below the first, and no longer above the second; a wrong one costs foresight, so they are low
+LOW: Final = 0.06
+HIGH: Final = 0.14
+#: nor is a forecast set aside that was measured to be worth more than this
+NOTHING: Final = 0.03
 #: a series whose persistence errs by less than this share of its level is still: nothing needs to be foreseen
 STILL: Final = 0.01
 
@@ -49,11 +54,12 @@ def forecastability(worth: Array, coverage: Array, number: Array, structure: Arr
     ``coverage`` is that of the 80 % band, ``number`` how often the farthest horizon was scored.
     """
     measured = np.clip(worth / FULL, 0, 1) * np.clip(1 - (np.abs(coverage - 0.8) - LOOSE) / (BROKEN - LOOSE), 0, 1)
+    seen = np.clip((structure - NOISE) / (CLEAR - NOISE), 0, 1)
     known = (number >= ENOUGH) & np.isfinite(measured)
     weight = np.where(known, TRUST * np.minimum(1, number / PLENTY), 0.0)
     # without a spectrum what was measured stands alone
-    weight = np.where(known & ~np.isfinite(structure), 1.0, weight)
-    parts = np.where(weight > 0, weight * measured, 0.0) + np.where(weight < 1, (1 - weight) * structure, 0.0)
+    weight = np.where(known & ~np.isfinite(seen), 1.0, weight)
+    parts = np.where(weight > 0, weight * measured, 0.0) + np.where(weight < 1, (1 - weight) * seen, 0.0)
     return np.where(known & still, 1.0, parts)
 
 
@@ -63,6 +69,6 @@ def reactive(before: NDArray[np.bool_], chance: Array, worth: Array, number: Arr
     Never for lack of evidence: below ``ENOUGH`` scores nothing changes.
     """
     enough = (number >= ENOUGH) & np.isfinite(worth) & np.isfinite(chance)
-    begins = enough & (chance < LOW) & (worth < FULL * HIGH)
+    begins = enough & (chance < LOW) & (worth < NOTHING)
     ends = enough & (chance > HIGH)
     return (before | begins) & ~ends

@@ -30,7 +30,7 @@ _MISSING: Final = 0.2
 #: the expected entropy of a periodogram of white noise is lower than the logarithm of its bins by this
 _RAGGED: Final = 1 - 0.5772156649
 #: how much of an earlier window's result remains after the next
-_REMAINS: Final = 0.5
+_REMAINS: Final = 0.6
 
 _TAPER: Final[F32] = np.hanning(SPAN + 2)[1:-1].astype(np.float32)
 
