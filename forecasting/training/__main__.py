@@ -85,6 +85,7 @@ def main() -> int:
     """Serve on the standard streams; the exit status is 0 at the end of input and 2 for a broken frame."""
     for name in _THREADS:
         os.environ[name] = "1"
+    os.environ["ARROW_DEFAULT_MEMORY_POOL"] = "system"  # others reserve gigabytes of addresses
     requests, answers = private_streams()
     os.nice(19)
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY, resource.getrlimit(resource.RLIMIT_AS)[1]))

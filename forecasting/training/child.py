@@ -18,7 +18,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
-#: bytes that a child may have beyond what the trainer has when it is made
+#: bytes of data that a child may have beyond what the trainer has when it is made
 MEMORY: Final = 1 << 30
 #: most bytes of an answer
 MOST: Final = 64 << 20
@@ -159,8 +159,9 @@ def _confine(parent: int, seconds: float, memory: int, keep: int) -> None:
                 signal.signal(number, signal.SIG_DFL)
     whole = max(1, round(seconds + 0.5))
     _lower(resource.RLIMIT_CPU, whole, whole + 2)
-    room = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[0]) * resource.getpagesize() + memory
-    _lower(resource.RLIMIT_AS, room, room)
+    # what is written to counts; allocators reserve far more addresses than they use
+    room = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[5]) * resource.getpagesize() + memory
+    _lower(resource.RLIMIT_DATA, room, room)
     _lower(resource.RLIMIT_CORE, 0, 0)
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 import numpy as np
@@ -40,6 +40,8 @@ class Field:
     season: float
     horizon: int
     course: Course
+    #: those of the network that is served, empty for the shipped one
+    weights: bytes = b""
 
 
 class Result(Struct, frozen=True):
@@ -54,6 +56,7 @@ class Result(Struct, frozen=True):
     bad: float = 0.0
     offsets: bytes = b""
     error: str = ""
+    weights: bytes = b""
 
 
 def compete(candidate: CandidateSpec, field: Field, *, share: float, served_fresh: bool) -> Result:
@@ -67,13 +70,21 @@ def compete(candidate: CandidateSpec, field: Field, *, share: float, served_fres
     return _singles(candidate, field, share)
 
 
+def begin(model: Any, series: int, weights: bytes) -> None:
+    """Start a model of the registry, with these weights if it has a network whose weights can be changed."""
+    model.begin(series)
+    adopt = getattr(model.core_, "adopt", None)
+    if weights and adopt is not None:
+        adopt(weights)
+
+
 def _panel(candidate: CandidateSpec, field: Field, *, served_fresh: bool) -> Result:
     """All series at once, one step after the other."""
     began = time.process_time()
     course, values = field.course, field.values
     age = 0 if served_fresh else course.age
     model = make(candidate.model, field.season, field.horizon + age)
-    model.begin(values.shape[1])
+    begin(model, values.shape[1], field.weights)
     ahead = np.asarray(course.knots) + age
     said = np.empty((values.shape[1], len(course.origins), len(ahead), len(LEVELS)))
     known = 0

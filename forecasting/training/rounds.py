@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Final, NamedTuple
 
 import msgspec
@@ -16,6 +17,7 @@ from numpy.typing import NDArray
 
 from sidestep.fleet.inventory import CandidateSpec, OracleSpec
 from sidestep.fleet.labels import Label, scrub
+from sidestep.forecasting.training import tuning
 from sidestep.forecasting.training.arenas import Arena
 from sidestep.forecasting.training.child import Child
 from sidestep.forecasting.training.contest import Field, Result, compete
@@ -36,6 +38,10 @@ SAMPLE: Final = 400
 LEAST: Final = 1.0
 
 
+#: where networks compete: no metric of its own
+_WHOLE: Final = ("", "")
+
+
 class Job(NamedTuple):
     """A contestant in an arena; ``fresh`` for the oracle's own model."""
 
@@ -52,16 +58,24 @@ class Outcome(NamedTuple):
     offsets: dict[Key, bytes]
     lines: tuple[str, ...]
     changed: bool
+    weights: bytes | None = None
 
 
 class Race:
     """A round under way."""
 
     def __init__(
-        self, spec: OracleSpec, arenas: Sequence[Arena], out: Mapping[str, str], table: Table, horizon: int, seed: int
+        self,
+        spec: OracleSpec,
+        arenas: Sequence[Arena],
+        out: Mapping[str, str],
+        table: Table,
+        horizon: int,
+        seed: int,
+        weights: bytes = b"",
     ) -> None:
         """``out`` are names of candidates that cannot compete. ``horizon`` is in steps of the table."""
-        self._spec, self._table, self._seed = spec, table, seed
+        self._spec, self._table, self._seed, self._weights = spec, table, seed, weights
         self._fields: dict[Key, Field] = {}
         self._lines: list[str] = []
         own = CandidateSpec(name=Label(spec.model), model=spec.model)
@@ -76,11 +90,21 @@ class Race:
                 continue
             self._fields[arena.group, arena.metric] = field
             self.jobs += [Job(arena, own, True), *(Job(arena, rival, False) for rival in rivals)]
+        self._whole = Arena("", "", (), table.names)
+        self._tuning(_field(self._whole, table, spec, horizon, seed) if spec.model == tuning.MODEL else None)
+        for key, field in self._fields.items():
+            self._fields[key] = replace(field, weights=weights)
         self._share = max(LEAST, spec.trainer.budget / max(1, len(self.jobs)))
         self._results: dict[tuple[Key, str], Result] = {}
         self._at = 0
         self._child: Child | None = None
         self._began = time.monotonic()
+
+    def _tuning(self, field: Field | None) -> None:
+        """Have networks compete as well, on a sample of all series."""
+        if field is not None:
+            self._fields[_WHOLE] = field
+            self.jobs += [Job(self._whole, each, True) for each in tuning.entrants(self._weights)]
 
     def work(self, seconds: float) -> bool:
         """Whether all have competed, after waiting for at most so many seconds."""
@@ -107,7 +131,10 @@ class Race:
         field, share = self._fields[job.arena.group, job.arena.metric], self._share
 
         def run() -> bytes:
-            found = compete(job.candidate, field, share=share, served_fresh=job.fresh)
+            if job.arena is self._whole:
+                found = tuning.run(job.candidate.name, field, share=share, seed=self._seed)
+            else:
+                found = compete(job.candidate, field, share=share, served_fresh=job.fresh)
             return msgspec.msgpack.encode(found)
 
         # between two fits it looks at the time itself; a single fit that goes on is ended
@@ -130,7 +157,7 @@ class Race:
         costs: dict[Key, float] = {}
         offsets: dict[Key, bytes] = {}
         changed, spent = False, 0.0
-        for arena in dict.fromkeys(job.arena for job in self.jobs):
+        for arena in dict.fromkeys(job.arena for job in self.jobs if job.arena is not self._whole):
             key = arena.group, arena.metric
             before = champions.get(key)
             winner = self._judge(arena, before, affordable, spent)
@@ -146,6 +173,11 @@ class Race:
             if key not in self._fields:
                 self._lines.append(f"{champion.model} stays champion of {_title(champion)}: it was not contested")
                 kept[key] = champion
+        weights = None
+        if _WHOLE in self._fields:
+            results = {name: result for (key, name), result in self._results.items() if key == _WHOLE}
+            weights, lines = tuning.verdict(results, self._fields[_WHOLE], self._spec.trainer.margin, self._seed)
+            self._lines += [scrub(line, 400) for line in lines]
         fields = list(self._fields.values())
         size = (
             f"{len(fields[0].values)} steps of {self._table.step:g} s" if fields else "no history that is long enough"
@@ -155,7 +187,7 @@ class Race:
             f"round over after {time.monotonic() - self._began:.0f} s: {len(self.jobs)} contestants on "
             f"{len(fields)} arenas, {size}; {len(kept)} champions",
         )
-        return Outcome(kept, costs, offsets, tuple(self._lines), changed)
+        return Outcome(kept, costs, offsets, tuple(self._lines), changed, weights)
 
     def _judge(self, arena: Arena, before: Champion | None, affordable: Affordable, spent: float) -> Champion | None:
         """The champion of an arena after this round, None for the oracle's own model; says why."""

@@ -42,7 +42,10 @@ class Trainer:
         self._standings: dict[Key, protocol.Standing] = {}
         self._restore(begin.standings)
         self._race: Race | None = None
+        self._changed = False
         self._rounds = 0
+        self._weights = begin.weights
+        self._untold = bool(begin.weights)
         self._refits = Refits(self.spec, self.table, self.horizon)
         self._watch = Watch(self.spec, self.table, self.horizon)
 
@@ -120,7 +123,7 @@ class Trainer:
         if self._race is None:
             self._rounds += 1
             seed = zlib.crc32(f"{self.spec.model} {self._rounds}".encode())
-            self._race = Race(self.spec, self.arenas, self._out, self.table, self.horizon, seed)
+            self._race = Race(self.spec, self.arenas, self._out, self.table, self.horizon, seed, self._weights)
             self._watch.settle()
 
     def wait(self, request: protocol.Wait) -> protocol.State:
@@ -137,13 +140,13 @@ class Trainer:
             changed, done, self._race = self._changed, True, None
         changed |= bool(dropped)
         adoption = None
-        if news or done or changed:
-            adoption = Adoption(self.champions, self._refits.curves(request.now))
+        if news or done or changed or self._untold:
+            # whoever takes this may be new and know nothing: always all of it
+            adoption = Adoption(self.champions, self._refits.curves(request.now), self._weights)
+            self._untold = False
         return protocol.State(
             self._race is not None or self._refits.busy, done, tuple(lines), adoption, changed, self.standings
         )
-
-    _changed = False
 
     def _finish(self, race: Race) -> tuple[str, ...]:
         """Take the verdicts of a round."""
@@ -156,6 +159,8 @@ class Trainer:
             else:
                 self._standings[key] = msgspec.structs.replace(before[key], champion=champion)
         self._changed = found.changed
+        if found.weights is not None:
+            self._weights, self._changed = found.weights, True
         self._refits.keep({(key, s.champion.model) for key, s in self._standings.items()})
         self._refits.wish(self._wanted())
         return found.lines
