@@ -92,9 +92,9 @@ FIELDS: Final[dict[str, dict[str, Field]]] = {
     },
     "oracle": {
         "enabled": Field(flag, _SWITCH),
-        "model": Field(filled, 'write model = "trend"'),
+        "model": Field(filled, 'write model = "aggregate"'),
         "season": Field(seconds(0), _SECONDS),
-        "step": Field(seconds(0.1, 86400), _SECONDS),
+        "step": Field(seconds(0, 86400), _SECONDS),
         "min_steps": Field(whole(1, 1000000), "write a whole number, such as 20"),
         "deadline": Field(seconds(0.1, 600), _SECONDS),
     },

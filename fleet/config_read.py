@@ -133,6 +133,18 @@ def seconds(low: float, high: float = 10 * 366 * 86400.0) -> Reader[float]:
     return _measured(parse_seconds, low, high, _TIME)
 
 
+def automatic(measured: Reader[float]) -> Reader[float]:
+    """The same, or 0 for what is found out by itself."""
+    number, *texts = measured.schema["anyOf"]
+
+    @reads(anyOf=[{**number, "minimum": 0}, *texts])
+    def read(value: object) -> float:
+        given = parse_seconds(value) if isinstance(value, str) else value
+        return 0.0 if given == 0 and not isinstance(value, bool) else measured(value)
+
+    return read
+
+
 def reserve(absolute: Reader[T]) -> Reader[T | Percent]:
     """An amount, or a share of the capacity such as ``"10%"`` (below 100)."""
     share = {"type": "string", "pattern": r"^\s*\d+(\.\d+)?\s*%\s*$"}

@@ -161,7 +161,7 @@ class OracleSpec(Struct, frozen=True, kw_only=True):
     """How the forecasting worker runs. ``season`` is the length of a day in seconds; 0 is none."""
 
     enabled: bool = True
-    model: str = "trend"
+    model: str = "aggregate"
     season: float = 86400.0
     candidates: tuple[CandidateSpec, ...] = ()
     trainer: TrainerSpec = TrainerSpec()

@@ -68,7 +68,7 @@ def demo_spec(fleet: EmbeddedFleet, plot: Scenario, folder: Path) -> FleetSpec:
             for index, load in enumerate(plot.loads)
         ),
         policy=Policy(quantile=0.8, threshold_cpu=plot.threshold, horizon=60.0, min_duration=5.0),
-        oracle=OracleSpec(season=plot.day, step=1.0),
+        oracle=OracleSpec(model="trend", season=plot.day, step=1.0),
         interval=1.0,
         known_hosts=str(fleet.known_hosts),
         identity=str(fleet.identity),

@@ -12,7 +12,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from sidestep.forecasting.aggregate.experts import MOVED, NAMES, SEASONAL, WINDOW
+from sidestep.forecasting.aggregate.experts import MOVED, NAMES, NETWORK, SEASONAL, WINDOW
 from sidestep.forecasting.network.features import KNOTS
 from sidestep.forecasting.network.memory import F32, LEVELS
 
@@ -29,7 +29,9 @@ PLACES: Final = tuple((min(int(at), len(JUDGED) - 2), np.float32(at - min(int(at
 PRIOR: Final[F32] = np.array([1.0, 1.15, 1.4, 1.4, 1.4], np.float32)
 DOUBT: Final = 30.0
 #: values after which the prior is that of a grown series
-GROWN: Final = 24.0
+GROWN: Final = 48.0
+#: by how much the network's loss is assumed to be above the window's at first
+YOUTH: Final = 0.08
 #: how sharply the better one is preferred, and how long losses are remembered (scores)
 SHARPNESS: Final = 16.0
 MEMORY: Final = 60.0
@@ -79,10 +81,12 @@ class Weighing:
     def shares(self, season: F32, seen: F32) -> F32:
         """(K, B, S) weights that add up to 1 at every knot; seasonal ones only where ``season`` (B, S) is 1.
 
-        ``seen`` (S,) values so far: of the young the window is as good a guess as the network.
+        ``seen`` (S,) values so far: of the young the window is a better guess than the network.
         """
         prior = np.repeat(PRIOR[:, None, None], len(seen), axis=2)
-        prior[WINDOW] = 1.0 + (PRIOR[WINDOW] - 1.0) * np.minimum(seen / GROWN, 1.0)
+        grown = np.minimum(seen / GROWN, 1.0)
+        prior[WINDOW] = 1.0 + (PRIOR[WINDOW] - 1.0) * grown
+        prior[NETWORK] = 1.0 + YOUTH * (1.0 - grown)
         base = self.loss[:1] + 1e-12
         relative = np.clip(self.loss / base, 0.2, 5.0)
         count = self.count

@@ -45,7 +45,7 @@ def forecast_of(service: Service, snapshot: Snapshot) -> Forecast:
 def alarms(seed: int, make_snapshot: SnapshotMaker) -> tuple[list[int], set[str], str]:
     """When the ramping host was named, which other hosts were, and its name."""
     hosts, shards, victim = busy(seed, CROSSING)
-    service = Service(OracleSpec(season=60.0), 60.0)
+    service = Service(OracleSpec(model="trend", season=60.0), 60.0)
     name, when, others = f"host-{victim}", [], set()
     for at in range(CROSSING):
         snapshot = make_snapshot(at + 1, hosts[:, at], shards[:, at], capacity=CAPACITY)

@@ -95,7 +95,7 @@ async def test_an_oracle_with_days_of_past_is_confident_at_once_and_beats_persis
         async with asyncio.timeout(120):
             await oracle.ready()
         found = await oracle.forecast(make_snapshot(2, load(NOW + 1.5 * STEP), time=NOW + 1.5 * STEP))
-        assert (found.model, found.confidence, found.fallback) == ("trend", "ok", "")
+        assert (found.model, found.confidence, found.fallback) == ("aggregate", "ok", "")
         ahead = NOW + 1.5 * STEP + STEP * np.arange(1, found.steps + 1)
         truth = load(ahead).T
         error = np.abs(found.hosts[:, 0, :, MEDIAN] - truth).mean()

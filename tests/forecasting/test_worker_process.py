@@ -68,7 +68,7 @@ async def test_persistence_bridges_the_start_and_then_the_worker_forecasts(
         await forecast(oracle, make_snapshot, number)
     await ready(oracle)
     found = await forecast(oracle, make_snapshot, 25)
-    assert (found.model, found.fallback) == ("trend", "")
+    assert (found.model, found.fallback) == ("aggregate", "")
     assert found.confidence == "ok", "the history from before the worker was ready must be replayed"
     assert found.hosts.shape == (3, 2, 30, len(LEVELS))
     assert found.host_knots.shape == (3, 6, len(found.knots), len(LEVELS))
@@ -80,7 +80,7 @@ async def test_persistence_bridges_the_start_and_then_the_worker_forecasts(
         np.testing.assert_allclose(found.shard_mean[:, :, ahead - 1], median, rtol=1e-5)
     assert (found.shard_sd >= 0).all()
     assert not found.hosts.flags.writeable
-    assert [account.model for account in found.accounts] == ["trend", "persistence"]
+    assert [account.model for account in found.accounts] == ["aggregate", "persistence"]
     assert len({found.id, first.id}) == 2
 
 
@@ -100,7 +100,7 @@ async def test_a_killed_worker_is_replaced_and_meanwhile_persistence_serves(
     await ready(oracle)
     assert oracle.pid != old
     again = await forecast(oracle, make_snapshot, 31)
-    assert (again.model, again.fallback, again.confidence) == ("trend", "", "ok")
+    assert (again.model, again.fallback, again.confidence) == ("aggregate", "", "ok")
     assert any("ready" in line for line in reports)
 
 
@@ -139,7 +139,7 @@ async def test_an_interrupted_forecast_does_not_mix_up_answers(make_snapshot: Sn
         await ready(oracle)
         assert oracle.pid != stopped
         found = await forecast(oracle, make_snapshot, 3)
-        assert (found.snapshot, found.model, found.hosts.shape[0]) == (3, "trend", 3)
+        assert (found.snapshot, found.model, found.hosts.shape[0]) == (3, "aggregate", 3)
     finally:
         await oracle.aclose()
 
