@@ -9,6 +9,7 @@ from sidestep.fleet.config_oracle import METRICS, forecaster, metrics, parameter
 from sidestep.fleet.config_read import (
     NAME_HINT,
     Reader,
+    automatic,
     between,
     choice,
     filled,
@@ -94,7 +95,7 @@ FIELDS: Final[dict[str, dict[str, Field]]] = {
         "enabled": Field(flag, _SWITCH),
         "model": Field(filled, 'write model = "aggregate"'),
         "season": Field(seconds(0), _SECONDS),
-        "step": Field(seconds(0, 86400), _SECONDS),
+        "step": Field(automatic(seconds(0.1, 86400)), f"{_SECONDS}, or 0 to have it found"),
         "min_steps": Field(whole(1, 1000000), "write a whole number, such as 20"),
         "deadline": Field(seconds(0.1, 600), _SECONDS),
     },

@@ -138,6 +138,17 @@ def test_another_file_may_override_a_candidate_but_not_declare_it_again() -> Non
     assert (caught.value.file, caught.value.line) == ("b.toml", 1)
 
 
+@pytest.mark.parametrize("said", ["0", "0.0", '"0s"'])
+def test_a_step_of_nothing_is_found_by_itself_and_a_tiny_one_is_refused(said: str) -> None:
+    text = GOOD.replace('season = "1d"', f"step = {said}")
+    spec = parse_fleet(text, "f.toml")
+    assert spec.oracle.step == 0.0
+    assert parse_fleet(dump_fleet(spec), "f.toml").oracle == spec.oracle
+    for wrong_one in ("0.01", "false", '"soon"', "-1"):
+        with pytest.raises(ConfigError, match="or 0 to have it found"):
+            parse_fleet(text.replace(f"step = {said}", f"step = {wrong_one}"), "f.toml")
+
+
 def test_the_schema_describes_them() -> None:
     oracle = schema.schema()["properties"]["oracle"]["properties"]
     assert set(oracle["trainer"]["properties"]) == {"enabled", "every", "history", "margin", "budget", "override"}
