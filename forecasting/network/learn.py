@@ -24,7 +24,7 @@ LIGHT, HEAVY = 0.05, 3.0
 GROWN: Final = 96.0
 _QUANTILES: Final = np.array(LEVELS, np.float32)
 _BETAS: Final = (0.9, 0.999)
-HIDDEN: Final = (96, 96)
+HIDDEN: Final = (128, 128)
 
 
 @dataclass(frozen=True, eq=False)

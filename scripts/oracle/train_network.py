@@ -25,7 +25,7 @@ from sidestep.forecasting.network.net import FILE
 
 OUT: Final = Path(__file__).parents[2] / "forecasting" / "network" / FILE
 #: samples of every group and way of looking at it
-EACH: Final = 30_000
+EACH: Final = 26_000
 SEASONS: Final = (0, 0, 48, 96, 120, 288)
 #: steps of a stream that begins anywhere
 SHORT: Final = 480
@@ -113,7 +113,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
     parser.add_argument("--data", type=Path, required=True, metavar="DIR")
     parser.add_argument("--out", type=Path, default=OUT)
-    parser.add_argument("--epochs", type=int, default=24)
+    parser.add_argument("--epochs", type=int, default=20)
     parser.add_argument("--each", type=int, default=EACH)
     parser.add_argument("--seed", type=int, default=11)
     given = parser.parse_args()
