@@ -77,7 +77,7 @@ def parse_documents(documents: Sequence[Document]) -> FleetSpec:
         apps=frozenset(shard.app for shard in shards) | {app for app in unsure if app is not None},
         unsure=None in unsure,
     )
-    check_candidates(oracle.candidates, known, problems.add)
+    check_candidates(oracle.candidates, oracle.model, known, problems.add)
     problems.finish()
     if "config" in ssh:
         ssh["ssh_config"] = ssh.pop("config")

@@ -85,10 +85,15 @@ class Groups(Struct, frozen=True, kw_only=True):
     unsure: bool
 
 
-def check_candidates(candidates: Iterable[CandidateSpec], groups: Groups, add: Add) -> None:
-    """Note what candidates name that is not there, or is nothing that they could forecast, through ``add``."""
+def check_candidates(candidates: Iterable[CandidateSpec], served: str, groups: Groups, add: Add) -> None:
+    """Note what candidates name that is not there, or is nothing that they could forecast, through ``add``.
+
+    ``served`` is the oracle's own model.
+    """
     for candidate in candidates:
         path = ("oracle", "candidates", candidate.name)
+        if candidate.name == served:
+            add(path, None, "has the name of the model that it competes with", "give it another name")
         if "." not in candidate.model and candidate.params != "{}":
             add((*path, "params"), json.loads(candidate.params), f"model {candidate.model} takes no parameters",
                 "leave params out, or name a sktime forecaster by its path")  # fmt: skip

@@ -48,6 +48,7 @@ class Trainer:
         self._untold = bool(begin.weights)
         self._refits = Refits(self.spec, self.table, self.horizon)
         self._watch = Watch(self.spec, self.table, self.horizon)
+        self._watch.weights = begin.weights
 
     def _season(self) -> float:
         return self.spec.season / self.table.step if self.spec.season > 0 else 0.0
@@ -161,6 +162,7 @@ class Trainer:
         self._changed = found.changed
         if found.weights is not None:
             self._weights, self._changed = found.weights, True
+            self._watch.adopt(found.weights)
         self._refits.keep({(key, s.champion.model) for key, s in self._standings.items()})
         self._refits.wish(self._wanted())
         return found.lines

@@ -8,6 +8,7 @@ import numpy as np
 
 from sidestep.fleet.inventory import OracleSpec
 from sidestep.forecasting.registry import make
+from sidestep.forecasting.training.contest import begin
 from sidestep.forecasting.training.drift import LEVELS, Drift
 from sidestep.forecasting.training.table import Table
 
@@ -28,6 +29,8 @@ class Watch:
         self._make = lambda: make(spec.model, spec.season / table.step if spec.season > 0 else 0.0, horizon)
         self._model = self._make()
         self._begun = False
+        #: those of the network that is served, from the next begin on
+        self.weights = b""
         self.drift = Drift(len(self._rows))
         self._ahead = np.array([1])
 
@@ -37,7 +40,7 @@ class Watch:
             return
         if not self._begun or fresh > _MANY:
             self._model = self._make()
-            self._model.begin(len(self._rows))
+            begin(self._model, len(self._rows), self.weights)
             self._begun, fresh = True, len(self._table)
         rows = self._table.values[len(self._table) - fresh :, self._rows].astype(np.float64)
         early = max(0, len(rows) - CHARTED)
@@ -47,6 +50,13 @@ class Watch:
             said = self._model.forecast_array(self._ahead, LEVELS)[:, 0]
             self.drift.observe(row, said)
             self._model.observe(row)
+
+    def adopt(self, weights: bytes) -> None:
+        """Watch another network from now on, with all that was learned of the series."""
+        self.weights = weights
+        retune = getattr(self._model.core_, "adopt", None) if self._begun else None
+        if retune is not None:
+            retune(weights)
 
     def settle(self) -> None:
         """A round answers a drift: charts begin anew."""

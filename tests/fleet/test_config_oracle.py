@@ -21,6 +21,7 @@ GOOD = """\
 name = "demo"
 
 [oracle]
+model = "aggregate"
 season = "1d"
 
 [oracle.trainer]
@@ -84,32 +85,34 @@ def test_a_file_without_them_has_the_defaults() -> None:
 @pytest.mark.parametrize(
     ("old", "new", "line", "said", "remedy"),
     [
-        ('["cpu", "net"]', '["cpu", "memroy"]', 17, "'memroy' is not forecast; did you mean memory?", "psi_cpu"),
-        ('["cpu", "net"]', "[]", 17, "must not be empty", "psi_cpu"),
-        ('["cpu", "net"]', '["cpu", "cpu"]', 17, "must name each metric once", "psi_cpu"),
-        ('["cpu", "net"]', '"cpu"', 17, "must be a list of metrics", "psi_cpu"),
-        ('["cpu", "net"]', '["read_ops"]', 17, "hosts, and they have none of these", "psi_io"),
-        ('group = "web"', 'group = "wbe"', 16, "neither a group of hosts nor an app", "did you mean web?"),
-        ('group = "web"\nmetrics = ["cpu", "net"]', 'group = "kv"\nmetrics = ["psi_io"]', 17,
+        ('["cpu", "net"]', '["cpu", "memroy"]', 18, "'memroy' is not forecast; did you mean memory?", "psi_cpu"),
+        ('["cpu", "net"]', "[]", 18, "must not be empty", "psi_cpu"),
+        ('["cpu", "net"]', '["cpu", "cpu"]', 18, "must name each metric once", "psi_cpu"),
+        ('["cpu", "net"]', '"cpu"', 18, "must be a list of metrics", "psi_cpu"),
+        ('["cpu", "net"]', '["read_ops"]', 18, "hosts, and they have none of these", "psi_io"),
+        ('group = "web"', 'group = "wbe"', 17, "neither a group of hosts nor an app", "did you mean web?"),
+        ('group = "web"\nmetrics = ["cpu", "net"]', 'group = "kv"\nmetrics = ["psi_io"]', 18,
          "kv is an app, and shards have none of these", "read_ops"),
-        ('{ sp = "season", deseasonalize = true }', "{ sp = 1979-05-27 }", 15, "holds a date or a time", "sp = 24"),
-        ('{ sp = "season", deseasonalize = true }', "{ sp = nan }", 15, "not finite", "sp = 24"),
-        ('{ sp = "season", deseasonalize = true }', '{ "a b" = 1 }', 15, "cannot be a parameter", "sp = 24"),
-        ('{ sp = "season", deseasonalize = true }', "{ class = 1 }", 15, "cannot be a parameter", "sp = 24"),
-        ('{ sp = "season", deseasonalize = true }', "24", 15, "must be a table of parameters", "sp = 24"),
-        ('"sktime.forecasting.theta.ThetaForecaster"', '"os; rm"', 14, "not the path of a Python class", "sktime."),
-        ('model = "sktime.forecasting.theta.ThetaForecaster"\n', "", 13, "model: is missing",
+        ('{ sp = "season", deseasonalize = true }', "{ sp = 1979-05-27 }", 16, "holds a date or a time", "sp = 24"),
+        ('{ sp = "season", deseasonalize = true }', "{ sp = nan }", 16, "not finite", "sp = 24"),
+        ('{ sp = "season", deseasonalize = true }', '{ "a b" = 1 }', 16, "cannot be a parameter", "sp = 24"),
+        ('{ sp = "season", deseasonalize = true }', "{ class = 1 }", 16, "cannot be a parameter", "sp = 24"),
+        ('{ sp = "season", deseasonalize = true }', "24", 16, "must be a table of parameters", "sp = 24"),
+        ('"sktime.forecasting.theta.ThetaForecaster"', '"os; rm"', 15, "not the path of a Python class", "sktime."),
+        ('model = "sktime.forecasting.theta.ThetaForecaster"\n', "", 14, "model: is missing",
          "[oracle.candidates.theta]"),
-        ('model = "persistence"', 'model = "persistence"\nparams = { sp = 2 }', 21, "takes no parameters",
+        ('model = "persistence"', 'model = "persistence"\nparams = { sp = 2 }', 22, "takes no parameters",
          "leave params"),
-        ("[oracle.candidates.plain]", "[oracle.candidates.theta]", 19, "declared twice", "delete"),
-        ("[oracle.candidates.plain]", '[oracle.candidates."../x"]', 19, "not a usable name", "letters"),
-        ('[oracle.candidates.plain]\nmodel = "persistence"', "[oracle.candidates]\nplain = 4", 20,
+        ("[oracle.candidates.plain]", "[oracle.candidates.theta]", 20, "declared twice", "delete"),
+        ("[oracle.candidates.plain]", '[oracle.candidates."../x"]', 20, "not a usable name", "letters"),
+        ('[oracle.candidates.plain]\nmodel = "persistence"', "[oracle.candidates]\nplain = 4", 21,
          "is a table, not a value", "[oracle.candidates.plain]"),
-        ("every = ", "evrey = ", 8, "unknown key", "did you mean every?"),
-        ("margin = 0.05", "margin = 2", 10, "at most 0.9", "0.03"),
-        ("[oracle.trainer]", "[oracle.trianer]", 7, "unknown", "trainer"),
-        ("[oracle]\n", "[oracle]\ntrainer = 3\n", 8, "", ""),
+        ("[oracle.candidates.plain]", "[oracle.candidates.aggregate]", 20, "name of the model that it competes with",
+         "another name"),
+        ("every = ", "evrey = ", 9, "unknown key", "did you mean every?"),
+        ("margin = 0.05", "margin = 2", 11, "at most 0.9", "0.03"),
+        ("[oracle.trainer]", "[oracle.trianer]", 8, "unknown", "trainer"),
+        ("[oracle]\n", "[oracle]\ntrainer = 3\n", 9, "", ""),
     ],
 )  # fmt: skip
 def test_each_mistake_names_file_line_value_and_remedy(old: str, new: str, line: int, said: str, remedy: str) -> None:
@@ -133,7 +136,7 @@ def test_another_file_may_override_a_candidate_but_not_declare_it_again() -> Non
     over = "[oracle.candidates.theta]\noverride = true\nparams = { sp = 12 }\n"
     spec = parse_documents([first, read_document(over, "b.toml")])
     assert (spec.oracle.candidates[0].params, spec.oracle.candidates[0].group) == ('{"sp": 12}', "web")
-    with pytest.raises(ConfigError, match=r"a\.toml:13") as caught:
+    with pytest.raises(ConfigError, match=r"a\.toml:14") as caught:
         parse_documents([first, read_document(over.replace("override = true\n", ""), "b.toml")])
     assert (caught.value.file, caught.value.line) == ("b.toml", 1)
 
