@@ -141,5 +141,7 @@ def widen(process: asyncio.subprocess.Process) -> None:
     transport = process._transport  # type: ignore[attr-defined]
     for number in (0, 1):
         pipe = transport.get_pipe_transport(number).get_extra_info("pipe")
+        if pipe is None:  # uvloop keeps its pipes to itself
+            continue
         with contextlib.suppress(OSError):
             fcntl.fcntl(pipe.fileno(), fcntl.F_SETPIPE_SZ, PIPE)
