@@ -199,7 +199,9 @@ class OracleDesk:
         if request.kind and request.kind not in KINDS:
             raise UsageError(f"{scrub(request.kind)} is no kind", hint=f"kinds: {', '.join(KINDS)}")
         if self.scores is None:
-            raise SidestepError("no scores are kept", hint="the oracle is disabled in the fleet file")
+            raise SidestepError(
+                "this daemon keeps no scores", hint="restart it with the release that the console is of"
+            )
         found = await asyncio.to_thread(self._rows, self.scores, request)
         return ScoreList(found[: request.limit], max(0, len(found) - request.limit))
 
@@ -233,7 +235,9 @@ class OracleDesk:
 
     def _calendar(self) -> Calendar:
         if self.calendar is None:
-            raise SidestepError("no calendar is kept", hint="the oracle is disabled in the fleet file")
+            raise SidestepError(
+                "this daemon keeps no calendar", hint="restart it with the release that the console is of"
+            )
         return self.calendar
 
     def _checked(self, given: Occasion) -> Occasion:

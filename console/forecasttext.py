@@ -209,6 +209,8 @@ def amount(value: float | None, unit: str) -> str:
 def _table(report: ForecastReport) -> list[str]:
     if not report.ahead:
         return ["no forecast"]
+    if all(value is None for row in report.values for value in row):
+        return [f"nothing is forecast: no {report.metric} of this {report.kind} was measured yet"]
     columns = [report.levels.index(level) for level in _LEVELS if level in report.levels]
     chosen = _chosen(report.ahead)
     limit = report.allocatable * report.threshold if report.allocatable and report.threshold else None

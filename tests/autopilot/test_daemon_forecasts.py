@@ -308,7 +308,7 @@ async def test_an_event_that_cannot_be_is_refused(desk: Desk, changes: dict[str,
 
 async def test_a_daemon_without_stores_says_so(desk: Desk) -> None:
     for request in (ListOccasions(), GetScores()):
-        with pytest.raises(SidestepError, match=r"no .* kept"):
+        with pytest.raises(SidestepError, match="keeps no"):
             await desk.service.oracle(request, OPS)
 
 

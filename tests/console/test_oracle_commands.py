@@ -190,3 +190,9 @@ def test_an_instant_beyond_the_forecast_is_refused() -> None:
 def test_the_report_says_when_it_was_made() -> None:
     report = report_of(view())
     assert (report.made_at, report.timestamp) == (START, "2026-09-21T14:13:20Z")
+
+
+def test_a_series_that_was_never_measured_is_said_to_be_so() -> None:
+    values = raw([math.nan] * 600)
+    shown = report_lines(report_of(view(values=values, now=math.nan)))
+    assert shown[-1] == "nothing is forecast: no cpu of this host was measured yet"
