@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sidestep.forecasting.aggregate.bands import Edges
-from sidestep.forecasting.aggregate.experts import MOVED, NETWORK, PERSISTENCE, SHAPE, WINDOW, Said, ask
+from sidestep.forecasting.aggregate.experts import MOVED, NETWORK, PERSISTENCE, SEASONAL, SHAPE, WINDOW, Said, ask
 from sidestep.forecasting.aggregate.weighing import JUDGED, SCORED, Weighing
 from sidestep.forecasting.cores import F64, Rows, Steps
 from sidestep.forecasting.network.features import KNOTS, WINDOWS
@@ -92,7 +92,24 @@ class AggregateCore:
 
     def forecast(self, steps: Steps, levels: tuple[float, ...]) -> F64:
         """(S, T, Q) at ``steps`` (T,) >= 1 steps after the last observed one; NaN for a series never seen."""
-        return self._absolute(at_levels(along(self.at_knots(), np.asarray(steps)), levels))
+        steps = np.asarray(steps)
+        found = at_levels(along(self.at_knots(), steps), levels)
+        return self._absolute(self._shaped(found, steps))
+
+    def _shaped(self, found: F32, steps: Steps) -> F32:
+        """Between the knots the season keeps its shape, as far as it is believed."""
+        between = [row for row, step in enumerate(steps.tolist()) if step not in KNOTS and step < KNOTS[-1]]
+        if not between or not self.memory.slots:
+            return found
+        said = self._opinions()[0]
+        share = self.weighing.shares(said.season, self.memory.seen[0])[SEASONAL : MOVED + 1].sum(axis=0)
+        lines = along(said.centre[1][None], steps[between])[0]
+        belief = along(share[None], steps[between])[0]
+        out = found.copy()
+        for at, row in enumerate(between):
+            true = self.memory.last_season(int(steps[row]) - 1)
+            out[:, row] += belief[at] * np.nan_to_num(true - lines[at])
+        return out
 
     def peaks(self, windows: Steps, levels: tuple[float, ...]) -> F64:
         """(S, W, Q) quantiles of the highest value within the next ``windows`` (W,) steps.

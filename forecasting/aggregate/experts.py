@@ -79,7 +79,7 @@ def ask(memory: Memory, network: Network) -> Said:
         _guess(memory, still, said)
     centre, spread = _rules(memory)
     window = _window(memory)
-    season = np.isfinite(centre[2])
+    season = np.isfinite(centre[2]) & np.isfinite(centre[1])
     if not season.all():
         for rule in (1, 2):
             centre[rule] = np.where(season, centre[rule], location)
@@ -131,9 +131,9 @@ def _rules(memory: Memory) -> tuple[F32, F32]:
         now = memory.seasonal(-1)
         moved = memory.means[CENTRE] - now
         for b, knot in enumerate(KNOTS):
-            centre[1, b] = memory.seasonal(knot - 1)
-            np.add(centre[1, b], moved, out=centre[2, b])
-        spread[1] = memory.season_error[0]
+            centre[1, b] = memory.last_season(knot - 1)
+            np.add(memory.seasonal(knot - 1), moved, out=centre[2, b])
+        spread[1] = memory.season_error[2]
         spread[2] = memory.season_error[1]
     else:
         centre[1:] = np.nan

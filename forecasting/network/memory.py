@@ -68,8 +68,8 @@ class Memory:
         #: valid values so far, steps since the last one, share of missing ones lately
         self.seen, self.stale, self.gap = rows(1, 0), rows(1, 0), rows(1, 0)
         self.recent, self.means, self.spread = rows(RECENT), rows(len(RATES), 0), rows(len(SPREADS), 0)
-        #: mean absolute change over LAGS, mean absolute error of the seasonal value and of that moved to the level
-        self.change, self.season_error = rows(len(LAGS), 0), rows(2, 0)
+        #: mean absolute change over LAGS; that of the seasonal value's error, smooth, moved to the level, and as it was
+        self.change, self.season_error = rows(len(LAGS), 0), rows(3, 0)
         self.picks_fine, self.picks_wide, self.peaks_fine = rows(PICKS), rows(PICKS), rows(PICKS)
         self.window = rows(len(LEVELS), 0)
         self.yesterday, self.profile = rows(self.slots), rows(self.slots)
@@ -132,7 +132,7 @@ class Memory:
             self.change[row] += rate * (moved - self.change[row])
         if seasonal is not None:
             level = seasonal + self.means[CENTRE] - self.level_then()
-            for row, said in enumerate((seasonal, level)):
+            for row, said in enumerate((seasonal, level, self.last_season(0))):
                 miss = np.abs(y - said)
                 np.copyto(miss, self.season_error[row], where=~np.isfinite(miss))
                 known = self.season_error[row]
@@ -222,7 +222,7 @@ class Memory:
 
     def slot(self, ahead: int) -> int:
         """The season's slot of the step ``ahead`` of the open one."""
-        return int(((self.clock + ahead) % self.season) / self.season * self.slots) % self.slots
+        return int(((self.clock + ahead) % self.season) * self.slots / self.season + 1e-6) % self.slots
 
     def seasonal(self, ahead: int, ring: F32 | None = None) -> F32:
         """(S,) the smoothed value of the last season for the step ``ahead`` of the open one; NaN where unseen."""
@@ -231,6 +231,10 @@ class Memory:
         here, before, after = ring[at], ring[at - 1], ring[(at + 1) % self.slots]
         sides = np.where(np.isnan(before), here, before) + np.where(np.isnan(after), here, after)
         return np.asarray(here * 0.5 + sides * 0.25)
+
+    def last_season(self, ahead: int) -> F32:
+        """(S,) the value one season before the step ``ahead`` of the open one: its own if every step has a slot."""
+        return np.asarray(self.yesterday[self.slot(ahead)]) if self.slots == self.season else self.seasonal(ahead)
 
     def level_then(self) -> F32:
         """(S,) what yesterday's profile says of the step just passed."""
