@@ -56,9 +56,10 @@ def local_zone() -> tzinfo:
 
 
 class CalendarStore:
-    """Events by number, and the timers of now. Not safe for several threads.
+    """Events by number, and the timers of now.
 
-    Daily and weekly events keep their time on the clock of ``zone``. Raises CalendarError for
+    The file is for one thread; ``occasions`` and ``rows`` read memory only and may be called from
+    any. Daily and weekly events keep their time on the clock of ``zone``. Raises CalendarError for
     a file that is not a calendar, that a newer version wrote, or that cannot be written.
     """
 
@@ -66,7 +67,7 @@ class CalendarStore:
         self.path, self._clock, self.zone = path, clock, zone or local_zone()
         self._timers: tuple[Occasion, ...] = ()
         self._told: tuple[Occasion, ...] = ()
-        self._events: dict[int, Occasion] | None = None
+        self._events: dict[int, Occasion] = {}
         _claim(path)
         try:
             self._db = sqlite3.connect(path, timeout=5.0, isolation_level=None)
@@ -74,6 +75,7 @@ class CalendarStore:
             raise CalendarError(f"{path}: {error}", hint="name another state folder, or make it writable") from error
         try:
             self._prepare()
+            self._events = self._read()
         except (sqlite3.Error, CalendarError) as error:
             self._db.close()
             if isinstance(error, CalendarError):
@@ -125,71 +127,65 @@ class CalendarStore:
             effect=occasion.effect,
         )
         self._prune()
-        if len(self._kept()) >= EVENTS:
+        if len(self._events) >= EVENTS:
             raise CalendarError(f"{EVENTS} events are kept already", hint="remove one: sidestep event remove NUMBER")
         body = msgspec.msgpack.encode(checked)
         number = int(self._write("INSERT INTO event (added, body) VALUES (?, ?)", self._clock(), body).lastrowid or 0)
-        self._kept()[number] = checked
+        self._events = {**self._events, number: checked}
         return number
 
     def remove(self, number: int) -> Occasion | None:
         """Forget an event; what it was, None if there was none. Durable when this returns."""
-        if number not in self._kept():
-            return None
-        self._write("DELETE FROM event WHERE id = ?", number)
-        return self._kept().pop(number)
+        found = self._events.get(number)
+        if found is not None:
+            self._write("DELETE FROM event WHERE id = ?", number)
+            self._events = {key: each for key, each in self._events.items() if key != number}
+        return found
 
     def list(self) -> tuple[tuple[int, Occasion], ...]:
         """Every event with its number as it was announced, those that are over too."""
-        return tuple(sorted(self._kept().items()))
+        return tuple(sorted(self._events.items()))
 
     def rows(self, now: float) -> tuple[tuple[int, Occasion], ...]:
         """Events that are not over with their numbers, and timers with number 0, soonest first."""
-        events = [(number, coming(each, now, self.zone)) for number, each in self._kept().items()]
+        events = [(number, coming(each, now, self.zone)) for number, each in self._events.items()]
         found = [(number, each) for number, each in events if each is not None]
         found += [(0, timer) for timer in self._timers]
         return tuple(sorted(found, key=lambda row: (row[1].begins, row[1].name, row[0])))
 
     # -- what the oracle is told
 
-    def timers(self, found: tuple[Occasion, ...]) -> None:
-        """These are the timers of the hosts now, in place of those before."""
-        self._timers = found
+    def occasions(self, now: float, timers: tuple[Occasion, ...] | None = None) -> tuple[Occasion, ...]:
+        """Events that run or come, each as it counts at ``now``, then timers; the same tuple while nothing changed.
 
-    def occasions(self, now: float) -> tuple[Occasion, ...]:
-        """Events that run or come, each as it counts at ``now``, then timers; the same tuple while nothing changed."""
-        events = tuple(each for each in (coming(e, now, self.zone) for e in self._kept().values()) if each is not None)
-        told = events + self._timers
+        ``timers`` are those of the hosts now, in place of those before; None keeps them.
+        """
+        if timers is not None:
+            self._timers = timers
+        events = (coming(each, now, self.zone) for each in self._events.values())
+        told = tuple(each for each in events if each is not None) + self._timers
         if told != self._told:
             self._told = told
         return self._told
 
     # -- the file
 
-    def _kept(self) -> dict[int, Occasion]:
-        if self._events is None:
-            found: dict[int, Occasion] = {}
+    def _read(self) -> dict[int, Occasion]:
+        found: dict[int, Occasion] = {}
+        for number, body in self._db.execute("SELECT id, body FROM event ORDER BY id").fetchall():
             try:
-                rows = self._db.execute("SELECT id, body FROM event ORDER BY id").fetchall()
-            except sqlite3.Error as error:
+                found[int(number)] = msgspec.msgpack.decode(body, type=Occasion)
+            except (msgspec.MsgspecError, TypeError) as error:
                 raise CalendarError(
-                    f"{self.path}: {error}", hint="move the file away to begin a new calendar"
+                    f"{self.path}: event {number} cannot be read: {error}",
+                    hint="move the file away to begin a new calendar",
                 ) from error
-            for number, body in rows:
-                try:
-                    found[int(number)] = msgspec.msgpack.decode(body, type=Occasion)
-                except (msgspec.MsgspecError, TypeError) as error:
-                    raise CalendarError(
-                        f"{self.path}: event {number} cannot be read: {error}",
-                        hint="move the file away to begin a new calendar",
-                    ) from error
-            self._events = found
-        return self._events
+        return found
 
     def _prune(self) -> None:
         """Forget what was over long ago."""
         before = self._clock() - KEPT
-        for number, event in tuple(self._kept().items()):
+        for number, event in tuple(self._events.items()):
             if event.period is None and event.begins + event.lasts < before:
                 self.remove(number)
 
@@ -200,6 +196,15 @@ class CalendarStore:
             raise CalendarError(
                 f"{self.path}: {error}", hint="make room on the disk, and let one daemon only use this file"
             ) from error
+
+
+def open_calendar(path: Path, report: Callable[[str], None], *, clock: Callable[[], float]) -> CalendarStore | None:
+    """The calendar of a daemon; one that cannot be opened is said, and the daemon goes on without announced events."""
+    try:
+        return CalendarStore(path, clock=clock)
+    except CalendarError as error:
+        report(f"no events are kept: {error}")
+        return None
 
 
 def _claim(path: Path) -> None:

@@ -310,8 +310,9 @@ class Calendar:
             return None
         ahead = np.asarray(steps, dtype=np.float64)
         if said is not None and len(said) == self._layout.rows:
+            said = np.array(said, dtype=np.float64)
             self._answerer.level = said
-        taken = self._rows.next_taken(None if said is None else self._rows.read(np.asarray(said)))
+        taken = self._rows.next_taken(None if said is None else self._rows.read(said))
         return self._answerer.uplift(
             time, ahead, taken, lessons=self._lessons, pairs=self._pairs, rows=self._rows, at=self._at, slot=self._slot,
             layout=self._layout,

@@ -7,6 +7,7 @@ effect is served only where it stands out of the noise, and shrunk the less it d
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -53,6 +54,15 @@ class Uplift:
     rows: Ints
     mean: F64
     spread: F64
+
+    def highest(self, steps: Ints, windows: Sequence[int]) -> F64:
+        """(n, W) what to add to the highest value of each window, which ends so many steps ahead.
+
+        ``steps`` (T,) ascending are those of ``mean``; the first stands for windows that end before it.
+        """
+        best = np.maximum.accumulate(self.mean, axis=1)
+        last = np.searchsorted(steps, np.asarray(windows), side="right") - 1
+        return np.asarray(best[:, np.maximum(last, 0)])
 
 
 def _windows(columns: F64, run: int) -> F64:

@@ -8,6 +8,7 @@ import sqlite3
 import stat
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
 from zoneinfo import ZoneInfo
@@ -16,7 +17,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sidestep.autopilot.calendar_store import EVENTS, CalendarError, CalendarStore, local_zone
+from sidestep.autopilot.calendar_store import EVENTS, CalendarError, CalendarStore, local_zone, open_calendar
 from sidestep.autopilot.calendar_tasks import MOST, PER_HOST, TimerReader, timers_of
 from sidestep.backends.sampler.schedule import ScheduledTask
 from sidestep.fleet.errors import UsageError
@@ -76,12 +77,21 @@ def test_what_the_oracle_is_told_are_events_that_are_not_over_and_timers(store: 
     store.add(event("runs", begins=NOW - 7000))
     store.add(event("daily", begins=NOW - 10 * DAY, period=DAY, lasts=60.0))
     timer = Occasion(name=Label("backup"), kind="timer", hosts=(Label("h0"),), begins=NOW + 5, period=DAY)
-    store.timers((timer,))
-    told = store.occasions(NOW)
+    told = store.occasions(NOW, (timer,))
     assert {each.name: each.begins for each in told} == {"runs": NOW - 7000, "daily": NOW, "backup": NOW + 5}
     assert store.occasions(NOW) is told, "nothing changed, so nothing is told anew"
     assert {each.name: each.begins for each in store.occasions(NOW + 61)}["daily"] == NOW + DAY
     assert [number for number, each in store.rows(NOW) if each.kind == "timer"] == [0]
+
+
+def test_other_threads_may_ask_while_events_come_and_go(store: CalendarStore) -> None:
+    with ThreadPoolExecutor(2) as threads:
+        asked = [threads.submit(lambda: [len(store.occasions(NOW, ())) for _ in range(300)]) for _ in range(2)]
+        numbers = [store.add(event(f"e{i}")) for i in range(30)]
+        for number in numbers:
+            store.remove(number)
+        assert all(max(each.result()) <= 30 for each in asked)
+    assert store.occasions(NOW) == ()
 
 
 def test_a_daily_event_stays_on_the_clock_of_the_controller(tmp_path: Path) -> None:
@@ -113,7 +123,10 @@ def test_bad_files_are_refused_with_the_remedy(tmp_path: Path) -> None:
     with sqlite3.connect(damaged) as db:
         db.execute("INSERT INTO event (added, body) VALUES (0, x'ff')")
     with pytest.raises(CalendarError, match="event 1 cannot be read"):
-        CalendarStore(damaged).list()
+        CalendarStore(damaged)
+    said: list[str] = []
+    assert open_calendar(damaged, said.append, clock=lambda: NOW) is None
+    assert "no events are kept" in said[0] and "remedy" in said[0]
 
 
 def test_bad_events_and_too_many_are_refused(store: CalendarStore, monkeypatch: pytest.MonkeyPatch) -> None:
