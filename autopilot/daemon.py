@@ -18,6 +18,7 @@ from types import TracebackType
 from typing import Any, Final
 
 from sidestep.autopilot.accuracy_store import AccuracyStore
+from sidestep.autopilot.calendar_store import CalendarStore, open_calendar
 from sidestep.autopilot.daemon_care import Care
 from sidestep.autopilot.daemon_log import AUTOPILOT, Log
 from sidestep.autopilot.daemon_reconcile import Reconciler
@@ -112,6 +113,7 @@ class Daemon:
             clock=self._clock,
             stop=self._end_soon,
             again=lambda host: self._again(parts.world, host),
+            calendar=parts.calendar,
             scores=parts.boards,
             trainer=parts.trainer,
         )
@@ -199,6 +201,9 @@ class Daemon:
         )
         boards = AccuracyStore(self.state / "accuracy.db", log.told("forecast"), clock=clock.wall)
         stack.callback(boards.close)
+        calendar = open_calendar(self.state / "calendar.db", log.told("forecast"), clock=clock.wall)
+        if calendar is not None:
+            stack.callback(calendar.close)
         reports = Reports(
             fleet, world, router, state=self.state, socket=self.socket, clock=clock, report=log.told("daemon")
         )
@@ -214,12 +219,13 @@ class Daemon:
                 fleet,
                 oracle,
                 tasks=lambda: world.panel.tasks,
-                events=None,
+                events=calendar,
                 boards=boards,
                 clock=clock,
                 report=log.told("forecast"),
             ),
             boards=boards,
+            calendar=calendar,
             trainer=Trainer(
                 fleet,
                 history=lambda: keeper.history,
@@ -341,6 +347,7 @@ class DaemonParts(Parts):
     oracle: Oracle
     care: Care
     boards: AccuracyStore
+    calendar: CalendarStore | None
     trainer: Trainer
     keeper: Keeper
     reports: Reports

@@ -10,12 +10,14 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Final, Protocol
 
 from sidestep.autopilot.accuracy_apps import with_apps
+from sidestep.autopilot.calendar_tasks import TimerReader
 from sidestep.autopilot.world_clock import Clock
 from sidestep.backends.sampler.schedule import ScheduledTask
 from sidestep.fleet.accuracy import AccuracyBoard
 from sidestep.fleet.inventory import FleetSpec
 from sidestep.fleet.labels import scrub
 from sidestep.fleet.occasions import Occasion
+from sidestep.forecasting.horizon import grid_step
 
 #: seconds between two looks at what is to come, and between two boards that are kept
 LOOK: Final = 10.0
@@ -37,7 +39,7 @@ class Told(Protocol):
 class Events(Protocol):
     """What operators announced."""
 
-    def occasions(self, now: float, timers: tuple[Occasion, ...] = ()) -> tuple[Occasion, ...]:
+    def occasions(self, now: float, timers: tuple[Occasion, ...] | None = None) -> tuple[Occasion, ...]:
         """Events that are not over, with the timers."""
         ...
 
@@ -48,29 +50,6 @@ class Boards(Protocol):
     def put(self, board: AccuracyBoard) -> bool:
         """Keep a board."""
         ...
-
-
-class Timers:
-    """Scheduled tasks of hosts as occasions; a host's are made anew only when it says other ones."""
-
-    def __init__(self, hosts: Sequence[str]) -> None:
-        self._hosts = tuple(scrub(host) for host in hosts)
-        self._tasks: list[tuple[ScheduledTask, ...] | None] = [None] * len(self._hosts)
-        self._made: list[tuple[Occasion, ...]] = [()] * len(self._hosts)
-        self._all: tuple[Occasion, ...] = ()
-
-    def of(self, tasks: Sequence[tuple[ScheduledTask, ...]]) -> tuple[Occasion, ...]:
-        """All of them; the same object as long as nothing changed."""
-        changed = [row for row, each in enumerate(tasks) if each is not self._tasks[row]]
-        for row in changed:
-            self._tasks[row] = tasks[row]
-            self._made[row] = tuple(
-                Occasion(name=task.name, kind="timer", hosts=(self._hosts[row],), begins=task.next, period=task.period)
-                for task in tasks[row]
-            )
-        if changed:
-            self._all = tuple(each for made in self._made for each in made)
-        return self._all
 
 
 class Care:
@@ -89,7 +68,8 @@ class Care:
     ) -> None:
         self._oracle, self._tasks, self._events, self._boards = oracle, tasks, events, boards
         self._clock, self._report = clock, report
-        self._timers = Timers([host.name for host in fleet.hosts])
+        step = grid_step(fleet.oracle, fleet.policy.horizon, fleet.interval)
+        self._timers = TimerReader([host.name for host in fleet.hosts], step)
         self._apps = {str(shard.name): str(shard.app) for shard in fleet.shards}
         self._trouble: set[str] = set()
 
@@ -105,8 +85,8 @@ class Care:
 
     async def tell(self) -> None:
         """Tell the oracle what is known to come now."""
-        timers = self._timers.of(self._tasks())
         now = self._clock.wall()
+        timers = self._timers.read(self._tasks(), now)
         known = timers if self._events is None else await asyncio.to_thread(self._events.occasions, now, timers)
         await self._oracle.know(known)
 

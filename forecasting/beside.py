@@ -19,7 +19,7 @@ from sidestep.fleet.resources import CPU, PLANNED
 from sidestep.forecasting import wire
 from sidestep.forecasting.accounting import Ledger, PeakLedger
 from sidestep.forecasting.accounting.board import board
-from sidestep.forecasting.calendar import Calendar
+from sidestep.forecasting.calendar import Calendar, Uplift
 from sidestep.forecasting.champions import Champions
 from sidestep.forecasting.cores import Core, PeakCore
 from sidestep.forecasting.guard import Guard
@@ -51,6 +51,8 @@ class Beside:
         self._model, self._step = model, step
         self._names = wire.Names()
         self._calendar = Calendar(step)
+        #: what it put on the newest forecast, and at which steps ahead
+        self._lifted: tuple[Uplift, I64] | None = None
         self._champions = Champions(horizon)
         self._foreseen: Flags = np.zeros(0, np.bool_)
         self._demoted = False
@@ -101,15 +103,31 @@ class Beside:
         self.guard.run(_CURVES, lambda: self._champions.apply(found, time, self._step, ahead, levels), None)
 
     def _uplift(self, found: F32, time: float, ahead: I64, levels: tuple[float, ...]) -> None:
-        uplift = self._calendar.uplift(time, ahead)
+        self._lifted = None
+        uplift = self._calendar.uplift(time, ahead, found[:, 0, levels.index(0.5)] if ahead[0] == 1 else None)
         if uplift is None:
             return
+        self._lifted = uplift, ahead
         own = found[uplift.rows]
         middle = own[:, :, levels.index(0.5), None]
         # independent errors add in squares, each side on its own
         z = np.array([NormalDist().inv_cdf(level) for level in levels])
         away = np.hypot(own - middle, z * uplift.spread[:, :, None])
         found[uplift.rows] = np.maximum(middle + uplift.mean[:, :, None] + np.sign(z) * away, 0.0)
+
+    def lift_peaks(self, peaks: F32) -> F32:
+        """The same for the highest values of hosts' series (H * HOST_SERIES, W, Q): all the windows' quantiles."""
+        return self.guard.run(_CALENDAR, lambda: self._peaks_lifted(peaks), peaks)
+
+    def _peaks_lifted(self, peaks: F32) -> F32:
+        if self._lifted is None or not len(peaks):
+            return peaks
+        uplift, ahead = self._lifted
+        own = uplift.rows < len(peaks)
+        raised = peaks.copy()
+        more = uplift.highest(ahead, self.contentions.windows)[own]
+        raised[uplift.rows[own]] = np.maximum(raised[uplift.rows[own]] + more[:, :, None], 0.0)
+        return raised
 
     def settle(self, truth: F32, last: F32, found: F32 | None, ahead: I64, levels: tuple[float, ...]) -> None:
         """Score what was said about this step, and hold what is said now: ``found`` (S, B, Q), None for nothing."""

@@ -172,7 +172,8 @@ class Service:
         self._found = found
         windows, hosts = self._beside.contentions.windows, len(self.names.hosts)
         none = np.zeros((0, 0, 0), np.float32)
-        self._peaks = self._beside.guard.run("peaks", lambda: peaks_of(self._core, windows, LEVELS, hosts), none)
+        peaks = self._beside.guard.run("peaks", lambda: peaks_of(self._core, windows, LEVELS, hosts), none)
+        self._peaks = self._beside.lift_peaks(peaks)
         self._version += 1
 
     def answer(self, ask: wire.Ask) -> wire.Answer:
