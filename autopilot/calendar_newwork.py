@@ -6,7 +6,6 @@ never move or start anything by themselves.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from datetime import UTC, tzinfo
 from pathlib import Path
@@ -17,7 +16,7 @@ import numpy as np
 from msgspec import Struct
 from numpy.typing import NDArray
 
-from sidestep.fleet.errors import SidestepError
+from sidestep.autopilot.calendar_memory import keep_learned
 from sidestep.fleet.labels import Label, scrub
 from sidestep.fleet.machines import ShardState
 from sidestep.fleet.newwork import WORK_LEVELS, HitRate, RequestClass, SpeculativeWork, Template
@@ -105,20 +104,7 @@ class NewWork:
         if self.path is None:
             return
         kept = _Kept(msgspec.Raw(self._seasonal.state()), msgspec.Raw(self._templates.state()))
-        new = self.path.with_name(f"{self.path.name}.new")
-        try:
-            self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            new.unlink(missing_ok=True)
-            handle = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
-            with os.fdopen(handle, "wb") as file:
-                file.write(msgspec.json.encode(kept))
-                file.flush()
-                os.fsync(file.fileno())
-            new.replace(self.path)
-        except OSError as error:
-            raise SidestepError(
-                f"{self.path}: cannot be written: {error.strerror}", hint="make room on the disk"
-            ) from error
+        keep_learned(self.path, msgspec.json.encode(kept))
 
     def _load(self, path: Path) -> None:
         try:

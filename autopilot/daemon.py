@@ -18,6 +18,7 @@ from types import TracebackType
 from typing import Any, Final
 
 from sidestep.autopilot.accuracy_store import AccuracyStore
+from sidestep.autopilot.calendar_memory import read_learned
 from sidestep.autopilot.calendar_store import CalendarStore, open_calendar
 from sidestep.autopilot.daemon_care import Care
 from sidestep.autopilot.daemon_log import AUTOPILOT, Log
@@ -137,6 +138,7 @@ class Daemon:
         await self._put_right(journal, parts)
         await self._until_filled(parts.keeper)
         parts.oracle.prime()
+        parts.oracle.recall(read_learned(self.state / "calendar.learned"))
         await parts.oracle.start()
         stack.push_async_callback(parts.oracle.aclose)
         background.start(parts.care.run(), "care of the oracle")
@@ -220,6 +222,8 @@ class Daemon:
                 oracle,
                 tasks=lambda: world.panel.tasks,
                 events=calendar,
+                homes=lambda: {str(shard): str(owner.host) for shard, owner in journal.placement().owners.items()},
+                memory=self.state / "calendar.learned",
                 boards=boards,
                 clock=clock,
                 report=log.told("forecast"),

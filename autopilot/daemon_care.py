@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
+from pathlib import Path
 from typing import Final, Protocol
 
 from sidestep.autopilot.accuracy_apps import with_apps
+from sidestep.autopilot.calendar_memory import keep_learned
 from sidestep.autopilot.calendar_tasks import TimerReader
 from sidestep.autopilot.world_clock import Clock
 from sidestep.backends.sampler.schedule import ScheduledTask
@@ -27,8 +29,12 @@ KEEP: Final = 300.0
 class Told(Protocol):
     """The part of the oracle that is cared for."""
 
-    async def know(self, occasions: tuple[Occasion, ...]) -> None:
-        """Take what is known to come."""
+    async def know(self, occasions: tuple[Occasion, ...], homes: dict[str, str] | None = None) -> None:
+        """Take what is known to come, and which host each shard is on."""
+        ...
+
+    async def learned(self) -> bytes:
+        """What occasions do to demand."""
         ...
 
     async def scores(self) -> AccuracyBoard | None:
@@ -63,11 +69,13 @@ class Care:
         tasks: Callable[[], Sequence[tuple[ScheduledTask, ...]]],
         events: Events | None,
         boards: Boards | None,
+        homes: Callable[[], dict[str, str]] = dict,
+        memory: Path | None = None,
         clock: Clock,
         report: Callable[[str], None],
     ) -> None:
         self._oracle, self._tasks, self._events, self._boards = oracle, tasks, events, boards
-        self._clock, self._report = clock, report
+        self._clock, self._report, self._homes, self._memory = clock, report, homes, memory
         step = grid_step(fleet.oracle, fleet.policy.horizon, fleet.interval)
         self._timers = TimerReader([host.name for host in fleet.hosts], step)
         self._apps = {str(shard.name): str(shard.app) for shard in fleet.shards}
@@ -81,6 +89,7 @@ class Care:
             if self._clock.monotonic() - kept >= KEEP:
                 kept = self._clock.monotonic()
                 await self._safely("accuracy", self.keep)
+                await self._safely("memory of occasions", self.remember)
             await self._clock.sleep(LOOK)
 
     async def tell(self) -> None:
@@ -88,7 +97,12 @@ class Care:
         now = self._clock.wall()
         timers = self._timers.read(self._tasks(), now)
         known = timers if self._events is None else await asyncio.to_thread(self._events.occasions, now, timers)
-        await self._oracle.know(known)
+        await self._oracle.know(known, self._homes())
+
+    async def remember(self) -> None:
+        """Keep what occasions do to demand, for the next daemon. Raises SidestepError."""
+        if self._memory is not None and (learned := await self._oracle.learned()):
+            await asyncio.to_thread(keep_learned, self._memory, learned)
 
     async def keep(self) -> None:
         """Keep the account as it is now."""

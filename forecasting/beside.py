@@ -6,6 +6,7 @@ out from then on: the answer goes out without it, and says so once.
 
 from __future__ import annotations
 
+from contextlib import suppress
 from statistics import NormalDist
 from typing import Final
 
@@ -14,7 +15,6 @@ from numpy.typing import NDArray
 
 from sidestep.fleet.accuracy import AccuracyBoard
 from sidestep.fleet.forecast_types import Account
-from sidestep.fleet.occasions import Occasion
 from sidestep.fleet.resources import CPU, PLANNED
 from sidestep.forecasting import wire
 from sidestep.forecasting.accounting import Ledger, PeakLedger
@@ -53,6 +53,8 @@ class Beside:
         self._calendar = Calendar(step)
         #: what it put on the newest forecast, and at which steps ahead
         self._lifted: tuple[Uplift, I64] | None = None
+        #: the host of each shard
+        self._homes: dict[str, str] = {}
         self._champions = Champions(horizon)
         self._foreseen: Flags = np.zeros(0, np.bool_)
         self._demoted = False
@@ -67,7 +69,7 @@ class Beside:
     def align(self, names: wire.Names, rows: I64 | None, kept: I64) -> None:
         """Take these series from now on; the old row of each (None: all the same), and of each host, -1 for new."""
         self._names = names
-        self.guard.run(_CALENDAR, lambda: self._calendar.align(names.hosts, names.shards, names.apps), None)
+        self.guard.run(_CALENDAR, self._align_calendar, None)
         if rows is None:
             return
         self.guard.run(_ACCOUNTS, lambda: self.ledger.select(rows), None)
@@ -79,9 +81,29 @@ class Beside:
         self.guard.run(_CURVES, lambda: self._champions.align(names), None)
         self._foreseen = np.zeros(len(rows), np.bool_)
 
-    def know(self, occasions: tuple[Occasion, ...]) -> None:
-        """Take occasions in place of those known before."""
-        self.guard.run(_CALENDAR, lambda: self._calendar.know(occasions), None)
+    def know(self, request: wire.Know) -> None:
+        """Take occasions in place of those known before, where shards are, and what another worker learned."""
+        self.guard.run(_CALENDAR, lambda: self._know(request), None)
+
+    def _know(self, request: wire.Know) -> None:
+        self._homes = request.homes
+        if request.learned:
+            # what cannot be read, or was learned at another step, is learned anew
+            with suppress(ValueError):
+                self._calendar.recall(request.learned)
+        self._align_calendar()
+        self._calendar.know(request.occasions)
+
+    def _align_calendar(self) -> None:
+        names, homes = self._names, None
+        if self._homes:
+            row = {name: at for at, name in enumerate(names.hosts)}
+            homes = np.array([row.get(self._homes.get(shard, ""), -1) for shard in names.shards], dtype=np.int64)
+        self._calendar.align(names.hosts, names.shards, names.apps, homes)
+
+    def learned(self) -> bytes:
+        """What occasions do to demand, as far as it was learned; empty if that part failed."""
+        return self.guard.run(_CALENDAR, self._calendar.learned, b"")
 
     def adopt(self, adoption: Adoption, core: Core) -> None:
         """Take champions, their curves, and a tuned network for a core that can have one."""

@@ -145,11 +145,27 @@ class Oracle:
 
     # -- what the worker is told, and what it tells beside forecasts
 
-    async def know(self, occasions: tuple[Occasion, ...]) -> None:
-        """Tell what is known to come, in place of what was told before; nothing to do if that is the same."""
-        if occasions != self._telling.occasions:
-            self._telling.occasions = occasions
-            await self._say(wire.Know(occasions))
+    async def know(self, occasions: tuple[Occasion, ...], homes: dict[str, str] | None = None) -> None:
+        """Tell what is known to come, and which host each shard is on, in place of what was told before.
+
+        Nothing is told again that is the same; None keeps where shards are.
+        """
+        telling = self._telling
+        homes = telling.homes if homes is None else homes
+        if occasions != telling.occasions or homes != telling.homes:
+            telling.occasions, telling.homes = occasions, homes
+            await self._say(wire.Know(occasions, homes))
+
+    def recall(self, learned: bytes) -> None:
+        """Have workers from now on begin with what an earlier one ``learned``. Call before ``start``."""
+        self._telling.learned = learned
+
+    async def learned(self) -> bytes:
+        """What occasions do to demand, as far as it is known; the next worker begins with it."""
+        found = await self._say(wire.AskLearned())
+        if isinstance(found, wire.Learned) and found.data:
+            self._telling.learned = found.data
+        return self._telling.learned
 
     async def adopt(self, adoption: Adoption) -> None:
         """Serve what the trainer found, in place of what it found before."""

@@ -95,9 +95,13 @@ class Service:
 
     def know(self, request: wire.Know) -> wire.Done:
         """Take occasions in place of those known before."""
-        self._beside.know(request.occasions)
+        self._beside.know(request)
         self._found = None
         return wire.Done(self._beside.guard.notes())
+
+    def learned(self) -> wire.Learned:
+        """What occasions do to demand, for a worker that comes after this one."""
+        return wire.Learned(self._beside.learned())
 
     def adopt(self, request: wire.Adopt) -> wire.Done:
         """Take champions and their curves in place of those before."""

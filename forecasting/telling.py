@@ -35,6 +35,9 @@ class Telling:
         self, recent: Recent, past: Callable[[float], wire.Past | None], report: Callable[[str], None]
     ) -> None:
         self.occasions: tuple[Occasion, ...] = ()
+        #: the host of each shard, and what a worker said that occasions do to demand
+        self.homes: dict[str, str] = {}
+        self.learned = b""
         self.adoption: Adoption | None = None
         #: ticks that the present worker has not been told
         self.untold: list[wire.Row] = []
@@ -71,8 +74,8 @@ class Telling:
                 raise
         if live:
             await worker.prepare(wire.Replay(self._spoken(list(live))))
-        if self.occasions:
-            await worker.prepare(wire.Know(self.occasions))
+        if self.occasions or self.learned:
+            await worker.prepare(wire.Know(self.occasions, self.homes, self.learned))
         if self.adoption is not None:
             await worker.prepare(wire.Adopt(self.adoption))
         for _ in range(ROUNDS):

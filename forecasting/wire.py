@@ -102,9 +102,15 @@ class Ask(Struct, frozen=True, tag="ask"):
 
 
 class Know(Struct, frozen=True, tag="know"):
-    """What is known to come, in place of what was told before. Answered by Done."""
+    """What is known to come, in place of what was told before. Answered by Done.
+
+    ``homes`` says which host each shard is on. ``learned`` is what a worker before this one
+    said of what occasions do to demand; empty keeps what this one knows.
+    """
 
     occasions: tuple[Occasion, ...]
+    homes: dict[str, str] = {}
+    learned: bytes = b""
 
 
 class Adopt(Struct, frozen=True, tag="adopt"):
@@ -115,6 +121,10 @@ class Adopt(Struct, frozen=True, tag="adopt"):
 
 class AskScores(Struct, frozen=True, tag="ask-scores"):
     """The account of every series. Answered by Scored."""
+
+
+class AskLearned(Struct, frozen=True, tag="ask-learned"):
+    """What occasions do to demand, as far as it was learned. Answered by Learned."""
 
 
 class Ready(Struct, frozen=True, tag="ready"):
@@ -172,14 +182,20 @@ class Scored(Struct, frozen=True, tag="scored"):
     board: AccuracyBoard
 
 
+class Learned(Struct, frozen=True, tag="learned"):
+    """What a next worker is to be told with ``Know``."""
+
+    data: bytes
+
+
 class Failed(Struct, frozen=True, tag="failed"):
     """The request could not be done, and why; the worker goes on."""
 
     message: str
 
 
-Request = Configure | Replay | Past | Ask | Know | Adopt | AskScores
-Response = Ready | Replayed | Done | Answer | Scored | Failed
+Request = Configure | Replay | Past | Ask | Know | Adopt | AskScores | AskLearned
+Response = Ready | Replayed | Done | Answer | Scored | Learned | Failed
 
 _encoder: Final = msgspec.msgpack.Encoder()
 _request: Final = msgspec.msgpack.Decoder(Request)

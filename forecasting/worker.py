@@ -37,7 +37,7 @@ def configure(data: bytes) -> tuple[wire.Response, object]:
         return wire.Failed(scrub(str(error))), None
 
 
-def respond(service: object, data: bytes) -> wire.Response:
+def respond(service: object, data: bytes) -> wire.Response:  # noqa: PLR0911 - one a request
     """The answer to one frame."""
     from sidestep.forecasting.service import Service  # noqa: PLC0415
 
@@ -58,6 +58,8 @@ def respond(service: object, data: bytes) -> wire.Response:
             return service.adopt(request)
         case wire.AskScores():
             return service.scores()
+        case wire.AskLearned():
+            return service.learned()
         case wire.Configure():
             raise ProtocolError("the oracle is configured already")
 
