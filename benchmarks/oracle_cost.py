@@ -24,9 +24,8 @@ from benchmarks.oracle.fleets import Fleet, demand, held_bytes, worker_sample  #
 from sidestep.fleet.forecast import LEVELS  # noqa: E402
 from sidestep.fleet.inventory import OracleSpec  # noqa: E402
 from sidestep.forecasting.calibrate import ladder  # noqa: E402
-from sidestep.forecasting.expand import weights_of  # noqa: E402
 from sidestep.forecasting.horizon import knots_of  # noqa: E402
-from sidestep.forecasting.peak import raw_chance  # noqa: E402
+from sidestep.forecasting.peak import at_knots, raw_chance  # noqa: E402
 from sidestep.forecasting.registry import make  # noqa: E402
 
 F64 = NDArray[np.float64]
@@ -51,7 +50,6 @@ class Aged:
         self.core, self.series = forecaster.core_, series
         self.rows = demand(series)
         self.knots = knots_of(np.asarray(getattr(self.core, "horizons", ladder(STEPS))), STEPS)
-        self.weights = weights_of(tuple(self.knots.tolist()), STEPS)
         for _ in range(age):
             self.core.observe(next(self.rows))
 
@@ -75,7 +73,7 @@ class Aged:
         mark()
         windows = WINDOWS if say is not None else np.zeros(0, np.int64)
         for part in (slice(None), slice(0, self.series // 5)):
-            curves = np.matmul(self.weights.T, found[part])
+            curves = at_knots(found[part], self.knots, STEPS)
             chance = raw_chance(peaks[part], windows, curves, LEVELS, limit[part], STEPS, 1)
             assert chance.shape == limit[part].shape
             mark()

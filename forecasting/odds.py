@@ -12,7 +12,7 @@ from sidestep.fleet.resources import PLANNED
 from sidestep.forecasting import wire
 from sidestep.forecasting.cores import Core, PeakCore
 from sidestep.forecasting.expand import weights_of
-from sidestep.forecasting.peak import ChanceBook, raw_chance
+from sidestep.forecasting.peak import ChanceBook, at_knots, raw_chance
 
 T = TypeVar("T", bound=np.generic)
 F32 = NDArray[np.float32]
@@ -73,12 +73,16 @@ class Contentions:
     def say(self, found: F32, peaks: F32, knots: tuple[int, ...], steps: int, levels: tuple[float, ...]) -> Chances:
         """The chances; ``found`` (S, B, Q) at ``knots``, ``peaks`` (S', W, Q) or of no rows."""
         assert self._book is not None and self._question is not None
-        curves = np.matmul(weights_of(knots, steps).T, planned(found, self._hosts))
         count = self._hosts * PLANNED
         top = planned(peaks, self._hosts) if len(peaks) else np.zeros((count, 0, len(levels)))
         question = self._question
-        windows = self.windows if len(peaks) else ()
-        raw = raw_chance(top, windows, curves, levels, question.limits, min(question.window, steps), question.duration)
+        windows, window = self.windows if len(peaks) else (), min(question.window, steps)
+        curves = planned(found, self._hosts)
+        if question.duration > 1:
+            curves = np.matmul(weights_of(knots, steps).T, curves)
+        else:
+            curves = at_knots(curves, np.array(knots), window)
+        raw = raw_chance(top, windows, curves, levels, question.limits, window, question.duration)
         chance, proven = self._book.say(raw)
         return Chances(np.asarray(chance, dtype=np.float64), np.asarray(proven, dtype=np.bool_))
 

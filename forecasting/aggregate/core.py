@@ -30,6 +30,7 @@ class AggregateCore:
         self.edges = Edges(series)
         self._said: Said | None = None
         self._mixed: F32 | None = None
+        self._known: F32 | None = None
         self._adopted = b""
 
     @property
@@ -57,6 +58,7 @@ class AggregateCore:
             self.weighing.settle(clock, relative, due)
             said = self._said = ask(self.memory, self.network)
             mixed = self._mixed = self._mix(said)
+            self._known = None
             for g in due:
                 knot = KNOTS.index(JUDGED[g])
                 self.weighing.hold(clock, g, said.at(knot, SCORED), said.guessed)
@@ -88,7 +90,9 @@ class AggregateCore:
 
     def at_knots(self) -> F32:
         """(Q, B, S) calibrated quantiles at ``KNOTS`` and the memory's levels, relative to the anchor."""
-        return self.edges.widened(self._opinions()[1])
+        if self._known is None:
+            self._known = self.edges.widened(self._opinions()[1])
+        return self._known
 
     def forecast(self, steps: Steps, levels: tuple[float, ...]) -> F64:
         """(S, T, Q) at ``steps`` (T,) >= 1 steps after the last observed one; NaN for a series never seen."""
@@ -116,12 +120,19 @@ class AggregateCore:
 
         Never below those of any step in the window: the highest is at least as high as each.
         """
-        said = self._opinions()[0].network[:, len(KNOTS) :]
-        top = np.maximum.accumulate(self.at_knots(), axis=1)
-        whole = np.maximum.accumulate(np.concatenate([top[:, :1], said], axis=1), axis=1)
-        found = along(whole, np.asarray(windows), np.array((1, *WINDOWS)))
-        reached = np.searchsorted(np.array(KNOTS), windows, side="right") - 1
-        return self._absolute(at_levels(np.maximum(found, top[:, reached]), levels))
+        said, known = self._opinions()[0].network, self.at_knots()
+        rows = [known[:, 0]]
+        for at in range(len(WINDOWS)):
+            rows.append(np.maximum(rows[-1], said[:, len(KNOTS) + at]))
+        windows = np.asarray(windows)
+        found = along(np.stack(rows, axis=1), windows, np.array((1, *WINDOWS)))
+        highest, knot = known[:, 0].copy(), 1
+        for row in np.argsort(windows, kind="stable").tolist():
+            while knot < len(KNOTS) and KNOTS[knot] <= windows[row]:
+                np.maximum(highest, known[:, knot], out=highest)
+                knot += 1
+            np.maximum(found[:, row], highest, out=found[:, row])
+        return self._absolute(at_levels(found, levels))
 
     def _absolute(self, found: F32) -> F64:
         return absolute(found, self.memory.anchor[0], self.floor)
@@ -132,11 +143,11 @@ class AggregateCore:
             return
         self.network = Network(Weights.from_bytes(weights))
         self._adopted = weights
-        self._said = self._mixed = None
+        self._said = self._mixed = self._known = None
 
     def select(self, rows: Rows) -> None:
         """Keep and reorder series; -1 adds one that was never seen."""
         self.memory.select(rows)
         self.weighing.select(rows)
         self.edges.select(rows)
-        self._said = self._mixed = None
+        self._said = self._mixed = self._known = None

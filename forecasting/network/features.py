@@ -101,7 +101,7 @@ def _season_rows(memory: Memory, take: slice | NDArray[np.int64], location: F32)
     """What the last season and the usual one say of the steps ahead, and their highest values in windows."""
     for ring in (memory.yesterday, memory.profile):
         for ahead in SEASON_AT:
-            yield memory.seasonal(ahead - 1, ring)[take] if memory.slots else location
+            yield memory.seasonal(ahead - 1, ring, take) if memory.slots else location
     for ring in (memory.highest, memory.usual):
         top: F32 | None = None
         done = 0
@@ -135,9 +135,9 @@ def _extras(memory: Memory, take: slice | NDArray[np.int64], out: F32) -> None:
     out[4] = memory.gap[0, take]
     out[5] = np.log1p(memory.season) * 0.15 if memory.slots else 0.0
     out[6] = 1.0 if memory.slots else 0.0
-    known = np.isfinite(memory.seasonal(0)[take]) if memory.slots else np.zeros_like(seen, bool)
+    known = np.isfinite(memory.seasonal(0, None, take)) if memory.slots else np.zeros_like(seen, bool)
     out[7] = known
-    out[8] = np.isfinite(memory.seasonal(KNOTS[-1])[take]) if memory.slots else 0.0
+    out[8] = np.isfinite(memory.seasonal(KNOTS[-1], None, take)) if memory.slots else 0.0
     spread = memory.spread[:, take]
     with np.errstate(divide="ignore", invalid="ignore"):
         ratio = np.where((spread > 0).all(axis=0), np.log(spread[0] / np.maximum(spread[1], 1e-38)), 0.0)

@@ -41,6 +41,7 @@ PROFILE: Final = 0.3
 LEVELS: Final = (0.01, 0.025, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95, 0.975, 0.99)
 #: the window is sorted anew every so many steps, and at every step while a series is young
 SORTED: Final = 4
+EVERY: Final = slice(None)
 _ROWS: Final = (
     "anchor", "seen", "stale", "gap", "recent", "means", "spread", "change", "season_error", "picks_fine",
     "picks_wide", "peaks_fine", "window", "yesterday", "profile", "highest", "usual", "slot_sum", "slot_count",
@@ -224,11 +225,11 @@ class Memory:
         """The season's slot of the step ``ahead`` of the open one."""
         return int(((self.clock + ahead) % self.season) * self.slots / self.season + 1e-6) % self.slots
 
-    def seasonal(self, ahead: int, ring: F32 | None = None) -> F32:
+    def seasonal(self, ahead: int, ring: F32 | None = None, take: slice | NDArray[np.int64] = EVERY) -> F32:
         """(S,) the smoothed value of the last season for the step ``ahead`` of the open one; NaN where unseen."""
         ring = self.yesterday if ring is None else ring
         at = self.slot(ahead)
-        here, before, after = ring[at], ring[at - 1], ring[(at + 1) % self.slots]
+        here, before, after = ring[at, take], ring[at - 1, take], ring[(at + 1) % self.slots, take]
         sides = np.where(np.isnan(before), here, before) + np.where(np.isnan(after), here, after)
         return np.asarray(here * 0.5 + sides * 0.25)
 

@@ -2,6 +2,6 @@
 
 from sidestep.forecasting.peak.book import ChanceBook
 from sidestep.forecasting.peak.common import CommonFactor
-from sidestep.forecasting.peak.raw import raw_chance
+from sidestep.forecasting.peak.raw import at_knots, raw_chance
 
-__all__ = ["ChanceBook", "CommonFactor", "raw_chance"]
+__all__ = ["ChanceBook", "CommonFactor", "at_knots", "raw_chance"]

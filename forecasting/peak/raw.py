@@ -28,17 +28,40 @@ def raw_chance(
     limit: F64,
     window: int,
     duration: int,
+    at: NDArray[np.int64] | None = None,
 ) -> F64:
     """(n,) chance that demand is above ``limit`` for ``duration`` steps running within the next ``window``.
 
     ``peaks`` (n, W, Q) are quantiles of the maximum over ``windows`` (W,) steps, empty or NaN where
-    the model has none; ``curves`` (n, T, Q) are those of every single step. Never rises with the
+    the model has none; ``curves`` (n, T, Q) are those of every single step, or of the steps ``at``
+    (T,) with lines between them, which is enough for a duration of one step. Never rises with the
     limit or the duration, never falls with the window. NaN where the curves are unknown; no
     demand is above a limit that is NaN or infinite.
     """
+    if duration <= 1 and np.isfinite(curves).all():
+        top = _highest(curves[:, : max(1, min(window, curves.shape[1]))], levels)
+        exact = np.flatnonzero(np.asarray(windows) == window)
+        if peaks.size and len(exact) and np.isfinite(peaks).all():
+            return _read(np.maximum(top, _highest(peaks[:, : exact[0] + 1], levels)), levels, limit)
+        longer = _stretched(np.asarray(peaks, np.float64), levels) if peaks.size else np.asarray(peaks, np.float64)
+        return _read(np.asarray(np.fmax(top, _maximum(longer, np.asarray(windows), window))), levels, limit)
     longer = _stretched(np.asarray(peaks, np.float64), levels) if peaks.size else np.asarray(peaks, np.float64)
     held = _held(longer, windows, _stretched(np.asarray(curves), levels), window, duration)
     return _read(held, levels, limit)
+
+
+def at_knots(curves: NDArray[np.floating], knots: NDArray[np.int64], window: int) -> NDArray[np.floating]:
+    """(n, B', Q) of (n, B, Q) at ``knots``: those within the window and its last step, which is on a line.
+
+    All that ``raw_chance`` needs of the curves where demand need not last: lines are highest at their ends.
+    """
+    count = int(np.searchsorted(knots, window, side="right"))
+    if count in {0, len(knots)} or knots[count - 1] == window:
+        return curves[:, : max(1, count)]
+    part = (window - int(knots[count - 1])) / int(knots[count] - knots[count - 1])
+    found = curves[:, : count + 1].copy()
+    found[:, count] = curves[:, count - 1] * (1 - part) + curves[:, count] * part
+    return found
 
 
 def above(quantiles: NDArray[np.floating], levels: tuple[float, ...], limit: F64) -> F64:
@@ -53,11 +76,25 @@ def _stretched(quantiles: NDArray[np.floating], levels: tuple[float, ...]) -> ND
     whatever is higher at every level stays so in the tails.
     """
     values = np.clip(np.maximum.accumulate(quantiles, axis=-1), -_HUGE, _HUGE)
-    below = math.log(levels[0] / LEAST) / math.log(levels[1] / levels[0])
-    beyond = math.log((1 - levels[-1]) / LEAST) / math.log((1 - levels[-2]) / (1 - levels[-1]))
+    below, beyond = _tails(levels)
     low = values[..., :1] - below * (values[..., 1:2] - values[..., :1])
     high = values[..., -1:] + beyond * (values[..., -1:] - values[..., -2:-1])
     return np.concatenate([low, values, high], axis=-1)
+
+
+def _tails(levels: tuple[float, ...]) -> tuple[float, float]:
+    """How often the distance between the last two levels fits between the last one and ``LEAST``, on both sides."""
+    below = math.log(levels[0] / LEAST) / math.log(levels[1] / levels[0])
+    return below, math.log((1 - levels[-1]) / LEAST) / math.log((1 - levels[-2]) / (1 - levels[-1]))
+
+
+def _highest(curves: NDArray[np.floating], levels: tuple[float, ...]) -> F64:
+    """(n, Q + 2) the highest over the steps of (n, T, Q), stretched: without a stretched copy of the whole."""
+    below, beyond = _tails(levels)
+    low = (curves[..., 0] - below * (curves[..., 1] - curves[..., 0])).max(axis=1)
+    high = (curves[..., -1] + beyond * (curves[..., -1] - curves[..., -2])).max(axis=1)
+    found = np.concatenate([low[:, None], curves.max(axis=1), high[:, None]], axis=1)
+    return np.asarray(np.clip(np.maximum.accumulate(found, axis=1), -_HUGE, _HUGE), np.float64)
 
 
 def _read(values: NDArray[np.floating], levels: tuple[float, ...], limit: F64) -> F64:
