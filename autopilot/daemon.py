@@ -17,10 +17,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Final
 
-from sidestep.autopilot.accuracy_store import AccuracyStore
-from sidestep.autopilot.calendar_memory import read_learned
-from sidestep.autopilot.calendar_store import CalendarStore, open_calendar
-from sidestep.autopilot.daemon_care import Care
+from sidestep.autopilot.daemon_foresight import Foresight, foresight
 from sidestep.autopilot.daemon_log import AUTOPILOT, Log
 from sidestep.autopilot.daemon_reconcile import Reconciler
 from sidestep.autopilot.daemon_reports import Reports
@@ -29,7 +26,6 @@ from sidestep.autopilot.daemon_shards import Settlement
 from sidestep.autopilot.executor import Executor
 from sidestep.autopilot.faults import NO_FAULTS, VARIABLE, faults_from
 from sidestep.autopilot.history_keeper import Keeper, series_names
-from sidestep.autopilot.history_past import past_of
 from sidestep.autopilot.journal import Journal
 from sidestep.autopilot.loop import ControlLoop, Parts
 from sidestep.autopilot.loop_approval import Approvals
@@ -37,7 +33,6 @@ from sidestep.autopilot.loop_proposals import Proposals
 from sidestep.autopilot.loop_runs import Runs
 from sidestep.autopilot.server import Server
 from sidestep.autopilot.server_lock import InstanceLock, private_folder
-from sidestep.autopilot.trainer import Trainer
 from sidestep.autopilot.world import World
 from sidestep.autopilot.world_clock import Clock
 from sidestep.backends.base import Backend
@@ -114,9 +109,9 @@ class Daemon:
             clock=self._clock,
             stop=self._end_soon,
             again=lambda host: self._again(parts.world, host),
-            calendar=parts.calendar,
-            scores=parts.boards,
-            trainer=parts.trainer,
+            calendar=parts.ahead.calendar,
+            scores=parts.ahead.boards,
+            trainer=parts.ahead.trainer,
         )
         server = Server(self.socket, service, report=log.told("daemon"))
         loop.publish = server.announce
@@ -138,11 +133,10 @@ class Daemon:
         await self._put_right(journal, parts)
         await self._until_filled(parts.keeper)
         parts.oracle.prime()
-        parts.oracle.recall(read_learned(self.state / "calendar.learned"))
         await parts.oracle.start()
         stack.push_async_callback(parts.oracle.aclose)
-        background.start(parts.care.run(), "care of the oracle")
-        background.start(parts.trainer.run(), "trainer")
+        background.start(parts.ahead.care.run(), "care of the oracle")
+        background.start(parts.ahead.trainer.run(), "trainer")
         background.start(loop.run(), "loop")
         background.start(parts.reconciler.run(), "reconciler")
         await self._until_pictured(loop)
@@ -194,18 +188,9 @@ class Daemon:
         def moving() -> frozenset[str]:
             return executor.moving
 
-        oracle = Oracle(
-            fleet.oracle,
-            fleet.policy,
-            interval=fleet.interval,
-            report=log.told("forecast"),
-            past=lambda before: past_of(keeper.history, fleet, before, clock.wall()),
+        ahead = foresight(
+            fleet, world=world, journal=journal, keeper=keeper, state=self.state, clock=clock, log=log, stack=stack
         )
-        boards = AccuracyStore(self.state / "accuracy.db", log.told("forecast"), clock=clock.wall)
-        stack.callback(boards.close)
-        calendar = open_calendar(self.state / "calendar.db", log.told("forecast"), clock=clock.wall)
-        if calendar is not None:
-            stack.callback(calendar.close)
         reports = Reports(
             fleet, world, router, state=self.state, socket=self.socket, clock=clock, report=log.told("daemon")
         )
@@ -216,28 +201,8 @@ class Daemon:
         return DaemonParts(
             fleet=fleet,
             world=world,
-            oracle=oracle,
-            care=Care(
-                fleet,
-                oracle,
-                tasks=lambda: world.panel.tasks,
-                events=calendar,
-                homes=lambda: {str(shard): str(owner.host) for shard, owner in journal.placement().owners.items()},
-                memory=self.state / "calendar.learned",
-                boards=boards,
-                clock=clock,
-                report=log.told("forecast"),
-            ),
-            boards=boards,
-            calendar=calendar,
-            trainer=Trainer(
-                fleet,
-                history=lambda: keeper.history,
-                adopt=oracle.adopt,
-                state=self.state,
-                clock=clock,
-                report=log.told("forecast"),
-            ),
+            oracle=ahead.oracle,
+            ahead=ahead,
             journal=journal,
             proposals=Proposals(fleet, journal, clock),
             approvals=Approvals(journal, runs, clock, present),
@@ -349,10 +314,7 @@ class DaemonParts(Parts):
     """The loop's parts, and those that only the daemon itself works with."""
 
     oracle: Oracle
-    care: Care
-    boards: AccuracyStore
-    calendar: CalendarStore | None
-    trainer: Trainer
+    ahead: Foresight
     keeper: Keeper
     reports: Reports
     executor: Executor

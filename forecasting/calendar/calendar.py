@@ -22,18 +22,15 @@ from sidestep.forecasting.calendar.answer import Answerer, widths
 from sidestep.forecasting.calendar.layout import Layout
 from sidestep.forecasting.calendar.lessons import LESSONS, Lessons
 from sidestep.forecasting.calendar.profiles import (
-    BINS,
-    LEAST,
     NOTHING,
-    STAYS,
     TRIALS,
     Profiles,
     Uplift,
     bins_of,
-    edges_of,
 )
 from sidestep.forecasting.calendar.rows import Tracked
 from sidestep.forecasting.calendar.scope import Owners, codes_of
+from sidestep.forecasting.calendar.windows import inherit, watch
 
 F64 = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -44,8 +41,6 @@ PATIENCE: Final = 10
 #: occurrences for which a lesson without any effect is left alone, and seconds where it has no period
 QUIET: Final = 20.0
 QUIET_ONCE: Final = 30 * 86400.0
-#: what is watched is this much longer than the effect that was seen
-ROOM: Final = 1.3
 
 
 class Calendar:
@@ -104,7 +99,7 @@ class Calendar:
         if new:
             self._resolve(new)
             for at in new:
-                self._inherit(at)
+                inherit(lessons, self._pairs, at)
         self._answerer.stale = True
 
     @property
@@ -185,7 +180,7 @@ class Calendar:
         noise, gain = self._rows.noise[self._slot[its]], self._rows.gain[self._slot[its]]
         width = widths(lessons.window[pairs.lesson[its]])
         best = pairs.judge(its, noise, gain, width)
-        self._watch(its, pairs.evidence(its, noise, gain, width, (1,)), noise)
+        watch(lessons, pairs, its, pairs.evidence(its, noise, gain, width, (1,)), noise)
         tries, served = pairs.tries[its], pairs.served[its]
         vain = ~served & (((tries >= TRIALS) & (best < NOTHING)) | (tries >= PATIENCE))
         vain &= np.isnan(lessons.effect[pairs.lesson[its]])
@@ -204,27 +199,6 @@ class Calendar:
         elif vain.any():
             self._settle()
         self._answerer.stale = True
-
-    def _watch(self, its: Ints, evidence: F64, noise: F64) -> None:
-        """Watch a lesson for as long as its effect was seen to last, or longer if it went on to the end."""
-        lessons, pairs = self._lessons, self._pairs
-        clear = (evidence >= STAYS) & (np.abs(pairs.mean[its]) >= LEAST * np.sqrt(noise)[:, None])
-        clear &= (pairs.served[its] & (pairs.tries[its] >= 2))[:, None]
-        last = np.where(clear.any(axis=1), BINS - 1 - np.argmax(clear[:, ::-1], axis=1), -1)
-        for at in np.unique(pairs.lesson[its[last >= 0]]).tolist():
-            mine = pairs.lesson[its] == at
-            end, window = int(last[mine].max()), float(lessons.window[at])
-            needed = ROOM * max(edges_of(window)[end + 1], lessons.lasts[at] / self.step)
-            used = int(bins_of(np.array([window - 1.0]), np.array([window]))[0])
-            if end >= used:
-                new = min(2 * window, float(lessons.most[at]))
-            elif needed < 0.6 * window and needed >= 8:
-                new = float(needed)
-            else:
-                continue
-            if new != window:
-                pairs.stretch(its[mine], window, new)
-                lessons.window[at] = new
 
     # -- which pairs there are
 
@@ -253,21 +227,6 @@ class Calendar:
         if opened:
             pairs.open(np.concatenate(opened), np.concatenate(chosen))
         self._settle()
-
-    def _inherit(self, at: int) -> None:
-        """An event of a known name on other hosts or apps begins with what the name taught where both are."""
-        other = self._lessons.namesake(at)
-        if other is None:
-            return
-        pairs = self._pairs
-        mine, its = np.flatnonzero(pairs.lesson == at), np.flatnonzero(pairs.lesson == other)
-        _, here, there = np.intersect1d(pairs.code[mine], pairs.code[its], return_indices=True)
-        if not len(here):
-            return
-        for name in ("mean", "scatter", "count", "size", "tries", "served", "clear"):
-            column = getattr(pairs, name)
-            column[mine[here]] = column[its[there]]
-        self._lessons.window[at] = self._lessons.window[other]
 
     def _settle(self) -> None:
         """Find every pair's row again; rows of lessons that nobody tells of any more are kept by name."""
