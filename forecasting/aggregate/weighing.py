@@ -29,9 +29,9 @@ PLACES: Final = tuple((min(int(at), len(JUDGED) - 2), np.float32(at - min(int(at
 PRIOR: Final[F32] = np.array([1.0, 1.15, 1.4, 1.4, 1.4], np.float32)
 DOUBT: Final = 30.0
 #: values after which the prior is that of a grown series
-GROWN: Final = 48.0
+GROWN: Final = 96.0
 #: by how much the network's loss is assumed to be above the window's at first
-YOUTH: Final = 0.08
+YOUTH: Final = 0.1
 #: how sharply the better one is preferred, and how long losses are remembered (scores)
 SHARPNESS: Final = 16.0
 MEMORY: Final = 60.0

@@ -11,7 +11,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 FLOORS = ("autopilot", "backends", "console", "fleet", "forecasting", "planning", "plugins", "sharding", "themes")
-DATA = {".py", ".tcss", ".toml", ".sh", ".awk", ".pl", ".json", ".sql", ".typed"}
+DATA = {".md", ".npz", ".py", ".tcss", ".toml", ".sh", ".awk", ".pl", ".json", ".sql", ".typed"}
 
 
 @pytest.mark.slow

@@ -27,7 +27,9 @@ async def lived(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterato
     monkeypatch.setattr(supervisor, "BACKOFF", (0.01, 0.02))
     scene = Scene(tmp_path)
     watching = asyncio.create_task(scene.world.run())
-    oracle = Oracle(OracleSpec(model="trend", step=1.0, season=0.0, deadline=1.0), POLICY, report=scene.log.told("forecast"))
+    oracle = Oracle(
+        OracleSpec(model="trend", step=1.0, season=0.0, deadline=1.0), POLICY, report=scene.log.told("forecast")
+    )
     parts = scene.loop._parts
     scene.loop = ControlLoop(
         type(parts)(**{**{name: getattr(parts, name) for name in parts.__dataclass_fields__}, "oracle": oracle}),
