@@ -119,6 +119,10 @@ class Beside:
         self.guard.run(_CALENDAR, lambda: self._calendar.observe(time, values, expected), None)
         self.guard.run(_CHANCES, lambda: self.contentions.settle(values), None)
 
+    def past(self, values: F32) -> None:
+        """A step of the past, of which nothing was said: it teaches the chances alone."""
+        self.guard.run(_CHANCES, lambda: self.contentions.settle(values), None)
+
     def lift(self, found: F32, time: float, ahead: I64, levels: tuple[float, ...]) -> None:
         """Put the calendar's uplift and the champions' curves on what the model found (S, B, Q) at ``time``."""
         self.guard.run(_CALENDAR, lambda: self._uplift(found, time, ahead, levels), None)

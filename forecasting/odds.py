@@ -18,6 +18,8 @@ T = TypeVar("T", bound=np.generic)
 F32 = NDArray[np.float32]
 F64 = NDArray[np.float64]
 
+#: numbers of the past that are kept until the first question
+MOST_BEFORE: Final = 1 << 20
 #: windows of the peaks, as parts of the horizon
 WINDOWS: Final = (0.25, 0.5, 1.0)
 
@@ -48,9 +50,13 @@ class Contentions:
         self._book: ChanceBook | None = None
         self._question: Question | None = None
         self._hosts = 0
+        #: steps (H * PLANNED,) from before the first question
+        self._before: list[F32] = []
 
     def align(self, kept: NDArray[np.int64]) -> None:
         """The hosts are other ones: the old row of each, -1 for a new one."""
+        if len(kept) != self._hosts or (kept != np.arange(len(kept))).any():
+            self._before = []
         self._hosts = len(kept)
         self._question = None
         if self._book is not None:
@@ -64,11 +70,18 @@ class Contentions:
         other = before is not None and (before.window, before.duration) != (window, duration)
         if self._book is None or other:
             self._book = ChanceBook(self._hosts * PLANNED, window, duration, self._season)
+            if self._before:
+                self._book.prime(np.array(self._before), self._question.limits)
+            self._before = []
 
     def settle(self, truth: F32) -> None:
         """One closed step of all series (S,)."""
         if self._book is not None and self._question is not None:
             self._book.settle(planned(truth, self._hosts), self._question.limits)
+        elif self._book is None:
+            # nothing is asked before the past is learned: its signs are, as soon as there is a limit
+            self._before.append(planned(truth, self._hosts).copy())
+            del self._before[: -max(1, MOST_BEFORE // max(1, self._hosts * PLANNED))]
 
     def say(self, found: F32, peaks: F32, knots: tuple[int, ...], steps: int, levels: tuple[float, ...]) -> Chances:
         """The chances; ``found`` (S, B, Q) at ``knots``, ``peaks`` (S', W, Q) or of no rows."""

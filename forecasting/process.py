@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import fcntl
+import os
 import sys
 from collections.abc import Callable, Sequence
 from typing import Final
@@ -19,6 +20,8 @@ START_DEADLINE: Final = 180.0
 DRAIN: Final = 2.0
 #: bytes that a pipe holds: an answer of megabytes then comes in a few pieces
 PIPE: Final = 1 << 20
+#: one thread does the arithmetic: more of them wait for each other in loops, which triples what a tick costs
+ALONE: Final = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
 #: longest line of the worker's log that is passed on
 LINE: Final = 65536
 COMMAND: Final = (sys.executable, "-m", "sidestep.forecasting.worker")
@@ -43,7 +46,9 @@ class Worker:
     async def spawn(cls, report: Callable[[str], None], command: Sequence[str] = COMMAND) -> Worker:
         """Start a process; it is not ready before it was configured. Raises OSError."""
         pipe = asyncio.subprocess.PIPE
-        process = await asyncio.create_subprocess_exec(*command, stdin=pipe, stdout=pipe, stderr=pipe, limit=LINE)
+        process = await asyncio.create_subprocess_exec(
+            *command, stdin=pipe, stdout=pipe, stderr=pipe, limit=LINE, env={**ALONE, **os.environ}
+        )
         widen(process)
         return cls(process, report)
 
