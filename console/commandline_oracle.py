@@ -110,7 +110,10 @@ def event_add(
     context: typer.Context,
     name: Annotated[str, typer.Argument(metavar="NAME")],
     begins: Annotated[
-        str, typer.Option("--at", metavar="TIME", help='When: "2026-11-27 09:00", "friday 18:00", +2h, "daily 02:30".')
+        str,
+        typer.Option(
+            "--at", "--begins", metavar="TIME", help='When: "2026-11-27 09:00", "friday 18:00", +2h, "daily 02:30".'
+        ),
     ],
     lasts: Annotated[str, typer.Option("--lasts", metavar="TIME", help="How long, such as 4h.")] = "",
     every: Annotated[str, typer.Option("--every", metavar="TIME", help="Begins again so often, such as 1d.")] = "",

@@ -60,7 +60,7 @@ def announced(
     """An operator's event, checked. Raises UsageError that names what cannot be so, with the remedy."""
     label = scrub(name.strip(), NAME)
     if not label:
-        raise UsageError("an event needs a name", hint='sidestep event add "sale" --begins "tomorrow 9:00" --lasts 2h')
+        raise UsageError("an event needs a name", hint='sidestep event add "sale" --at "tomorrow 9:00" --lasts 2h')
     if not math.isfinite(begins):
         raise UsageError(f"event {label}: begins at {begins}, which is no time", hint="write a time such as +2h")
     if not (math.isfinite(lasts) and 0 <= lasts <= LONGEST):

@@ -176,7 +176,8 @@ async def test_what_was_imported_is_told_to_the_oracle_of_the_next_daemon(tmp_pa
     assert past is not None and said == []
     service = Service(fleet.oracle, 3600.0)
     assert service.prime(past) == 1440 // 5
-    answer = service.answer(wire.Ask(wire.Row(1, now + 150, ("h1",), (), wire.to_bytes(np.ones((1, 2))), b""), (0.5,)))
+    row = wire.Row(1, now + 150, wire.to_bytes(np.ones((1, wire.HOST_WIDTH))), b"", wire.Names(("h1",)))
+    answer = service.answer(wire.Ask((row,), (0.5,)))
     assert answer.confidence == "ok"
     life.cancel()
     await asyncio.gather(life, return_exceptions=True)

@@ -112,8 +112,9 @@ async def test_events_are_announced_listed_and_taken_back(daemon: Daemon) -> Non
     assert "event add" in (await ask(daemon, "event", "list")).out
 
 
-async def test_a_repeating_event_keeps_its_period(daemon: Daemon) -> None:
-    await ask(daemon, "event", "add", "backup", "--at", "daily 02:30", "--lasts", "20m")
+@pytest.mark.parametrize("option", ["--at", "--begins"])
+async def test_a_repeating_event_keeps_its_period(daemon: Daemon, option: str) -> None:
+    await ask(daemon, "event", "add", "backup", option, "daily 02:30", "--lasts", "20m")
     (request, _) = daemon.asked[0]
     assert isinstance(request, AddOccasion) and request.occasion.period == 86400.0
 
