@@ -6,6 +6,7 @@ out from then on: the answer goes out without it, and says so once.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import suppress
 from statistics import NormalDist
 from typing import Final
@@ -14,7 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sidestep.fleet.accuracy import AccuracyBoard
+from sidestep.fleet.errors import SidestepError
 from sidestep.fleet.forecast_types import Account
+from sidestep.fleet.labels import scrub
 from sidestep.fleet.resources import CPU, PLANNED
 from sidestep.forecasting import wire
 from sidestep.forecasting.accounting import Ledger, PeakLedger
@@ -105,12 +108,25 @@ class Beside:
         """What occasions do to demand, as far as it was learned; empty if that part failed."""
         return self.guard.run(_CALENDAR, self._calendar.learned, b"")
 
-    def adopt(self, adoption: Adoption, core: Core) -> None:
-        """Take champions, their curves, and a tuned network for a core that can have one."""
-        self.guard.run(_CURVES, lambda: self._champions.adopt(adoption, self._names), None)
+    def adopt(self, adoption: Adoption, core: Core) -> tuple[str, ...]:
+        """Take champions, their curves, and a tuned network for a core that can have one; what was refused, and why."""
+        refused = [self._taken(_CURVES, lambda: self._champions.adopt(adoption, self._names))]
         retune = getattr(core, "adopt", None)
         if adoption.weights and retune is not None:
-            self.guard.run(_WEIGHTS, lambda: retune(adoption.weights), None)
+            refused.append(self._taken(_WEIGHTS, lambda: retune(adoption.weights)))
+        return tuple(each for each in refused if each)
+
+    def _taken(self, part: str, work: Callable[[], None]) -> str:
+        """ "" or why what was sent does not fit: then all stays as it was, and the next is looked at anew."""
+
+        def tried() -> str:
+            try:
+                work()
+            except SidestepError as error:
+                return scrub(f"the {part} are refused: {error}")
+            return ""
+
+        return self.guard.run(part, tried, "")
 
     # -- what comes, and what is said
 

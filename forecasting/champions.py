@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
+from sidestep.fleet.errors import ProtocolError
 from sidestep.fleet.history import Series
 from sidestep.fleet.resources import HOST_SERIES, SHARD_SERIES
 from sidestep.forecasting import wire
@@ -68,7 +71,8 @@ class Champions:
         """(S,) by index which of ``models`` serves each series at ``time``; 0 where no champion does."""
         found = np.zeros(names.series, np.uint8)
         for held in self._young(time):
-            found[held.rows] = models.index(held.model)
+            if held.model in models:
+                found[held.rows] = models.index(held.model)
         return found
 
     def _young(self, time: float) -> tuple[_Held, ...]:
@@ -95,7 +99,18 @@ def index_of(names: wire.Names) -> dict[tuple[str, str], int]:
     return found
 
 
+def _ascend(values: tuple[float, ...], low: float, high: float) -> bool:
+    """Whether there are values, ascending, all of them above ``low`` and below ``high``."""
+    return bool(values) and all(a < b for a, b in pairwise((low, *values, high)))
+
+
 def _held(curves: Curves, names: wire.Names) -> _Held:
+    grid = _ascend(curves.horizons, 0, math.inf) and _ascend(curves.levels, 0.0, 1.0)
+    if not (grid and 0 < curves.step < math.inf and math.isfinite(curves.start)):
+        raise ProtocolError(
+            f"curves of {curves.model}: step {curves.step}, start {curves.start}, horizons {curves.horizons} "
+            f"and levels {curves.levels} are no grid"
+        )
     shape = (len(curves.series), len(curves.horizons), len(curves.levels))
     values = wire.from_bytes(curves.values, shape, f"curves of {curves.model}")
     where = index_of(names)

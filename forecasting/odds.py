@@ -114,6 +114,30 @@ def peaks_of(core: Core, windows: tuple[int, ...], levels: tuple[float, ...], ho
     )
 
 
+def raised(peaks: F32, windows: tuple[int, ...], found: F32, ahead: NDArray[np.int64], columns: list[int]) -> F32:
+    """``peaks`` (R, W, Q), nowhere below what ``found`` (S, B, Q') says of a step within the window at these columns.
+
+    Whoever says the curves (another model, or what is known to come), the highest value is at
+    least as high as each. R are the first rows of S; ``windows`` ascend.
+    """
+    if not len(peaks):
+        return peaks
+    out, own, done = peaks.copy(), found[: len(peaks)], 0
+    top = np.full((len(peaks), len(columns)), np.nan, np.float32)
+    for at, window in enumerate(windows):
+        end = int(np.searchsorted(ahead, window, side="right"))
+        for b in range(done, end):
+            np.fmax(top, own[:, b][:, columns], out=top)
+        done = end
+        np.fmax(out[:, at], top, out=out[:, at])
+        if 0 < end < len(ahead) and ahead[end - 1] != window:
+            # between knots there are lines
+            part = np.float32((window - ahead[end - 1]) / (ahead[end] - ahead[end - 1]))
+            last = own[:, end - 1] * (1 - part) + own[:, end] * part
+            np.fmax(out[:, at], last[:, columns], out=out[:, at])
+    return out
+
+
 def planned(values: NDArray[T], hosts: int) -> NDArray[T]:
     """(H * PLANNED, ...) of (S, ...): the hosts' series that planning looks at."""
     own = values[: hosts * wire.HOST_WIDTH]

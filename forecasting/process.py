@@ -75,7 +75,8 @@ class Worker:
                 answer = wire.parse_response(await stdout.readexactly(length))
             except asyncio.IncompleteReadError as error:
                 raise WorkerLost(f"the oracle's worker ended{self._how()} in mid-answer") from error
-            except OSError as error:
+            except (OSError, RuntimeError) as error:
+                # uvloop says RuntimeError of a pipe that is closed
                 raise WorkerLost(f"the oracle's worker ended{self._how()}") from error
             except ProtocolError as error:
                 raise WorkerLost(str(error)) from error

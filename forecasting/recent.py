@@ -28,6 +28,9 @@ INDEPENDENT: Final = 10.0
 #: steps of the past that the strays are learned from at the start, within so many values
 PAST_ROWS: Final = 300
 PAST_VALUES: Final = 4 << 20
+#: no host has more than this of anything, in cores, bytes, or bytes a second: a counter that wrapped
+#: says more, and one such value would drown all others of its series for days
+MOST: Final = np.float32(1e15)
 
 
 class Recent:
@@ -89,6 +92,7 @@ class Recent:
 
     def add(self, number: int, time: float, values: F32) -> None:
         """One tick (S,) of the series of ``names``."""
+        values = plausible(values)
         known = np.isfinite(values)
         self.last = np.where(known, values, self.last)
         closed = self._panel.add(time, values)
@@ -158,14 +162,21 @@ def matrix(past: wire.Past) -> F32:
     count = len(past.times) // 8
     hosts = wire.from_bytes(past.host_use, (count, len(past.names.hosts) * wire.HOST_WIDTH), "past host use")
     shards = wire.from_bytes(past.shard_use, (count, len(past.names.shards) * wire.SHARD_WIDTH), "past shard use")
-    return np.concatenate([hosts, shards], axis=1)
+    return plausible(np.concatenate([hosts, shards], axis=1))
 
 
 def vector(row: wire.Row, names: wire.Names) -> F32:
     """(S,) of a row. Raises ProtocolError if its arrays do not fit the names."""
     hosts = wire.from_bytes(row.host_use, (len(names.hosts) * wire.HOST_WIDTH,), "host use")
     shards = wire.from_bytes(row.shard_use, (len(names.shards) * wire.SHARD_WIDTH,), "shard use")
-    return np.concatenate([hosts, shards])
+    return plausible(np.concatenate([hosts, shards]))
+
+
+def plausible(values: F32) -> F32:
+    """The values that demand can have; all others are missing."""
+    with np.errstate(invalid="ignore"):
+        good = (values >= 0) & (values <= MOST)
+    return values if good.all() else np.where(good, values, np.float32(np.nan))
 
 
 def _kept(values: F32, index: NDArray[np.int64], new: NDArray[np.bool_], fresh: float) -> F32:

@@ -21,7 +21,7 @@ from sidestep.forecasting.calibrate import ladder
 from sidestep.forecasting.cores import Core, PeakCore
 from sidestep.forecasting.dense import core_of
 from sidestep.forecasting.horizon import grid_step, knots_of, steps_ahead
-from sidestep.forecasting.odds import peaks_of
+from sidestep.forecasting.odds import peaks_of, raised
 from sidestep.forecasting.panel import Laid, Panel
 from sidestep.forecasting.recent import matrix, series_of, vector
 
@@ -110,9 +110,9 @@ class Service:
 
     def adopt(self, request: wire.Adopt) -> wire.Done:
         """Take champions and their curves in place of those before."""
-        self._beside.adopt(request.adoption, self._core)
+        refused = self._beside.adopt(request.adoption, self._core)
         self._found = None
-        return wire.Done(self._beside.guard.notes())
+        return wire.Done((*refused, *self._beside.guard.notes()))
 
     def scores(self) -> wire.Scored:
         """The account of every series, as of the newest step."""
@@ -185,7 +185,8 @@ class Service:
         windows, hosts = self._beside.contentions.windows, len(self.names.hosts)
         none = np.zeros((0, 0, 0), np.float32)
         peaks = self._beside.guard.run("peaks", lambda: peaks_of(self._core, windows, LEVELS, hosts), none)
-        self._peaks = self._beside.lift_peaks(peaks)
+        columns = [self._levels.index(level) for level in LEVELS]
+        self._peaks = raised(self._beside.lift_peaks(peaks), windows, found, self._ahead, columns)
         self._version += 1
 
     def answer(self, ask: wire.Ask) -> wire.Answer:
@@ -195,7 +196,7 @@ class Service:
         for row in ask.rows:
             self.learn(row)
         number, time, beside = ask.rows[-1].number, self._panel.closed_at, self._beside
-        levels = _union(ask.levels, beside.ledger.levels)
+        levels = _union(LEVELS, ask.levels, beside.ledger.levels)
         if self._found is None or levels != self._levels:
             self._levels = levels
             self._say(time)

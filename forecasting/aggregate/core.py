@@ -10,7 +10,7 @@ from sidestep.forecasting.aggregate.experts import MOVED, NETWORK, PERSISTENCE, 
 from sidestep.forecasting.aggregate.weighing import JUDGED, SCORED, Weighing
 from sidestep.forecasting.cores import F64, Rows, Steps
 from sidestep.forecasting.network.features import KNOTS, WINDOWS
-from sidestep.forecasting.network.memory import F32, Memory
+from sidestep.forecasting.network.memory import F32, MOST, Memory
 from sidestep.forecasting.network.net import Network, Weights, shipped
 from sidestep.forecasting.network.spread import absolute, along, at_levels
 
@@ -50,7 +50,7 @@ class AggregateCore:
             raise ValueError(f"{block.shape[1]} values for {self.series} series")
         for row in np.where(np.isfinite(block), block, np.nan):
             self.memory.observe(row)
-            relative = (row - self.memory.anchor[0]).astype(np.float32)
+            relative = np.clip(row - self.memory.anchor[0], -MOST, MOST).astype(np.float32)
             clock = self.memory.clock
             # once a step the horizons whose turn it is are judged, and said anew
             due = [g for g, knot in enumerate(JUDGED) if self.weighing.due(clock, g)]
@@ -132,6 +132,9 @@ class AggregateCore:
                 np.maximum(highest, known[:, knot], out=highest)
                 knot += 1
             np.maximum(found[:, row], highest, out=found[:, row])
+            if windows[row] > KNOTS[-1]:
+                # beyond the knots every step is wider than the one before
+                np.maximum(found[:, row], along(known, windows[row : row + 1])[:, 0], out=found[:, row])
         return self._absolute(at_levels(found, levels))
 
     def _absolute(self, found: F32) -> F64:

@@ -62,7 +62,8 @@ class TrainingProcess:
                 return protocol.parse_response(await stdout.readexactly(length))
         except TimeoutError as error:
             raise TrainerLost(f"the trainer did not answer in {deadline:g} s") from error
-        except (asyncio.IncompleteReadError, OSError) as error:
+        except (asyncio.IncompleteReadError, OSError, RuntimeError) as error:
+            # uvloop says RuntimeError of a pipe that is closed
             raise TrainerLost(f"the trainer ended{await self._how()}") from error
         except ProtocolError as error:
             raise TrainerLost(str(error)) from error
