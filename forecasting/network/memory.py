@@ -41,6 +41,8 @@ PROFILE: Final = 0.3
 LEVELS: Final = (0.01, 0.025, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95, 0.975, 0.99)
 #: the window is sorted anew every so many steps, and at every step while a series is young
 SORTED: Final = 4
+#: no value is farther from the first one than this, so that its square is a number
+MOST: Final = 1e17
 EVERY: Final = slice(None)
 _ROWS: Final = (
     "anchor", "seen", "stale", "gap", "recent", "means", "spread", "change", "season_error", "picks_fine",
@@ -99,7 +101,7 @@ class Memory:
         first = valid & (self.seen[0] == 0)
         if first.any():
             self.anchor[0, first] = values[first]
-        y = (values - self.anchor[0]).astype(np.float32)
+        y = np.clip(values - self.anchor[0], -MOST, MOST).astype(np.float32)
         if first.any():
             self.means[:, first] = 0.0
         whole = bool(valid.all())
