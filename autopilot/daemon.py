@@ -112,6 +112,7 @@ class Daemon:
             calendar=parts.ahead.calendar,
             scores=parts.ahead.boards,
             trainer=parts.ahead.trainer,
+            coming=parts.ahead.coming,
         )
         server = Server(self.socket, service, report=log.told("daemon"))
         loop.publish = server.announce
@@ -210,7 +211,7 @@ class Daemon:
             log=log,
             clock=clock,
             moving=moving,
-            keep=lambda snapshot: keeper.take(snapshot, world.panel),
+            keep=ahead.keep,
             keeper=keeper,
             reports=reports,
             executor=executor,

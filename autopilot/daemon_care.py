@@ -58,6 +58,18 @@ class Boards(Protocol):
         ...
 
 
+class Guesses(Protocol):
+    """What is guessed of new work."""
+
+    async def guess(self) -> None:
+        """Look ahead, at its times."""
+        ...
+
+    async def save(self) -> None:
+        """Keep what was learned."""
+        ...
+
+
 class Care:
     """``run`` for as long as the daemon lives. ``tasks`` gives every host's scheduled tasks, in the fleet's order."""
 
@@ -71,11 +83,13 @@ class Care:
         boards: Boards | None,
         homes: Callable[[], dict[str, str]] = dict,
         memory: Path | None = None,
+        coming: Guesses | None = None,
         clock: Clock,
         report: Callable[[str], None],
     ) -> None:
         self._oracle, self._tasks, self._events, self._boards = oracle, tasks, events, boards
         self._clock, self._report, self._homes, self._memory = clock, report, homes, memory
+        self._coming = coming
         step = grid_step(fleet.oracle, fleet.policy.horizon, fleet.interval)
         self._timers = TimerReader([host.name for host in fleet.hosts], step)
         self._apps = {str(shard.name): str(shard.app) for shard in fleet.shards}
@@ -86,10 +100,14 @@ class Care:
         kept = self._clock.monotonic()
         while True:
             await self._safely("calendar", self.tell)
+            if self._coming is not None:
+                await self._safely("guess of new work", self._coming.guess)
             if self._clock.monotonic() - kept >= KEEP:
                 kept = self._clock.monotonic()
                 await self._safely("accuracy", self.keep)
                 await self._safely("memory of occasions", self.remember)
+                if self._coming is not None:
+                    await self._safely("memory of new work", self._coming.save)
             await self._clock.sleep(LOOK)
 
     async def tell(self) -> None:

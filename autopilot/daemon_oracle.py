@@ -39,6 +39,7 @@ from sidestep.fleet.accuracy import KINDS, AccuracyRow
 from sidestep.fleet.errors import SidestepError, UsageError
 from sidestep.fleet.inventory import FleetSpec
 from sidestep.fleet.labels import Label, scrub
+from sidestep.fleet.newwork import HitRate, SpeculativeWork
 from sidestep.fleet.occasions import Occasion, announced
 from sidestep.fleet.resources import show_seconds
 
@@ -105,6 +106,19 @@ class Trainer(Protocol):
         ...
 
 
+class Guesses(Protocol):
+    """What is guessed of new work: ``daemon_newwork.Coming``."""
+
+    @property
+    def expected(self) -> tuple[SpeculativeWork, ...]:
+        """What is expected within a day, soonest first."""
+        ...
+
+    def hit_rates(self) -> tuple[HitRate, ...]:
+        """How often such guesses were right, by kind."""
+        ...
+
+
 @dataclass(frozen=True, kw_only=True)
 class OracleDesk:
     """Answers the oracle's requests; a store that is None is not kept by this daemon, and that is said."""
@@ -116,6 +130,7 @@ class OracleDesk:
     calendar: Calendar | None = None
     scores: Scores | None = None
     trainer: Trainer | None = None
+    coming: Guesses | None = None
 
     async def answer(self, request: OracleRequest, actor: Label) -> OracleAnswer:
         """One answer. Raises SidestepError."""
@@ -180,6 +195,8 @@ class OracleDesk:
             trainer=scrub(self._training(kept)),
             changes=tuple((each.time, scrub(each.line)) for each in reversed(kept.changes[-CHANGES:])),
             drifted=self.trainer.drifted if self.trainer else False,
+            coming=self.coming.expected if self.coming else (),
+            hit_rates=self.coming.hit_rates() if self.coming else (),
         )
 
     def _training(self, kept: Kept) -> str:

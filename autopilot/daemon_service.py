@@ -10,7 +10,7 @@ from typing import Final, get_args
 from sidestep import __version__
 from sidestep.autopilot.daemon_demand import demand_vectors
 from sidestep.autopilot.daemon_log import Log
-from sidestep.autopilot.daemon_oracle import Calendar, OracleDesk, Scores, Trainer
+from sidestep.autopilot.daemon_oracle import Calendar, Guesses, OracleDesk, Scores, Trainer
 from sidestep.autopilot.frames import Picture, frame_of
 from sidestep.autopilot.journal import Journal
 from sidestep.autopilot.loop import ControlLoop
@@ -69,6 +69,7 @@ class DaemonService:
     calendar: Calendar | None = None
     scores: Scores | None = None
     trainer: Trainer | None = None
+    coming: Guesses | None = None
 
     def welcome(self, actor: Label) -> Welcome:
         """Who answers."""
@@ -166,6 +167,7 @@ class DaemonService:
             calendar=self.calendar,
             scores=self.scores,
             trainer=self.trainer,
+            coming=self.coming,
         )
         answer = await desk.answer(request, actor)
         self.log.mirror()

@@ -10,6 +10,7 @@ from msgspec import Struct
 
 from sidestep.fleet.accuracy import AccuracyRow
 from sidestep.fleet.labels import Label
+from sidestep.fleet.newwork import HitRate, SpeculativeWork
 from sidestep.fleet.occasions import Occasion
 
 
@@ -140,6 +141,9 @@ class OracleView(Struct, frozen=True, tag="oracle", kw_only=True):
     changes: tuple[tuple[float, Label], ...] = ()
     #: whether what is served had lost touch with the fleet when it was last looked at
     drifted: bool = False
+    #: work that is guessed to begin within a day, and how often such guesses were right, by kind
+    coming: tuple[SpeculativeWork, ...] = ()
+    hit_rates: tuple[HitRate, ...] = ()
 
 
 class ScoreList(Struct, frozen=True, tag="scores"):

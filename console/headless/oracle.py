@@ -43,7 +43,7 @@ from sidestep.fleet.errors import UsageError
 from sidestep.fleet.labels import Label
 from sidestep.fleet.occasion_times import parse_when
 from sidestep.fleet.occasions import announced
-from sidestep.fleet.resources import parse_seconds, show_seconds
+from sidestep.fleet.resources import CPU, parse_seconds, show_seconds
 
 _MISSING = "-"
 
@@ -112,6 +112,32 @@ def status(socket: Path, *, as_json: bool) -> None:
     output.table(rows, "lllrr")
     for moment, text in answer.changes:
         output.say(f"{_day(moment)}  {text}")
+    _say_coming(answer)
+
+
+def _say_coming(answer: OracleView) -> None:
+    """New work that is guessed, marked as such, and how often such guesses were right."""
+    if answer.coming:
+        output.say("new work that may begin within a day (speculative; nothing is started or moved for it):")
+        rows = [["BEGINS", "LASTS", "NAME", "APP", "CHANCE", "CPU", "WHY"]]
+        rows += [
+            [
+                _day(work.begins),
+                show_seconds(work.lasts) if work.lasts > 0 else _MISSING,
+                work.name,
+                work.app,
+                f"{work.chance:.0%}",
+                _number(work.demand[CPU][0], ".2f") if work.demand else _MISSING,
+                fit(f"{work.kind}: {work.reason}", 60),
+            ]
+            for work in answer.coming
+        ]
+        output.table(rows, "lrllrrl")
+    for rate in answer.hit_rates:
+        if rate.hits + rate.misses + rate.open:
+            share = _MISSING if math.isnan(rate.rate) else f"{rate.rate:.0%}"
+            settled = rate.hits + rate.misses
+            output.say(f"{rate.kind} guesses of new work: {share} of {settled} were right, {rate.open} are open")
 
 
 def score(socket: Path, asked: GetScores, *, as_json: bool) -> None:

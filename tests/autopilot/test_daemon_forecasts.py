@@ -38,6 +38,7 @@ from sidestep.fleet.demand import parse_demand, round_up
 from sidestep.fleet.errors import SidestepError, UsageError
 from sidestep.fleet.forecast import LEVELS
 from sidestep.fleet.labels import Label
+from sidestep.fleet.newwork import HitRate, SpeculativeWork
 from sidestep.fleet.occasions import Occasion
 from sidestep.fleet.resources import SHARD_SERIES
 from sidestep.fleet.snapshot import Snapshot
@@ -87,6 +88,20 @@ class Calendar:
 
     def remove(self, number: int) -> Occasion | None:
         return self.kept.pop(number, None)
+
+
+class Guessed:
+    """One guess of new work, one of two settled ones right."""
+
+    expected = (
+        SpeculativeWork(
+            name=Label("report"), app=Label("reports"), kind="seasonal", begins=1.0, lasts=1.0, chance=0.5, demand=(),
+            quota=1, expires=2.0, reason=Label("seen"),
+        ),
+    )  # fmt: skip
+
+    def hit_rates(self) -> tuple[HitRate, ...]:
+        return (HitRate(kind="seasonal", hits=1, misses=1, open=0),)
 
 
 @pytest.fixture
@@ -361,4 +376,8 @@ async def test_which_model_serves_what_and_why_is_told(desk: Desk) -> None:
     assert [(row.group, row.metric, row.model) for row in answer.models] == [("", "", "fake"), ("db", "cpu", "ets")]
     assert [text for _, text in answer.changes] == ["promoted b", "promoted a"]
     assert (answer.proven, answer.reactive, answer.drifted) == (3, 3, True)
+    assert answer.coming == () and answer.hit_rates == ()
+    object.__setattr__(desk.service, "coming", Guessed())
+    answer = await desk.service.oracle(GetOracle(), OPS)
+    assert isinstance(answer, OracleView) and answer.coming == Guessed.expected and answer.hit_rates[0].rate == 0.5
     assert "process 41" in answer.trainer and "round ended" in answer.trainer

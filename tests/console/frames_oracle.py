@@ -26,6 +26,7 @@ from sidestep.autopilot.protocol_oracle import (
 from sidestep.autopilot.server import UnknownReference
 from sidestep.fleet.accuracy import AccuracyRow
 from sidestep.fleet.labels import Label
+from sidestep.fleet.newwork import HitRate, SpeculativeWork
 
 START = 1_790_000_000.0
 
@@ -59,6 +60,17 @@ class OracleAnswers:
                     fallback=Label(self.fallback), models=(plain, row),
                     hosts=4, reactive=1, proven=2, trainer=Label("process 7; no round has ended yet"),
                     changes=((START, Label("promoted ets")),),
+                    coming=(
+                        SpeculativeWork(
+                            name=Label("report-#"), app=Label("reports"), kind="seasonal", begins=START + 3600,
+                            lasts=1200.0, chance=0.8, demand=((3.0, 3.5, 4.0), (1e9, 1e9, 1e9)), quota=1,
+                            expires=START + 5400, reason=Label("seen 3 times, at about 02:00"),
+                        ),
+                    ),
+                    hit_rates=(
+                        HitRate(kind="seasonal", hits=3, misses=1, open=1),
+                        HitRate(kind="template", hits=0, misses=0, open=0),
+                    ),
                 )  # fmt: skip
             case GetScores():
                 rows = [

@@ -136,6 +136,16 @@ async def test_scores_and_models_are_lists(daemon: Daemon) -> None:
     assert json.loads((await ask(daemon, "oracle", "--json")).out)["models"][1]["group"] == "db"
 
 
+async def test_new_work_is_listed_as_a_guess_with_its_hit_rate(daemon: Daemon) -> None:
+    """S4.13: marked speculative, hit rate told."""
+    text = (await ask(daemon, "oracle")).out
+    (row,) = [line for line in text.splitlines() if "report-#" in line]
+    assert "speculative" in text and "80%" in row and "3.00" in row and "seen 3 times" in row
+    assert "seasonal guesses of new work: 75% of 4 were right, 1 are open" in text and "template guesses" not in text
+    found = json.loads((await ask(daemon, "oracle", "--json")).out)
+    assert found["coming"][0]["speculative"] is True and found["hit_rates"][0]["hits"] == 3
+
+
 def test_what_must_be_known_before_acting_is_said_in_words() -> None:
     """S5.6, S5.22: insufficient, fallback, reactive and unproven."""
     shown = "\n".join(report_lines(report_of(view(confidence="insufficient", fallback="worker lost"))))
