@@ -124,8 +124,8 @@ class Recent:
             wire.Row(
                 int(self._tick[k]),
                 float(self._when[k]),
-                wire.to_bytes(self._ring[k, :hosts]),
-                wire.to_bytes(self._ring[k, hosts:]),
+                self._ring[k, :hosts].astype("<f4").tobytes(),
+                self._ring[k, hosts:].astype("<f4").tobytes(),
                 self.names,
             )
             for k in at[self._tick[at] >= 0]

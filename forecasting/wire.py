@@ -7,7 +7,7 @@ Needs msgspec and numpy only.
 
 from __future__ import annotations
 
-from typing import BinaryIO, Final
+from typing import BinaryIO, Final, cast
 
 import msgspec
 import numpy as np
@@ -251,9 +251,14 @@ def parse_response(data: bytes) -> Response:
 
 
 def to_bytes(values: NDArray[np.floating]) -> bytes:
-    """An array as little-endian ``f4``; what is too large for that becomes infinite."""
+    """An array as little-endian ``f4``; what is too large for that becomes infinite.
+
+    A view that msgspec writes as bytes, and so can be read: nothing is copied that is right
+    already. The array must not change before it is sent.
+    """
     with np.errstate(over="ignore"):
-        return np.ascontiguousarray(values, dtype="<f4").tobytes()
+        whole = np.ascontiguousarray(values, dtype="<f4")
+    return cast("bytes", memoryview(whole.reshape(-1).view(np.uint8)))
 
 
 def from_bytes(data: bytes, shape: tuple[int, ...], what: str) -> NDArray[np.float32]:
