@@ -30,6 +30,8 @@ I64 = NDArray[np.int64]
 
 #: seconds of the processor that learning the past may take, and the series and steps that it is timed with
 PRIMING: Final = 2.5
+#: numbers that a model is asked for at once
+AT_ONCE: Final = 1 << 21
 #: so many numbers are always learned
 SMALL: Final = 400_000
 _TRIAL: Final = 4000
@@ -177,7 +179,7 @@ class Service:
 
     def _say(self, time: float) -> None:
         """Forecast from what is known now, for the answer and for the accounts alike."""
-        found = self._core.forecast(self._ahead, self._levels).astype(np.float32)
+        found = self._forecast()
         # the model's own, before anything else is put on it
         self._expected = found[:, 0, self._levels.index(0.5)].copy()
         self._beside.lift(found, time, self._ahead, self._levels)
@@ -188,6 +190,15 @@ class Service:
         columns = [self._levels.index(level) for level in LEVELS]
         self._peaks = raised(self._beside.lift_peaks(peaks), windows, found, self._ahead, columns)
         self._version += 1
+
+    def _forecast(self) -> F32:
+        """(S, A, L), a few steps ahead at a time: of a large fleet all at once would be the largest thing in memory."""
+        series, ahead, levels = self.names.series, self._ahead, self._levels
+        found = np.empty((series, len(ahead), len(levels)), np.float32)
+        some = max(1, AT_ONCE // max(1, series * len(levels)))
+        for begin in range(0, len(ahead), some):
+            found[:, begin : begin + some] = self._core.forecast(ahead[begin : begin + some], levels)
+        return found
 
     def answer(self, ask: wire.Ask) -> wire.Answer:
         """Learn the rows and forecast. Raises ProtocolError if a row does not fit its names."""
@@ -206,9 +217,9 @@ class Service:
         reactive = beside.reactive()
         same = not fallback and self._answered == (ask.have, self._version)
         self._answered = (number, -1 if fallback else self._version)
-        curves, peaks = (b"", b""), b""
+        curves, peaks = (wire.EMPTY, wire.EMPTY), wire.EMPTY
         if not same and not fallback:
-            curves, peaks = self._curves(ask.levels), wire.to_bytes(self._peaks)
+            curves, peaks = self._curves(ask.levels), wire.to_view(self._peaks)
         return wire.Answer(
             number=number,
             model="persistence" if fallback else self.spec.model,
@@ -229,7 +240,7 @@ class Service:
             notes=beside.guard.notes(),
         )
 
-    def _curves(self, levels: tuple[float, ...]) -> tuple[bytes, bytes]:
+    def _curves(self, levels: tuple[float, ...]) -> tuple[memoryview, memoryview]:
         """Of hosts and of shards, at the knots."""
         assert self._found is not None
         columns = [self._levels.index(level) for level in levels]
@@ -240,7 +251,7 @@ class Service:
         if len(columns) != chosen.shape[2]:
             chosen = picked(chosen, columns)
         count = len(self.names.hosts) * wire.HOST_WIDTH
-        return wire.to_bytes(chosen[:count]), wire.to_bytes(chosen[count:])
+        return wire.to_view(chosen[:count]), wire.to_view(chosen[count:])
 
     def _confidence(self) -> str:
         """ "ok" once half of the hosts have enough valid steps."""

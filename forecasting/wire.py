@@ -7,7 +7,7 @@ Needs msgspec and numpy only.
 
 from __future__ import annotations
 
-from typing import BinaryIO, Final, cast
+from typing import BinaryIO, Final
 
 import msgspec
 import numpy as np
@@ -25,6 +25,7 @@ from sidestep.forecasting.training.messages import Adoption
 MAX_FRAME: Final = 256 * 1024 * 1024
 HEADER: Final = 4
 #: series of a host and of a shard
+EMPTY: Final = memoryview(b"")
 HOST_WIDTH: Final = len(HOST_SERIES)
 SHARD_WIDTH: Final = len(SHARD_SERIES)
 
@@ -162,10 +163,11 @@ class Answer(Struct, frozen=True, tag="answer", kw_only=True):
     steps: int
     knots: tuple[int, ...]
     same: bool = False
-    hosts: bytes = b""
-    shards: bytes = b""
+    # megabytes, which are looked into and not copied
+    hosts: memoryview = EMPTY
+    shards: memoryview = EMPTY
     windows: tuple[int, ...] = ()
-    peaks: bytes = b""
+    peaks: memoryview = EMPTY
     chance: bytes = b""
     proven: bytes = b""
     reactive: bytes = b""
@@ -204,7 +206,9 @@ _response: Final = msgspec.msgpack.Decoder(Response)
 
 def pack(message: Request | Response) -> bytearray:
     """The whole frame, length first."""
-    frame = bytearray(HEADER)
+    # an answer's arrays at once, and not as a buffer that grows to twice their size
+    known = len(message.hosts) + len(message.shards) + len(message.peaks) if isinstance(message, Answer) else 0
+    frame = bytearray(HEADER + known + (known >> 4))
     _encoder.encode_into(message, frame, HEADER)
     frame[:HEADER] = (len(frame) - HEADER).to_bytes(HEADER, "big")
     return frame
@@ -251,17 +255,18 @@ def parse_response(data: bytes) -> Response:
 
 
 def to_bytes(values: NDArray[np.floating]) -> bytes:
-    """An array as little-endian ``f4``; what is too large for that becomes infinite.
+    """An array as little-endian ``f4``; what is too large for that becomes infinite."""
+    return to_view(values).tobytes()
 
-    A view that msgspec writes as bytes, and so can be read: nothing is copied that is right
-    already. The array must not change before it is sent.
-    """
+
+def to_view(values: NDArray[np.floating]) -> memoryview:
+    """The same without a copy of what is right already: the array must not change before it is sent."""
     with np.errstate(over="ignore"):
         whole = np.ascontiguousarray(values, dtype="<f4")
-    return cast("bytes", memoryview(whole.reshape(-1).view(np.uint8)))
+    return whole.reshape(-1).view(np.uint8).data
 
 
-def from_bytes(data: bytes, shape: tuple[int, ...], what: str) -> NDArray[np.float32]:
+def from_bytes(data: bytes | memoryview, shape: tuple[int, ...], what: str) -> NDArray[np.float32]:
     """The array again, read-only. Raises ProtocolError naming ``what`` if the size does not fit."""
     wanted = int(np.prod(shape)) * 4
     if len(data) != wanted:
