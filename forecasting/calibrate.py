@@ -35,9 +35,7 @@ def ladder(horizon: int) -> NDArray[np.int64]:
     return np.array([*inside, max(1, horizon)], dtype=np.int64)
 
 
-def along(
-    values: NDArray[np.floating], known: NDArray[np.int64] | F64, wanted: NDArray[np.int64] | F64
-) -> F64:
+def along(values: NDArray[np.floating], known: NDArray[np.int64] | F64, wanted: NDArray[np.int64] | F64) -> F64:
     """(..., T) of (..., B): linear between the known horizons, flat beyond them."""
     right = np.clip(np.searchsorted(known, wanted), 1, max(1, len(known) - 1))
     if len(known) == 1:
