@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import os
 import sqlite3
-import stat
 import time
 from collections.abc import Callable
 from datetime import UTC, tzinfo
@@ -19,6 +18,7 @@ from zoneinfo import ZoneInfo
 
 import msgspec
 
+from sidestep.autopilot.private_file import claim
 from sidestep.fleet.errors import SidestepError
 from sidestep.fleet.occasions import Occasion, announced, coming
 
@@ -68,7 +68,7 @@ class CalendarStore:
         self._timers: tuple[Occasion, ...] = ()
         self._told: tuple[Occasion, ...] = ()
         self._events: dict[int, Occasion] = {}
-        _claim(path)
+        claim(path, CalendarError)
         try:
             self._db = sqlite3.connect(path, timeout=5.0, isolation_level=None)
         except sqlite3.Error as error:
@@ -205,21 +205,3 @@ def open_calendar(path: Path, report: Callable[[str], None], *, clock: Callable[
     except CalendarError as error:
         report(f"no events are kept: {error}")
         return None
-
-
-def _claim(path: Path) -> None:
-    """Make the file, private, or check that it is a private file of ours."""
-    hint = "name another state folder (XDG_STATE_HOME), or put its permissions right"
-    try:
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK, 0o600)
-    except OSError as error:
-        raise CalendarError(f"{path}: cannot be opened for writing: {error.strerror}", hint=hint) from error
-    try:
-        status = os.fstat(handle)
-        if not stat.S_ISREG(status.st_mode) or status.st_uid != os.geteuid():
-            raise CalendarError(f"{path}: not a file of ours", hint=hint)
-        if status.st_mode & 0o077:
-            os.fchmod(handle, 0o600)
-    finally:
-        os.close(handle)

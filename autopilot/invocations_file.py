@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import sqlite3
-import stat
 from pathlib import Path
 from typing import Final
 
+from sidestep.autopilot.private_file import claim
 from sidestep.fleet.errors import SidestepError
 
 #: "SSin" in the header of the file says that it is a store of ours
@@ -42,7 +41,7 @@ class InvocationError(SidestepError):
 
 def open_file(path: Path) -> sqlite3.Connection:
     """The database, made if it is missing. Raises InvocationError for a file that is not ours to write."""
-    _claim(path)
+    claim(path, InvocationError)
     try:
         db = sqlite3.connect(path, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False)
     except sqlite3.Error as error:
@@ -78,21 +77,3 @@ def _prepare(db: sqlite3.Connection, path: Path) -> None:
     if not used:
         begin = f"BEGIN IMMEDIATE; PRAGMA application_id = {APPLICATION}; PRAGMA user_version = {SCHEMA};"
         db.executescript(f"{begin}{_TABLES}\nCOMMIT;")
-
-
-def _claim(path: Path) -> None:
-    """Make the file, private, or check that it is a private file of ours."""
-    hint = "name another state folder (XDG_STATE_HOME), or put its permissions right"
-    try:
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK, 0o600)
-    except OSError as error:
-        raise InvocationError(f"{path}: cannot be opened for writing: {error.strerror}", hint=hint) from error
-    try:
-        status = os.fstat(handle)
-        if not stat.S_ISREG(status.st_mode) or status.st_uid != os.geteuid():
-            raise InvocationError(f"{path}: not a file of ours", hint=hint)
-        if status.st_mode & 0o077:
-            os.fchmod(handle, 0o600)
-    finally:
-        os.close(handle)

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import sqlite3
-import stat
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -12,6 +10,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any, Final
 
+from sidestep.autopilot.private_file import claim
 from sidestep.fleet.errors import SidestepError
 
 #: "SStp" in the header of the file says that it is a journal of ours
@@ -33,7 +32,7 @@ class Store:
 
     def __init__(self, path: Path, *, clock: Callable[[], float] = time.time) -> None:
         self.path, self._clock = path, clock
-        _claim(path)
+        claim(path, JournalError)
         try:
             self._db = sqlite3.connect(path, timeout=_BUSY_SECONDS, isolation_level=None)
         except sqlite3.Error as error:
@@ -108,21 +107,3 @@ class Store:
             return self._db.execute(query, values).fetchall()
         except sqlite3.Error as error:
             raise JournalError(f"{self.path}: {error}") from error
-
-
-def _claim(path: Path) -> None:
-    """Make the file, private, or check that it is a private file of ours."""
-    hint = "name another state folder (XDG_STATE_HOME), or put its permissions right"
-    try:
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK, 0o600)
-    except OSError as error:
-        raise JournalError(f"{path}: cannot be opened for writing: {error.strerror}", hint=hint) from error
-    try:
-        status = os.fstat(handle)
-        if not stat.S_ISREG(status.st_mode) or status.st_uid != os.geteuid():
-            raise JournalError(f"{path}: not a file of ours", hint=hint)
-        if status.st_mode & 0o077:
-            os.fchmod(handle, 0o600)
-    finally:
-        os.close(handle)

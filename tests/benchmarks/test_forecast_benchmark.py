@@ -92,7 +92,6 @@ def test_what_a_series_model_says_is_kept_within_reason() -> None:
 
 
 def test_samples_for_the_learner_know_only_what_was_before() -> None:
-    pytest.importorskip("sidestep.forecasting.network.features")
     group = small_group()
     effort = peers.Effort(rows=200, series=8, steps=200)
     found = peers.rows_of([group], "fit", 200, effort, 1)

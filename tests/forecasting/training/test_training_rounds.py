@@ -66,7 +66,6 @@ def test_nobody_is_promoted_where_nothing_beats_what_is_served() -> None:
 
 
 def test_theta_is_promoted_where_it_is_best() -> None:
-    pytest.importorskip("statsmodels", reason="sktime's ThetaForecaster needs it")
     theta = candidate("theta", "sktime.forecasting.theta.ThetaForecaster", '{"sp": "season"}')
     with talk(fleet_of(theta, hosts=8)) as trainer:
         trainer.begin()
