@@ -82,7 +82,7 @@ DOCS: Final[dict[str, dict[str, str]]] = {
     },
     "oracle": {
         "enabled": "Whether demand is forecast at all.",
-        "model": "Name of the forecasting model.",
+        "model": "The model that serves the whole fleet, one of ours.",
         "season": "Length of a day; 0 is no season.",
         "step": "Grid of the forecast; 0 is the interval, or a sixtieth of the horizon if that is longer.",
         "min_steps": "Valid steps that a forecast needs before it counts.",

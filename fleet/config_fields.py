@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Final, get_args
 
-from sidestep.fleet.config_oracle import METRICS, forecaster, metrics, parameters
+from sidestep.fleet.config_oracle import METRICS, MODELS, forecaster, metrics, model, parameters
 from sidestep.fleet.config_read import (
     NAME_HINT,
     Reader,
@@ -93,7 +93,7 @@ FIELDS: Final[dict[str, dict[str, Field]]] = {
     },
     "oracle": {
         "enabled": Field(flag, _SWITCH),
-        "model": Field(filled, 'write model = "aggregate"'),
+        "model": Field(model, f"write one of {', '.join(MODELS)}"),
         "season": Field(seconds(0), _SECONDS),
         "step": Field(automatic(seconds(0.1, 86400)), f"{_SECONDS}, or 0 to have it found"),
         "min_steps": Field(whole(1, 1000000), "write a whole number, such as 20"),
@@ -109,7 +109,8 @@ FIELDS: Final[dict[str, dict[str, Field]]] = {
     "candidate": {
         "model": Field(
             forecaster,
-            'write the path of a forecaster, such as "sktime.forecasting.theta.ThetaForecaster", or a model of ours',
+            'write the path of a forecaster, such as "sktime.forecasting.theta.ThetaForecaster", '
+            f"or one of {', '.join(MODELS)}",
             required=True,
         ),
         "params": Field(parameters, "write the arguments of its constructor, such as params = { sp = 24 }"),

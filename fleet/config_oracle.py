@@ -19,6 +19,8 @@ from sidestep.fleet.config_read import name_of, reads
 from sidestep.fleet.inventory import CandidateSpec
 from sidestep.fleet.resources import HOST_SERIES, SHARD_SERIES
 
+#: the models that are ours; ``forecasting.registry`` makes each of them (held equal by a test)
+MODELS: Final = ("aggregate", "network", "window", "trend", "persistence", "seasonal")
 #: everything that can be forecast, of hosts or of shards
 METRICS: Final = tuple(dict.fromkeys((*HOST_SERIES, *SHARD_SERIES)))
 #: characters of parameters as JSON
@@ -30,6 +32,24 @@ _PATH: Final = re.compile(rf"{_PART}(\.{_PART})*")
 Add = Callable[[tuple[str, ...], object, str, str], None]
 
 
+@reads(enum=list(MODELS))
+def model(value: object) -> str:
+    """The name of a model of ours, which serves the whole fleet."""
+    if not isinstance(value, str):
+        raise TypeError(f"must be a text, not {name_of(value)}")
+    if value not in MODELS:
+        if "." in value and _PATH.fullmatch(value):
+            raise ValueError("is a path, and only a model of ours serves; name it under [oracle.candidates.NAME]")
+        raise ValueError(_no_model(value))
+    return value
+
+
+def _no_model(value: str) -> str:
+    near = difflib.get_close_matches(value, MODELS, 1)
+    said = f"; did you mean {near[0]}?" if near else ""
+    return f"is no model{said}"
+
+
 @reads(type="string", pattern=f"^{_PATH.pattern}$", maxLength=240)
 def forecaster(value: object) -> str:
     """The dotted path of a class, or the one word that names a model of ours."""
@@ -37,6 +57,8 @@ def forecaster(value: object) -> str:
         raise TypeError(f"must be a text, not {name_of(value)}")
     if len(value) > 240 or not _PATH.fullmatch(value):
         raise ValueError("is not the path of a Python class")
+    if "." not in value and value not in MODELS:
+        raise ValueError(_no_model(value))
     return value
 
 

@@ -14,6 +14,7 @@ import tomli
 from sidestep.autopilot.config_file import read_files
 from sidestep.fleet.config_document import Document, read_document
 from sidestep.fleet.config_fields import FIELDS
+from sidestep.fleet.config_oracle import MODELS
 from sidestep.fleet.config_problems import Problems
 from sidestep.fleet.config_tables import closest, fields
 from sidestep.fleet.errors import UsageError
@@ -58,7 +59,7 @@ def setting(given: Sequence[str], step: float, *, model: str = "", season: float
             problems.finish()
     oracle = {name: value for name, value in oracle.items() if name not in _IGNORED}
     if model:
-        oracle["model"] = model
+        oracle["model"] = _model(model)
     if season is not None:
         oracle["season"] = season
     notes = []
@@ -78,6 +79,13 @@ def setting(given: Sequence[str], step: float, *, model: str = "", season: float
             hint="name a coarser --step, or a shorter horizon",
         )
     return Setting(policy=chosen, oracle=OracleSpec(**{**oracle, "step": step, "deadline": 600.0}), notes=tuple(notes))
+
+
+def _model(name: str) -> str:
+    """The name of a model that can serve. Raises UsageError: a worker that cannot start would be waited for."""
+    if name not in MODELS:
+        raise UsageError(f"--model {name}: no such model", hint=f"--model is one of {', '.join(MODELS)}")
+    return name
 
 
 def _documents(text: str) -> tuple[Document, ...]:

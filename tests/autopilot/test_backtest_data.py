@@ -154,6 +154,7 @@ def test_bad_arrays_are_refused(tmp_path: Path, changes: dict[str, object], said
         (["--column", "gpu=m0"], "gpu is no metric"),
         (["--fleet", "none.toml"], "no such file"),
         (["--last", "1m"], "1 steps"),
+        (["--model", "magic"], "--model magic: no such model\n  remedy: --model is one of aggregate, network"),
     ],
 )
 def test_bad_options_are_exit_code_2(tmp_path: Path, options: list[str], said: str) -> None:

@@ -9,10 +9,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from sidestep.fleet.config_oracle import MODELS as NAMES
 from sidestep.forecasting.aggregate.estimator import AggregateForecaster
 from sidestep.forecasting.baselines import PersistenceForecaster, SeasonalForecaster
+from sidestep.forecasting.dense import CORES
 from sidestep.forecasting.estimator import PanelForecaster
 from sidestep.forecasting.network.estimator import NetworkForecaster, WindowForecaster
+from sidestep.forecasting.registry import MODELS
 from sidestep.forecasting.trend import TrendForecaster
 
 ALL = [
@@ -58,6 +61,11 @@ def panel(block: np.ndarray, start: int = 0) -> pd.DataFrame:
     times = pd.RangeIndex(start, start + steps)
     index = pd.MultiIndex.from_product([[f"s{i}" for i in range(series)], times], names=["series", "time"])
     return pd.DataFrame({"cpu": block.T.reshape(-1)}, index=index)
+
+
+def test_a_fleet_file_may_name_what_can_be_made_and_nothing_else() -> None:
+    """Issue 4: a name that the fleet file accepts starts a worker, with sktime and without."""
+    assert set(NAMES) == set(MODELS) == set(CORES) and len(NAMES) == len(ALL)
 
 
 @pytest.mark.slow
