@@ -43,7 +43,8 @@ def arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
     )
     parser.add_argument("--capacity", action="append", default=[], metavar="cpu=16", help="of every host; memory=64G")
     parser.add_argument("--fleet", type=Path, metavar="FILE", help="take every host's capacity from this fleet file")
-    parser.add_argument("--limit", metavar="p97.5", help="contention is above this percentile of the warm-up's values")
+    parser.add_argument("--limit", metavar="p97.5", help="contention is above this percentile of the warm-up's values, "
+                        "whatever the capacity")  # fmt: skip
     parser.add_argument("--model", default="", metavar="NAME", help="the oracle's model")
     parser.add_argument("--season", metavar="TIME", help="length of a season (1d)")
     parser.add_argument("--step", metavar="TIME", help="step of the grid; the data's own without")
@@ -162,9 +163,11 @@ def prepare(options: argparse.Namespace) -> tuple[Recording, F64, Setting, int]:
     chosen = setting(options.policy, recording.step, model=options.model, season=None if math.isnan(season) else season)
     begin = warm_up(recording, _time("--warmup", options.warmup, 0.0) if options.warmup else None, chosen.oracle.season)
     capacity, percentile = capacities(recording, options), percentile_of(options.limit)
-    if percentile is None and not np.isfinite(capacity[:, list(recording.planned)]).any():
-        percentile = _PERCENTILE
-        note = f"no capacity is known: contention is above p{_PERCENTILE} of each series' warm-up"
+    known = bool(np.isfinite(capacity[:, list(recording.planned)]).any())
+    if not known or percentile is not None:
+        why = "no capacity is known" if not known else "--limit goes before capacity"
+        percentile = _PERCENTILE if percentile is None else percentile
+        note = f"{why}: contention is above p{percentile:g} of each series' warm-up"
         chosen = Setting(policy=chosen.policy, oracle=chosen.oracle, notes=(*chosen.notes, note))
     return recording, limits_of(recording, chosen, capacity, percentile, begin), chosen, begin
 

@@ -162,8 +162,9 @@ class _World:
 def limits_of(recording: Recording, setting: Setting, capacity: F64, percentile: float | None, begin: int) -> F64:
     """(H, PLANNED) demand above which each host is in contention; NaN for none.
 
-    From ``capacity`` (H, PLANNED) and the policy's thresholds where there is one; else each
-    series' own ``percentile`` of its first ``begin`` steps, so that nothing of what is judged is in it.
+    With a ``percentile`` that of each series' own first ``begin`` steps, so that nothing of what is
+    judged is in it; without, and for series that were not seen by then, the policy's thresholds of
+    ``capacity`` (H, PLANNED).
     """
     part = np.array([setting.policy.threshold_cpu, setting.policy.threshold_memory])
     known = capacity * part
@@ -174,4 +175,4 @@ def limits_of(recording: Recording, setting: Setting, capacity: F64, percentile:
     some = np.isfinite(early).any(axis=0)
     if some.any():
         own[some] = np.nanpercentile(early[:, some], percentile, axis=0)
-    return np.where(np.isfinite(known), known, own)
+    return np.where(np.isfinite(own), own, known)

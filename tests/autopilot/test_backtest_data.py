@@ -11,8 +11,9 @@ from sidestep.autopilot import history_parquet
 from sidestep.autopilot.backtest.__main__ import arguments, main, prepare, read
 from sidestep.autopilot.backtest.policy import setting
 from sidestep.autopilot.backtest.recordings import Recording
+from sidestep.autopilot.backtest.replay import limits_of
 from sidestep.fleet.errors import ConfigError, SidestepError, UsageError
-from sidestep.fleet.resources import HOST_SERIES
+from sidestep.fleet.resources import HOST_SERIES, PLANNED
 
 START = 1_700_000_000
 
@@ -199,3 +200,21 @@ def test_capacity_comes_from_the_fleet_file_the_option_or_the_warm_up(tmp_path: 
     recording, limit, chosen, begin = prepare(arguments([str(path)]))
     assert "no capacity is known" in chosen.notes[-1]
     assert limit[2, 0] == pytest.approx(np.percentile(recording.values[:begin, 2, 0], 97.5), rel=1e-6)
+
+
+def test_a_limit_that_was_asked_for_is_kept_beside_a_capacity(tmp_path: Path) -> None:
+    """Issue 4: what an option says is done, or refused; here the limit goes first, and that is said."""
+    path = npz(tmp_path)
+    recording, limit, chosen, begin = prepare(arguments([str(path), "--capacity", "cpu=2", "--limit", "p90"]))
+    wanted = np.percentile(recording.values[:begin, :, 0], 90, axis=0)
+    assert limit[:, 0] == pytest.approx(wanted, rel=1e-6)
+    assert chosen.notes[-1] == "--limit goes before capacity: contention is above p90 of each series' warm-up"
+    _, alone, chosen, _ = prepare(arguments([str(path), "--limit", "p90"]))
+    assert alone[:, 0] == pytest.approx(wanted, rel=1e-6) and "no capacity is known" in chosen.notes[-1]
+
+
+def test_a_series_that_was_not_seen_in_the_warm_up_keeps_its_capacity(tmp_path: Path) -> None:
+    recording, _, chosen, begin = prepare(arguments([str(npz(tmp_path))]))
+    recording.values[:begin, 1] = np.nan
+    limit = limits_of(recording, chosen, np.full((3, PLANNED), 8.0), 90.0, begin)
+    assert limit[1, 0] == pytest.approx(8.0 * chosen.policy.threshold_cpu) and limit[0, 0] < limit[1, 0]
