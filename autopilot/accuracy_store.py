@@ -120,6 +120,10 @@ class AccuracyStore:
             ],
         )
 
+    def begun(self) -> bool:
+        """Whether any board is kept."""
+        return self._safely(lambda db: db.execute("SELECT 1 FROM part LIMIT 1").fetchone() is not None, True)
+
     def find(self, name: str) -> tuple[str, ...]:
         """The kinds that have something of this name: host, shard, app."""
 

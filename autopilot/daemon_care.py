@@ -24,6 +24,8 @@ from sidestep.forecasting.horizon import grid_step
 #: seconds between two looks at what is to come, and between two boards that are kept
 LOOK: Final = 10.0
 KEEP: Final = 300.0
+#: seconds after which a fleet that has no board yet gets its first one, so that there is something to show
+FIRST: Final = 30.0
 
 
 class Told(Protocol):
@@ -55,6 +57,10 @@ class Boards(Protocol):
 
     def put(self, board: AccuracyBoard) -> bool:
         """Keep a board."""
+        ...
+
+    def begun(self) -> bool:
+        """Whether any board is kept."""
         ...
 
 
@@ -97,7 +103,8 @@ class Care:
 
     async def run(self) -> None:
         """Look every few seconds, keep a board every few minutes, until cancelled."""
-        kept = self._clock.monotonic()
+        kept = began = self._clock.monotonic()
+        first = True
         while True:
             await self._safely("calendar", self.tell)
             if self._coming is not None:
@@ -108,6 +115,8 @@ class Care:
                 await self._safely("memory of occasions", self.remember)
                 if self._coming is not None:
                     await self._safely("memory of new work", self._coming.save)
+            elif first and self._clock.monotonic() - began >= FIRST:
+                first = not await self._first()
             await self._clock.sleep(LOOK)
 
     async def tell(self) -> None:
@@ -123,15 +132,23 @@ class Care:
             await asyncio.to_thread(keep_learned, self._memory, learned)
 
     async def keep(self) -> None:
-        """Keep the account as it is now."""
+        """Keep the account as it is now; one without a number would stand before those of an earlier daemon."""
         if self._boards is None:
             return
         board = await self._oracle.scores()
-        if board is None:
+        if board is None or not board.scored:
             return
         shards = next((part.names for part in board.sections if part.kind == "shard"), ())
         apps = [self._apps.get(name, "") for name in shards]
         await asyncio.to_thread(lambda: self._boards is not None and self._boards.put(with_apps(board, apps)))
+
+    async def _first(self) -> bool:
+        """Keep a board if the fleet has none; whether it has one now."""
+        boards = self._boards
+        if boards is None or boards.begun():
+            return True
+        await self._safely("accuracy", self.keep)
+        return boards.begun()
 
     async def _safely(self, what: str, work: Callable[[], Awaitable[None]]) -> None:
         try:

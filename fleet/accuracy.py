@@ -125,6 +125,11 @@ class AccuracyBoard(Struct, frozen=True, kw_only=True):
     time: float
     sections: tuple[AccuracySection, ...]
 
+    @property
+    def scored(self) -> bool:
+        """Whether anything was: boards of a young oracle have names and no numbers."""
+        return any(bool((part.arrays()[0][..., COLUMNS.index("n")] > 0).any()) for part in self.sections)
+
 
 def section(
     kind: str,

@@ -10,7 +10,7 @@ import pytest
 from world_doubles import FakeTime, settle, small_fleet
 
 from sidestep.autopilot.accuracy_store import AccuracyStore
-from sidestep.autopilot.daemon_care import KEEP, Care
+from sidestep.autopilot.daemon_care import FIRST, KEEP, LOOK, Care
 from sidestep.backends.sampler.schedule import ScheduledTask
 from sidestep.fleet.accuracy import COLUMNS, VALUE, AccuracyBoard, section
 from sidestep.fleet.labels import Label
@@ -25,6 +25,8 @@ class Told:
         self.known: list[tuple[Occasion, ...]] = []
         self.error: Exception | None = None
         self.there = True
+        self.scored = 1.0
+        self.asked: list[float] = []
 
     async def know(self, occasions: tuple[Occasion, ...], homes: dict[str, str] | None = None) -> None:
         if self.error is not None:
@@ -35,9 +37,11 @@ class Told:
         return b""
 
     async def scores(self) -> AccuracyBoard | None:
+        self.asked.append(self.time.clock().monotonic())
         if not self.there:
             return None
         ones = np.ones((3, 1, 1, len(COLUMNS)), np.float32)
+        ones[..., 0] = self.scored
         part = section("shard", VALUE, ("s1", "s2", "s3"), ("cpu",), (60.0,), ones)
         return AccuracyBoard(time=self.time.clock().wall(), sections=(part,))
 
@@ -94,8 +98,8 @@ async def test_what_fails_is_said_once_and_tried_again(scene: Scene) -> None:
         "oracle: its calendar is not kept: RuntimeError: not now"
     ]
     scene.oracle.error = None
-    await scene.pass_by(20)
-    assert scene.oracle.known
+    while not scene.oracle.known:
+        await scene.pass_by(10)
     running.cancel()
     await asyncio.gather(running, return_exceptions=True)
 
@@ -106,9 +110,32 @@ async def test_a_board_is_kept_every_few_minutes(scene: Scene, monkeypatch: pyte
     async def keep() -> None:
         kept.append(scene.time.clock().monotonic())
 
+    await scene.care.keep()
     monkeypatch.setattr(scene.care, "keep", keep)
     running = asyncio.create_task(scene.care.run())
     await scene.pass_by(3 * KEEP + 60, 10.0)
     assert len(kept) == 3 and min(np.diff(kept)) >= KEEP
     running.cancel()
     await asyncio.gather(running, return_exceptions=True)
+
+
+async def test_a_new_fleet_has_a_board_as_soon_as_something_was_scored(scene: Scene) -> None:
+    """Issue 4, S4.22: scores can be asked for in the first minute, and not only after the first five."""
+    scene.oracle.scored, began = 0.0, scene.time.clock().monotonic()
+    running = asyncio.create_task(scene.care.run())
+    await scene.pass_by(FIRST + 15)
+    assert scene.boards.find("s1") == () and not scene.boards.begun(), "nothing was scored by then"
+    scene.oracle.scored = 1.0
+    while not scene.boards.begun():
+        await scene.pass_by(10)
+    assert FIRST <= scene.oracle.asked[0] - began < FIRST + 2 * LOOK
+    assert [row.n for row in scene.boards.newest("shard")] == [1.0, 1.0, 1.0]
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
+
+
+async def test_a_board_without_numbers_does_not_stand_before_an_older_one(scene: Scene) -> None:
+    await scene.care.keep()
+    scene.oracle.scored = 0.0
+    await scene.care.keep()
+    assert [row.n for row in scene.boards.newest("shard")] == [1.0, 1.0, 1.0]
