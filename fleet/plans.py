@@ -17,7 +17,10 @@ from sidestep.fleet.inventory import Policy
 from sidestep.fleet.labels import Label
 from sidestep.fleet.machines import ActionState, PlanState, StepName, StepState
 
-ActionKind = Literal["migrate"]
+#: what an action does; ``migrate`` and ``failover`` move a shard, the others change it or a host
+ActionKind = Literal[
+    "migrate", "resize", "split", "merge", "activate", "deactivate", "preempt", "failover", "cordon", "drain"
+]
 
 #: the author of what sidestep proposes by itself
 PLANNER: Final = Label("planner")
@@ -59,8 +62,45 @@ class Alternative(Struct, frozen=True):
     peak: float
 
 
+class Part(Struct, frozen=True):
+    """One shard that a split makes, or a merge takes in: its half-open range of keys, and where it will be."""
+
+    shard: Label
+    destination: Label
+    keys: tuple[int, int] | None = None
+
+
+class Limits(Struct, frozen=True, kw_only=True):
+    """What a resize sets: cores and bytes, before and after; 0 is no limit."""
+
+    cpu: float
+    memory: int
+    cpu_before: float = 0.0
+    memory_before: int = 0
+
+
+class Proof(Struct, frozen=True, kw_only=True):
+    """How good the plan is: no plan that does the same can make fewer than ``bound`` moves."""
+
+    moves: int
+    bound: int
+    #: whether this plan makes no more moves than any plan must
+    proven: bool
+    #: hosts that stay in predicted contention, and whether it is proven that no moves at all could help them
+    left: int = 0
+    impossible: bool = False
+    #: iterations of the search, and whether a time limit ended it (then another run may end otherwise)
+    iterations: int = 0
+    cut: bool = False
+
+
 class Action(Struct, frozen=True, kw_only=True):
-    """One reversible change: move ``shard`` from ``source`` to ``destination``."""
+    """One reversible change: ``migrate`` moves ``shard`` from ``source`` to ``destination``.
+
+    Of other kinds: ``activate``, ``deactivate``, ``cordon`` and ``drain`` are about the host
+    ``destination`` and name no shard; ``resize``, ``split``, ``merge`` and ``preempt`` happen
+    on ``source`` and carry ``limits`` or ``parts``.
+    """
 
     id: int
     kind: ActionKind = "migrate"
@@ -82,6 +122,15 @@ class Action(Struct, frozen=True, kw_only=True):
     #: ids of actions that must be DONE before this one starts
     after: tuple[int, ...] = ()
     undo: Label = Label("")
+    #: shards of a split or a merge
+    parts: tuple[Part, ...] = ()
+    limits: Limits | None = None
+    #: unix time before which starting gains nothing: the trough in which both ends have most room
+    earliest: float = 0.0
+    #: actions of one wave may run side by side, within the policy's caps
+    wave: int = 0
+    #: the shard returns later or goes on from there: it is only parked, to break a circle of full hosts
+    parked: bool = False
 
 
 class Outlook(Struct, frozen=True, kw_only=True):
@@ -167,6 +216,14 @@ class Plan(Struct, frozen=True, kw_only=True):
     without_forecast: Label = Label("")
     #: one line: why this plan
     summary: Label = Label("")
+    #: how near this plan is to the fewest moves possible
+    proof: Proof | None = None
+    #: what would help besides and is done by hand: no backend here can run it
+    advice: tuple[Action, ...] = ()
+    #: hosts that stay in contention and rules that stay broken, with coded reasons
+    left: tuple[Reason, ...] = ()
+    #: what is different from the proposal before this one, a line each
+    changes: tuple[Label, ...] = ()
 
     def canonical(self) -> bytes:
         """The bytes that the digest is of: JSON with sorted keys and no spaces."""
@@ -184,6 +241,10 @@ class NoPlan(Struct, frozen=True, kw_only=True):
     snapshot: int
     forecast: str
     reasons: tuple[Reason, ...]
+    #: what would help and is done by hand: standby hosts, splits, and the like
+    advice: tuple[Action, ...] = ()
+    #: whether it is proven that no migration plan exists
+    impossible: bool = False
 
 
 class StepStatus(Struct, frozen=True, kw_only=True):
