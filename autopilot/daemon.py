@@ -137,7 +137,10 @@ class Daemon:
         await parts.oracle.start()
         stack.push_async_callback(parts.oracle.aclose)
         background.start(parts.ahead.care.run(), "care of the oracle")
-        background.start(parts.ahead.trainer.run(), "trainer")
+        if idle := parts.ahead.trainer.idle:
+            log.say("forecast", f"oracle: no trainer runs: {idle}")
+        else:
+            background.start(parts.ahead.trainer.run(), "trainer")
         background.start(loop.run(), "loop")
         background.start(parts.reconciler.run(), "reconciler")
         await self._until_pictured(loop)

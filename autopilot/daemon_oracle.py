@@ -101,6 +101,11 @@ class Trainer(Protocol):
         ...
 
     @property
+    def idle(self) -> str:
+        """Why there is none, empty if there is one."""
+        ...
+
+    @property
     def drifted(self) -> bool:
         """Whether what is served had lost touch when it was last looked at."""
         ...
@@ -203,8 +208,8 @@ class OracleDesk:
         """What the trainer does, in a sentence."""
         if self.trainer is None:
             return ""
-        if not (self.fleet.oracle.enabled and self.fleet.oracle.trainer.enabled):
-            return "disabled in the fleet file"
+        if self.trainer.idle:
+            return self.trainer.idle
         state = f"process {self.trainer.pid}" if self.trainer.pid else "no process runs"
         if not kept.round:
             return f"{state}; no round has ended yet"

@@ -90,6 +90,13 @@ class Trainer:
         return self._kept
 
     @property
+    def idle(self) -> str:
+        """Why there is no trainer, empty if there is one: a state, and no fault."""
+        if not (self._spec.enabled and self.fleet.oracle.enabled):
+            return "disabled in the fleet file"
+        return "" if self._names else "nothing is forecast"
+
+    @property
     def drifted(self) -> bool:
         """Whether the served model had lost touch when it was last looked at."""
         return self._noted_drift
@@ -100,8 +107,8 @@ class Trainer:
         return self._kept.changes
 
     async def run(self) -> None:
-        """Keep a trainer running. Returns at once if the fleet file has none."""
-        if not (self._spec.enabled and self.fleet.oracle.enabled and self._names):
+        """Keep a trainer running. Returns at once if it is idle."""
+        if self.idle:
             return
         self._began = self._clock.wall()
         if self._broken:

@@ -359,7 +359,7 @@ async def test_a_forecast_carries_the_account_of_its_own_series(desk: Desk, tmp_
 class Training:
     """A trainer that has held one round."""
 
-    pid, drifted = 41, True
+    pid, drifted, idle = 41, True, ""
     champion = Champion(group="db", metric="cpu", model="ets", score=0.4, versus=0.5, since=5.0)
     kept = Kept(
         round=1.0,
@@ -381,3 +381,8 @@ async def test_which_model_serves_what_and_why_is_told(desk: Desk) -> None:
     answer = await desk.service.oracle(GetOracle(), OPS)
     assert isinstance(answer, OracleView) and answer.coming == Guessed.expected and answer.hit_rates[0].rate == 0.5
     assert "process 41" in answer.trainer and "round ended" in answer.trainer
+    idle = Training()
+    idle.idle = "disabled in the fleet file"
+    object.__setattr__(desk.service, "trainer", idle)
+    answer = await desk.service.oracle(GetOracle(), OPS)
+    assert isinstance(answer, OracleView) and answer.trainer == "disabled in the fleet file"

@@ -226,7 +226,14 @@ async def test_a_fleet_file_without_a_trainer_starts_none(tmp_path: Path) -> Non
     )
     trainer = Trainer(fleet, history=lambda: history_of(1), adopt=lambda _: None, state=tmp_path)
     await trainer.run()
-    assert trainer.pid == 0
+    assert trainer.pid == 0 and trainer.idle == "disabled in the fleet file"
+    nothing = Trainer(
+        msgspec.structs.replace(fleet_of(tmp_path), hosts=()),
+        history=lambda: history_of(1), adopt=lambda _: None, state=tmp_path,
+    )  # fmt: skip
+    await nothing.run()
+    assert nothing.idle == "nothing is forecast"
+    assert Trainer(fleet_of(tmp_path), history=lambda: history_of(1), adopt=lambda _: None, state=tmp_path).idle == ""
 
 
 def test_a_broken_file_of_champions_is_put_aside_and_said(tmp_path: Path) -> None:
