@@ -93,7 +93,12 @@ class Problem:
     @cached_property
     def linear(self) -> bool:
         """Whether demand simply adds up, so that linear programs say the exact truth."""
-        return self.z == 0.0 or not self.sd.any()
+        return self.z == 0.0 or self.certain
+
+    @cached_property
+    def certain(self) -> bool:
+        """Whether no shard's demand is uncertain."""
+        return not self.sd.any()
 
     @cached_property
     def spread(self) -> F64:

@@ -53,6 +53,14 @@ class State:
         self._count(move, -1)
         return move
 
+    def take(self, shard: int) -> Move:
+        """Take back the move of this shard, wherever it stands among the moves."""
+        place = next(i for i in range(len(self.moves) - 1, -1, -1) if self.moves[i].shard == shard)
+        move = self.moves.pop(place)
+        self.at[shard] = move.source
+        self._count(move, -1)
+        return move
+
     def reset(self, length: int = 0) -> None:
         """Take moves back until ``length`` are left."""
         while len(self.moves) > length:
@@ -60,8 +68,12 @@ class State:
 
     def _count(self, move: Move, sign: int) -> None:
         problem, shard = self.problem, move.shard
-        mean, sd = problem.mean[shard].astype(np.float64), problem.sd[shard].astype(np.float64)
-        parts = sign * np.stack([mean, sd**2, sd])
+        mean = problem.mean[shard].astype(np.float64)
+        if problem.certain:
+            parts = sign * mean[None]
+        else:
+            sd = problem.sd[shard].astype(np.float64)
+            parts = sign * np.stack([mean, sd**2, sd])
         if move.source >= 0:
             self.left[move.source] += sign
             self._add(self._gone, self.left, move.source, parts)
@@ -73,25 +85,39 @@ class State:
     @staticmethod
     def _add(sums: F64, count: I64, host: int, parts: F64) -> None:
         if count[host]:
-            sums[:, host] += parts
+            sums[: len(parts), host] += parts
         else:
             sums[:, host] = 0.0  # exactly as before, whatever rounding left
 
     def _refresh(self, host: int) -> None:
         gone, come = self._gone[:, host], self._come[:, host]
+        if self.problem.certain:
+            start = self.problem.median[host]
+            self.after[0][host] = np.maximum(start - gone[0], 0.0) + come[0]
+            self.during[0][host] = start + come[0]
+            return
         for into, (mean, variance, deviation) in ((self.after, gone), (self.during, np.zeros_like(gone))):
             for part, value in zip(into, self._parts(host, mean, variance, deviation, come), strict=True):
                 part[host] = value
 
-    def _parts(self, host: int, mean: F64, variance: F64, deviation: F64, come: F64) -> tuple[F64, F64, F64]:
+    def _parts(
+        self,
+        host: int,
+        mean: F64,
+        variance: F64,
+        deviation: F64,
+        come: F64,
+        *,
+        columns: I64 | slice = slice(None),
+    ) -> tuple[F64, F64, F64]:
         """Median, squared distance and deviations present of a host; departures may be (S, D) alternatives."""
         p = self.problem
-        left_sd = np.maximum(p.deviation[host] - deviation, 0.0)
-        left_var = np.maximum(p.variance[host] - variance, 0.0)
-        share = share_left(combined(left_var, left_sd, p.rho), p.spread[host])
+        left_sd = np.maximum(p.deviation[host, columns] - deviation, 0.0)
+        left_var = np.maximum(p.variance[host, columns] - variance, 0.0)
+        share = share_left(combined(left_var, left_sd, p.rho), p.spread[host, columns])
         added = arriving(come[1], come[2], left_sd, p.rho)
-        median = np.maximum(p.median[host] - mean, 0.0) + come[0]
-        return median, np.square(p.away[host]) * share + p.z**2 * added, left_sd + come[2]
+        median = np.maximum(p.median[host, columns] - mean, 0.0) + come[0]
+        return median, np.square(p.away[host, columns]) * share + p.z**2 * added, left_sd + come[2]
 
     def _sign(self) -> float:
         return -1.0 if self.problem.z < 0 else 1.0
@@ -151,6 +177,14 @@ class State:
             own = p.sd[guest].astype(np.float64)
             come += np.stack([p.mean[guest].astype(np.float64), own**2, own])
         median, squared, _ = self._parts(host, gone[0] + pick @ mean, gone[1] + pick @ sd**2, gone[2] + pick @ sd, come)
+        return np.asarray(median + self._sign() * np.sqrt(squared), dtype=np.float64)
+
+    def leaving(self, host: int, mean: F64, variance: F64, deviation: F64, columns: I64) -> F64:
+        """(S, C) demand of some columns of a host if shards with these sums (S, C) left after the moves too."""
+        gone, come = self._gone[:, host, columns], self._come[:, host, columns]
+        median, squared, _ = self._parts(
+            host, gone[0] + mean, gone[1] + variance, gone[2] + deviation, come, columns=columns
+        )
         return np.asarray(median + self._sign() * np.sqrt(squared), dtype=np.float64)
 
     def hot(self, rows: NDArray[np.int64] | None = None) -> Mask:
