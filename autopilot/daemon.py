@@ -113,6 +113,7 @@ class Daemon:
             scores=parts.ahead.boards,
             trainer=parts.ahead.trainer,
             coming=parts.ahead.coming,
+            round_trips=parts.reports.rtt.told,
         )
         server = Server(self.socket, service, report=log.told("daemon"))
         loop.publish = server.announce

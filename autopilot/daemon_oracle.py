@@ -22,7 +22,9 @@ from sidestep.autopilot.protocol_oracle import (
     ForecastView,
     GetForecast,
     GetOracle,
+    GetRoundTrips,
     GetScores,
+    HostRoundTrips,
     ListOccasions,
     ModelRow,
     OccasionList,
@@ -31,6 +33,7 @@ from sidestep.autopilot.protocol_oracle import (
     OracleRequest,
     OracleView,
     RemoveOccasion,
+    RoundTripList,
     ScoreList,
 )
 from sidestep.autopilot.server_service import UnknownReference
@@ -136,8 +139,10 @@ class OracleDesk:
     scores: Scores | None = None
     trainer: Trainer | None = None
     coming: Guesses | None = None
+    #: what was measured of round trips, a row a host
+    round_trips: Callable[[], tuple[HostRoundTrips, ...]] = tuple
 
-    async def answer(self, request: OracleRequest, actor: Label) -> OracleAnswer:
+    async def answer(self, request: OracleRequest, actor: Label) -> OracleAnswer:  # noqa: PLR0911 - one a request
         """One answer. Raises SidestepError."""
         match request:
             case GetForecast():
@@ -152,6 +157,8 @@ class OracleDesk:
                 return self._listed()
             case RemoveOccasion():
                 return self._remove(request, actor)
+            case GetRoundTrips():
+                return RoundTripList(self.round_trips())
 
     async def _forecast(self, request: GetForecast) -> ForecastView:
         """The forecast, with the account of this very series where there is one."""

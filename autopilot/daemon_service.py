@@ -35,7 +35,7 @@ from sidestep.autopilot.protocol import (
     SnapshotFrame,
     Welcome,
 )
-from sidestep.autopilot.protocol_oracle import OracleRequest
+from sidestep.autopilot.protocol_oracle import HostRoundTrips, OracleRequest
 from sidestep.autopilot.server import UnknownReference
 from sidestep.autopilot.world_clock import Clock
 from sidestep.fleet.errors import SidestepError, UsageError
@@ -70,6 +70,7 @@ class DaemonService:
     scores: Scores | None = None
     trainer: Trainer | None = None
     coming: Guesses | None = None
+    round_trips: Callable[[], tuple[HostRoundTrips, ...]] = tuple
 
     def welcome(self, actor: Label) -> Welcome:
         """Who answers."""
@@ -168,6 +169,7 @@ class DaemonService:
             scores=self.scores,
             trainer=self.trainer,
             coming=self.coming,
+            round_trips=self.round_trips,
         )
         answer = await desk.answer(request, actor)
         self.log.mirror()

@@ -61,7 +61,11 @@ class RemoveOccasion(Struct, frozen=True, tag="remove-occasion"):
     reason: str = ""
 
 
-OracleRequest = GetForecast | GetOracle | GetScores | AddOccasion | ListOccasions | RemoveOccasion
+class GetRoundTrips(Struct, frozen=True, tag="get-round-trips"):
+    """What was measured of round trips to and between hosts (S1.16). Answered by RoundTripList."""
+
+
+OracleRequest = GetForecast | GetOracle | GetScores | AddOccasion | ListOccasions | RemoveOccasion | GetRoundTrips
 
 
 class HostChance(Struct, frozen=True, kw_only=True):
@@ -166,4 +170,26 @@ class OccasionList(Struct, frozen=True, tag="occasions"):
     occasions: tuple[OccasionRow, ...]
 
 
-OracleAnswer = ForecastView | OracleView | ScoreList | OccasionList
+class RoundTrip(Struct, frozen=True):
+    """One round trip that was measured, ``age`` seconds ago, from a host to the one of this name."""
+
+    host: Label
+    seconds: float
+    age: float
+
+
+class HostRoundTrips(Struct, frozen=True):
+    """One host's: ``here`` is from the controller (seconds, NaN for not known), ``between`` the fastest first."""
+
+    host: Label
+    here: float
+    between: tuple[RoundTrip, ...]
+
+
+class RoundTripList(Struct, frozen=True, tag="round-trips"):
+    """A row for every host, in the order of the fleet; both ends of a pair have it."""
+
+    hosts: tuple[HostRoundTrips, ...]
+
+
+OracleAnswer = ForecastView | OracleView | ScoreList | OccasionList | RoundTripList

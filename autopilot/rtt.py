@@ -18,6 +18,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from sidestep.autopilot.protocol_oracle import HostRoundTrips, RoundTrip
 from sidestep.autopilot.world_clock import Clock
 from sidestep.backends.ssh.base import Transport
 from sidestep.fleet.errors import SidestepError
@@ -127,6 +128,18 @@ class RttProbe:
         """It may let nobody run commands, have no tool, or be lost: in all cases there is no hurry."""
         self._resting[row] = now + REST
         self._say(f"round trips are not measured from every host: {why}")
+
+    def told(self) -> tuple[HostRoundTrips, ...]:
+        """What was measured of every host, from here and from others; what was only estimated is left out."""
+        rows, peers, took, ages = self.table.pairs(self._clock.monotonic())
+        between: list[list[RoundTrip]] = [[] for _ in self.hosts]
+        for row, peer, seconds, age in zip(rows.tolist(), peers.tolist(), took.tolist(), ages.tolist(), strict=True):
+            for one, other in ((row, peer), (peer, row)):
+                between[one].append(RoundTrip(self.hosts[other].name, seconds, age))
+        return tuple(
+            HostRoundTrips(host.name, float(here), tuple(sorted(known, key=lambda each: (each.seconds, each.host))))
+            for host, here, known in zip(self.hosts, self.controller, between, strict=True)
+        )
 
     async def _look(self) -> None:
         self.look()

@@ -20,6 +20,7 @@ from sidestep.autopilot.protocol import (
     SetLevel,
     SnapshotFrame,
 )
+from sidestep.autopilot.protocol_oracle import GetRoundTrips, HostRoundTrips, RoundTripList
 from sidestep.console.headless import output
 from sidestep.console.hosttext import hot_when
 from sidestep.console.text import ASCII, chance, clock, percent, size
@@ -38,12 +39,15 @@ def picture(socket: Path) -> FleetView:
 
 def hosts(socket: Path, *, as_json: bool) -> None:
     """One line or object a host, highest risk first."""
-    view = picture(socket)
+    with Client.connect(socket) as client:
+        answer, trips = client.call(GetSnapshot()), client.call(GetRoundTrips())
+    assert isinstance(answer, SnapshotFrame) and isinstance(trips, RoundTripList)
+    view, known = decode(answer), {trip.host: trip for trip in trips.hosts}
     order = sorted(range(len(view.hosts)), key=lambda host: (-view.urgency(host), view.hosts[host].name))
     if as_json:
-        output.dump([_host(view, host) for host in order])
+        output.dump([_host(view, host, known.get(view.hosts[host].name)) for host in order])
         return
-    rows = [["HOST", "STATE", "CONDITION", "RISK", "HOT IN", "CPU", "PEAK", "MEMORY", "SHARDS"]]
+    rows = [["HOST", "STATE", "CONDITION", "RISK", "HOT IN", "CPU", "PEAK", "MEMORY", "SHARDS", "RTT"]]
     rows += [
         [
             view.hosts[host].name,
@@ -55,13 +59,19 @@ def hosts(socket: Path, *, as_json: bool) -> None:
             percent(view.peak(host, CPU), ASCII),
             percent(view.load(host, MEMORY), ASCII),
             str(len(view.shards_by_host.get(host, ()))),
+            _milliseconds(known.get(view.hosts[host].name)),
         ]
         for host in order
     ]
-    output.table(rows, "lllrrrrrr")
+    output.table(rows, "lllrrrrrrr")
 
 
-def _host(view: FleetView, host: int) -> dict[str, Any]:
+def _milliseconds(trips: HostRoundTrips | None) -> str:
+    """The round trip from the controller."""
+    return "-" if trips is None or math.isnan(trips.here) else f"{1e3 * trips.here:.3g}ms"
+
+
+def _host(view: FleetView, host: int, trips: HostRoundTrips | None) -> dict[str, Any]:
     words, contention = view.hosts[host], view.contentions.get(view.hosts[host].name)
     return {
         "name": words.name,
@@ -76,6 +86,7 @@ def _host(view: FleetView, host: int) -> dict[str, Any]:
         "memory": {"now": view.load(host, MEMORY), "peak": view.peak(host, MEMORY)},
         "use": _use(view.use, host, DIMENSIONS),
         "shards": [view.shards[shard].name for shard in view.shards_by_host.get(host, ())],
+        "round_trip": {"here": trips.here if trips else math.nan, "between": trips.between if trips else ()},
     }
 
 

@@ -12,8 +12,10 @@ from sidestep.autopilot.protocol_oracle import (
     ForecastView,
     GetForecast,
     GetOracle,
+    GetRoundTrips,
     GetScores,
     HostChance,
+    HostRoundTrips,
     ListOccasions,
     ModelRow,
     OccasionList,
@@ -21,6 +23,8 @@ from sidestep.autopilot.protocol_oracle import (
     OracleRequest,
     OracleView,
     RemoveOccasion,
+    RoundTrip,
+    RoundTripList,
     ScoreList,
 )
 from sidestep.autopilot.server import UnknownReference
@@ -93,6 +97,14 @@ class OracleAnswers:
                     raise UnknownReference(f"no event {request.id}", hint="list them: sidestep event list")
                 self.occasions = tuple(row for row in self.occasions if row.id != request.id)
                 return OccasionList(gone)
+            case GetRoundTrips():
+                trip = RoundTrip(Label("h1"), 0.0004, 12.0)
+                return RoundTripList(
+                    (
+                        HostRoundTrips(Label("h1"), math.nan, (RoundTrip(Label("h2"), 0.0004, 12.0),)),
+                        HostRoundTrips(Label("h2"), 0.0011, (trip,)),
+                    )
+                )
 
     def forecast(self, request: GetForecast) -> ForecastView:
         """A rise from 1.2 to 3.6 of 4 cores in a minute; h1 is calm, "shop" an app."""

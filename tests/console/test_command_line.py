@@ -85,6 +85,17 @@ async def test_json_says_how_well_samples_come(daemon: Daemon) -> None:
     assert hosts["h1"]["samples"]["gaps"] == 0.0 and hosts["h1"]["samples"]["age"] == pytest.approx(0.4)
 
 
+async def test_round_trips_are_shown_and_in_json(daemon: Daemon) -> None:
+    """S1.16, S2.5: to every host from the controller, and between hosts as far as it was measured."""
+    hosts = {host["name"]: host["round_trip"] for host in json.loads((await ask(daemon, "hosts", "--json")).out)}
+    assert hosts["h2"] == {"here": 0.0011, "between": [{"host": "h1", "seconds": 0.0004, "age": 12.0}]}
+    assert hosts["h1"]["here"] is None and [each["host"] for each in hosts["h1"]["between"]] == ["h2"]
+    assert hosts["h3"] == {"here": None, "between": []}, "a host that nothing is known of"
+    table = (await ask(daemon, "hosts")).out.splitlines()
+    assert table[0].endswith(" RTT")
+    assert {line.split()[0]: line.split()[-1] for line in table[1:]}["h2"] == "1.1ms"
+
+
 async def test_plain_text_is_scrubbed(daemon: Daemon) -> None:
     daemon.fleet.names = ("evil\x1b]0;x\x07",)
     ran = await ask(daemon, "hosts")

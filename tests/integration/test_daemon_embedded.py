@@ -31,6 +31,7 @@ from sidestep.autopilot.protocol import (
     host_states,
     shard_states,
 )
+from sidestep.autopilot.protocol_oracle import GetRoundTrips, RoundTripList
 from sidestep.backends.embedded import EmbeddedFleet
 from sidestep.backends.process import ProcessBackend
 from sidestep.backends.ssh.asyncssh_transport import AsyncsshTransport
@@ -171,6 +172,10 @@ async def test_an_operators_move_is_proposed_approved_and_run(stage: Stage) -> N
     assert [h.name for h in first.hosts] == ["a", "b"]
     assert await where(stage) == ("tally-0", 1)
     assert await ask(stage.hosts.hosts[0].address, stage.port, "add 41") == "41"
+    trips = await client.call(GetRoundTrips())
+    assert isinstance(trips, RoundTripList) and [row.host for row in trips.hosts] == ["a", "b"]
+    said = (stage.folder / "daemon.log").read_text()
+    assert said.count("no trainer runs: disabled in the fleet file") == 1 and "trainer ended" not in said
 
     proposed = await client.call(ProposeMove("tally-0", "b", "maintenance"))
     assert isinstance(proposed, PlanView) and proposed.status.state is PlanState.PROPOSED

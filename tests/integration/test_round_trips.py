@@ -92,6 +92,13 @@ async def test_hosts_measure_each_other_in_turn_until_every_pair_is_known(measur
     assert (found.source == SOURCES.index("measured")).all()
     assert ((found.seconds > 0) & (found.seconds < 1)).all()
 
+    measured.probe.look()
+    told = measured.probe.told()
+    assert [len(row.between) for row in told] == [3, 3, 3, 3], "both ends of a pair have it"
+    assert {trip.host for trip in told[0].between} == {host.name for host in measured.fleet.hosts[1:]}
+    assert all(0 < trip.seconds < 1 and trip.age >= 0 for row in told for trip in row.between)
+    assert [row.here for row in told] == measured.probe.controller.tolist()
+
 
 @pytest.mark.fleet
 async def test_a_host_that_is_away_is_not_asked_and_a_dead_peer_is_just_unknown(measured: Measured) -> None:
