@@ -179,9 +179,19 @@ class State:
         median, squared, _ = self._parts(host, gone[0] + pick @ mean, gone[1] + pick @ sd**2, gone[2] + pick @ sd, come)
         return np.asarray(median + self._sign() * np.sqrt(squared), dtype=np.float64)
 
-    def leaving(self, host: int, mean: F64, variance: F64, deviation: F64, columns: I64) -> F64:
-        """(S, C) demand of some columns of a host if shards with these sums (S, C) left after the moves too."""
+    def leaving(self, host: int, mean: F64, variance: F64, deviation: F64, columns: I64, guest: int = -1) -> F64:
+        """(S, C) demand of some columns of a host if shards with these sums (S, C) left after the moves too.
+
+        With a ``guest`` that comes in their place.
+        """
+        p = self.problem
         gone, come = self._gone[:, host, columns], self._come[:, host, columns]
+        if guest >= 0:
+            own = p.sd[guest, columns].astype(np.float64)
+            come = come + np.stack([p.mean[guest, columns].astype(np.float64), own**2, own])
+        if p.certain:
+            left = np.maximum(p.median[host, columns] - gone[0] - mean, 0.0)
+            return np.asarray(left + (come[0] + self._sign() * np.abs(p.away[host, columns])), dtype=np.float64)
         median, squared, _ = self._parts(
             host, gone[0] + mean, gone[1] + variance, gone[2] + deviation, come, columns=columns
         )
@@ -192,3 +202,13 @@ class State:
         p = self.problem
         at = slice(None) if rows is None else rows
         return p.held(self.upper(at), p.limit[at])
+
+    def change(self, host: int) -> tuple[F64, F64, F64]:
+        """(D,) a host's median after the moves, the share of its own variance that stays, and the variance added."""
+        p = self.problem
+        gone, come = self._gone[:, host], self._come[:, host]
+        left_sd = np.maximum(p.deviation[host] - gone[2], 0.0)
+        left_var = np.maximum(p.variance[host] - gone[1], 0.0)
+        share = share_left(combined(left_var, left_sd, p.rho), p.spread[host])
+        median = np.maximum(p.median[host] - gone[0], 0.0) + come[0]
+        return median, share, arriving(come[1], come[2], left_sd, p.rho)
