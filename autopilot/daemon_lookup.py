@@ -2,31 +2,14 @@
 
 from __future__ import annotations
 
-import difflib
-from collections.abc import Iterable
-from typing import Final
-
 from sidestep.autopilot.server_service import UnknownReference
 from sidestep.fleet.errors import UsageError
 from sidestep.fleet.forecast_report import KINDS, Kind
 from sidestep.fleet.labels import scrub
+from sidestep.fleet.nearest import near
 from sidestep.fleet.snapshot import Snapshot
 
-#: names that an error lists when none is near
-_SHOWN: Final = 12
-#: how alike names are that are called near, so that h9 is near h1
-_NEAR: Final = 0.5
-
-
-def near(name: str, known: Iterable[str]) -> str:
-    """A remedy for a name that is not known: the nearest ones, or some of those that are."""
-    names = sorted(set(known))
-    close = difflib.get_close_matches(name, names, 3, _NEAR)
-    close = close or [each for each in names if name.casefold() in each.casefold()]
-    if close:
-        return f"did you mean {' or '.join(close[:3])}?"
-    more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
-    return f"known are: {', '.join(names[:_SHOWN])}{more}" if names else "there are none"
+__all__ = ["find", "near"]
 
 
 def find(snapshot: Snapshot, name: str, kind: str = "", kinds: tuple[Kind, ...] = KINDS) -> Kind:
