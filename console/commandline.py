@@ -29,6 +29,7 @@ Socket = Annotated[
     Path | None, typer.Option("--socket", metavar="PATH", envvar="SIDESTEP_SOCKET", help="The daemon's socket.")
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+Schema = commandline_oracle.Schema
 Why = Annotated[str, typer.Option("--reason", metavar="TEXT", help="Why, for the log.")]
 ThemeName = Annotated[str, typer.Option("--theme", metavar="NAME", help="Colours: dusk, day, contrast or your own.")]
 Ascii = Annotated[bool, typer.Option("--ascii", help="Draw with ASCII characters only.")]
@@ -192,10 +193,19 @@ def plan_move(
 
 
 @app.command()
-def hosts(context: typer.Context, as_json: Json = False, fleet: FleetFile = None, socket: Socket = None) -> None:
+def hosts(
+    context: typer.Context,
+    as_json: Json = False,
+    schema: Schema = False,
+    fleet: FleetFile = None,
+    socket: Socket = None,
+) -> None:
     """Hosts, highest risk first."""
-    from sidestep.console.headless import lists  # noqa: PLC0415
+    from sidestep.console.headless import lists, oracle  # noqa: PLC0415
 
+    if schema:
+        oracle.schema("hosts")
+        return
     lists.hosts(_socket(context, fleet, socket), as_json=as_json)
 
 

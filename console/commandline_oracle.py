@@ -160,10 +160,19 @@ def event_remove(
     commands.remove_event(_socket(context, fleet, socket), number, reason, as_json=as_json)
 
 
-def oracle(context: typer.Context, as_json: Json = False, fleet: FleetFile = None, socket: Socket = None) -> None:
+def oracle(
+    context: typer.Context,
+    as_json: Json = False,
+    schema: Schema = False,
+    fleet: FleetFile = None,
+    socket: Socket = None,
+) -> None:
     """Which model serves what, why, what is proven, and what the trainer does."""
     from sidestep.console.headless import oracle as commands  # noqa: PLC0415
 
+    if schema:
+        commands.schema("oracle")
+        return
     commands.status(_socket(context, fleet, socket), as_json=as_json)
 
 

@@ -6,7 +6,6 @@ import json
 import math
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from sidestep.autopilot.client import Client
 from sidestep.autopilot.protocol import (
@@ -22,6 +21,7 @@ from sidestep.autopilot.protocol import (
 )
 from sidestep.autopilot.protocol_oracle import GetRoundTrips, HostRoundTrips, RoundTripList
 from sidestep.console.headless import output
+from sidestep.console.headless.published import HostReport, Part, RoundTrips, Samples
 from sidestep.console.hosttext import hot_when
 from sidestep.console.text import ASCII, chance, clock, percent, size
 from sidestep.console.view import FleetView, decode
@@ -71,23 +71,23 @@ def _milliseconds(trips: HostRoundTrips | None) -> str:
     return "-" if trips is None or math.isnan(trips.here) else f"{1e3 * trips.here:.3g}ms"
 
 
-def _host(view: FleetView, host: int, trips: HostRoundTrips | None) -> dict[str, Any]:
-    words, contention = view.hosts[host], view.contentions.get(view.hosts[host].name)
-    return {
-        "name": words.name,
-        "state": view.host_states[host],
-        "reason": view.reason(host),
-        "zone": words.zone,
-        "samples": {"age": view.age[host], **view.quality(host)},
-        "condition": view.condition(host),
-        "risk": view.chance(host),
-        "contention": contention,
-        "cpu": {"now": view.load(host, CPU), "peak": view.peak(host, CPU)},
-        "memory": {"now": view.load(host, MEMORY), "peak": view.peak(host, MEMORY)},
-        "use": _use(view.use, host, DIMENSIONS),
-        "shards": [view.shards[shard].name for shard in view.shards_by_host.get(host, ())],
-        "round_trip": {"here": trips.here if trips else math.nan, "between": trips.between if trips else ()},
-    }
+def _host(view: FleetView, host: int, trips: HostRoundTrips | None) -> HostReport:
+    words = view.hosts[host]
+    return HostReport(
+        name=words.name,
+        state=view.host_states[host],
+        reason=view.reason(host),
+        zone=words.zone,
+        samples=Samples(age=view.age[host], **view.quality(host)),
+        condition=view.condition(host),
+        risk=view.chance(host),
+        contention=view.contentions.get(words.name),
+        cpu=Part(now=view.load(host, CPU), peak=view.peak(host, CPU)),
+        memory=Part(now=view.load(host, MEMORY), peak=view.peak(host, MEMORY)),
+        use=_use(view.use, host, DIMENSIONS),
+        shards=tuple(view.shards[shard].name for shard in view.shards_by_host.get(host, ())),
+        round_trip=RoundTrips(here=trips.here if trips else math.nan, between=trips.between if trips else ()),
+    )
 
 
 def _use(column: memoryview[float], row: int, dimensions: Sequence[str]) -> dict[str, float]:

@@ -73,7 +73,7 @@ def forecast(socket: Path, name: str, metric: str, kind: str, at: str, *, as_jso
 
 
 def schema(name: str) -> None:
-    """Print a published JSON Schema: forecast, demand or backtest."""
+    """Print a published JSON Schema by its name."""
     from sidestep import fleet  # noqa: PLC0415
 
     print((Path(fleet.__file__).with_name(f"{name}.schema.json")).read_text(encoding="utf-8"), end="")

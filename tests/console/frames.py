@@ -35,6 +35,7 @@ from sidestep.autopilot.protocol import (
     Welcome,
 )
 from sidestep.autopilot.server import Server, UnknownReference
+from sidestep.fleet.demand import Cpu, DemandVector, Granularity, Io, Memory, Quantiles, Resources, instant
 from sidestep.fleet.errors import StalePlan, UsageError
 from sidestep.fleet.events import Event
 from sidestep.fleet.forecast_types import Account, Contention
@@ -365,7 +366,18 @@ class Daemon(OracleAnswers):
         return Done(Label("trying 2 refused hosts again"))
 
     async def get_demand(self, request: GetDemand) -> DemandList:
-        return DemandList((f'{{"application_id": "{request.app or "shop"}", "timestamp": "{request.at:.0f}"}}',))
+        vector = DemandVector(
+            timestamp=instant(START + request.at),
+            application_id=request.app or "shop",
+            resources=Resources(
+                cpu=Cpu(cores=2.5, percentage=60.0),
+                memory=Memory(gb=4, percentage=25.0),
+                io=Io(read_ops=10.0, write_ops=0),
+            ),
+            quantiles=Quantiles(levels=(0.5, 0.9), cpu_cores=(2.0, 2.5), memory_gb=(3.0, 4.0)),
+            granularity=Granularity(cpu_cores=request.quantum_cpu) if request.quantum_cpu else None,
+        )
+        return DemandList((vector.encode(),))
 
     async def get_log(self, request: GetLog) -> EventList:
         after = request.since if request.since >= 0 else max(0, self.events[-1].seq + request.since)
