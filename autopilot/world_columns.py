@@ -103,7 +103,8 @@ class HostTable:
         self._panel = panel
         self.capacities = Capacities(specs)
         self._names = tuple(spec.name for spec in specs)
-        self._zones = tuple(spec.zone for spec in specs)
+        self._zones, self._racks = tuple(spec.zone for spec in specs), tuple(spec.rack for spec in specs)
+        self._disk = np.array([spec.disk or np.nan for spec in specs], dtype=np.float64)
         self._pressure = np.full((len(specs), 3), np.nan)
         self._taken = np.full(len(specs), np.nan)
 
@@ -124,6 +125,8 @@ class HostTable:
             use=use,
             pressure=self._smooth(fresh),
             age=np.where(np.isneginf(heard), np.nan, np.maximum(0.0, now - heard)),
+            racks=self._racks,
+            disk=self._disk,
         )
 
     def _smooth(self, fresh: Mask) -> F64:
@@ -152,6 +155,7 @@ class ShardTable:
         self._rows = {str(spec.name): row for row, spec in enumerate(specs)}
         self._priority = np.array([s.priority for s in specs], dtype=np.int32)
         self._free = np.array([not s.pinned for s in specs], dtype=np.bool_)
+        self._disk = np.array([s.disk for s in specs], dtype=np.float64)
         self._host, self._token = np.full(len(specs), -1, np.int32), np.zeros(len(specs), np.int64)
         self._source = np.full(len(specs), -1, dtype=np.int64)
         #: generation and size of the placement that was looked up
@@ -199,6 +203,7 @@ class ShardTable:
             token=self._token,
             movable=(codes == _RUNNING) & self._free,
             reported=reported if reported is not None else np.zeros((0, len(REPORTED))),
+            disk=self._disk,
         )
 
     def _listed(self, names: Collection[str]) -> NDArray[np.int64]:

@@ -67,6 +67,7 @@ def parse_documents(documents: Sequence[Document]) -> FleetSpec:
         hosts=hosts,
         shards=shards,
         routed=bool(fleet.get("router")),
+        tolerate=policy.get("tolerate", ""),
         host_names=frozenset(rows),
         shard_names=shard_names,
         unsure_apps=unsure,

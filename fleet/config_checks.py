@@ -6,7 +6,15 @@ from collections.abc import Callable
 
 from msgspec import Struct
 
-from sidestep.fleet.inventory import HostSpec, ShardSpec
+from sidestep.fleet.config_planning import (
+    check_bundles,
+    check_domains,
+    check_limits,
+    check_names,
+    check_needs,
+    check_tolerate,
+)
+from sidestep.fleet.inventory import Domain, HostSpec, ShardSpec
 from sidestep.fleet.placement import KEYS
 
 Add = Callable[[tuple[str, ...], object, str, str], None]
@@ -28,6 +36,8 @@ class Readable(Struct, frozen=True, kw_only=True):
     shard_names: frozenset[str]
     #: apps with a shard that could not be read; None if even the app is not known
     unsure_apps: frozenset[str | None]
+    #: of the policy
+    tolerate: Domain = ""
 
 
 def check_fleet(fleet: Readable, add: Add) -> None:
@@ -35,6 +45,7 @@ def check_fleet(fleet: Readable, add: Add) -> None:
     _check_hosts(fleet, add)
     _check_shards(fleet, add)
     _check_keys(fleet, add)
+    _check_planning(fleet, add)
 
 
 def _check_hosts(fleet: Readable, add: Add) -> None:
@@ -55,7 +66,6 @@ def _check_hosts(fleet: Readable, add: Add) -> None:
 
 
 def _check_shards(fleet: Readable, add: Add) -> None:
-    known = fleet.shard_names | {shard.app for shard in fleet.shards} | fleet.unsure_apps
     ports: dict[tuple[str, int], str] = {}
     for shard in fleet.shards:
         path = ("shards", shard.name)
@@ -67,9 +77,6 @@ def _check_shards(fleet: Readable, add: Add) -> None:
             for hook in ("save", "load"):
                 if not getattr(shard, hook):
                     add((*path, hook), None, "is missing", 'driver "hook" needs save and load commands')
-        for name in shard.avoid:
-            if name not in known and None not in known:
-                add((*path, "avoid"), name, "is neither a shard nor an app of this fleet", "correct the name")
         if shard.port:
             first = ports.setdefault((shard.host, shard.port), shard.name)
             if first != shard.name:
@@ -92,3 +99,13 @@ def _check_keys(fleet: Readable, add: Add) -> None:
         if end != KEYS:
             add(("shards", ranges[-1][1], "keys"), None, f"keys {end}..{KEYS - 1} of app {app} belong to nobody",
                 f"end the last range at {KEYS}")  # fmt: skip
+
+
+def _check_planning(fleet: Readable, add: Add) -> None:
+    check_domains(fleet.hosts, add)
+    check_names(fleet.shards, fleet.shard_names | {shard.app for shard in fleet.shards} | fleet.unsure_apps, add)
+    check_limits(fleet.shards, add)
+    check_bundles(fleet.shards, add)
+    if len(fleet.hosts) == len(fleet.host_names):
+        check_needs(fleet.shards, fleet.hosts, add)
+        check_tolerate(fleet.tolerate, fleet.hosts, add)

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from sidestep.fleet.config_fields import FIELDS
 from sidestep.fleet.config_oracle import dumped
-from sidestep.fleet.inventory import FleetSpec, HostSpec
+from sidestep.fleet.inventory import FleetSpec, HostSpec, ShardSpec
 
 #: keys of the file that have another name in the model
 _RENAMED: Final = {"config": "ssh_config"}
@@ -29,7 +29,7 @@ def dump_fleet(spec: FleetSpec) -> str:
         for group in host.groups:
             members.setdefault(group, []).append(host.name)
     parts += [_table(f"groups.{_key(name)}", {"hosts": tuple(hosts)}) for name, hosts in members.items()]
-    parts += [_table(f"shards.{_key(s.name)}", _values(s, "shard")) for s in spec.shards]
+    parts += [_table(f"shards.{_key(s.name)}", _shard_values(s)) for s in spec.shards]
     return "\n".join(parts)
 
 
@@ -49,6 +49,10 @@ def host_values(host: HostSpec) -> dict[str, Any]:
             values[f"reserve_{kind}"] = f"{percent:.17g}%"
     values["labels"] = dict(host.labels)
     return values
+
+
+def _shard_values(shard: ShardSpec) -> dict[str, Any]:
+    return {**_values(shard, "shard"), "requires": dict(shard.requires)}
 
 
 def table(name: str, values: Mapping[str, Any]) -> str:

@@ -12,8 +12,10 @@ from sidestep.fleet.config_read import (
     automatic,
     between,
     choice,
+    chosen,
     filled,
     flag,
+    goals,
     jump,
     keys,
     label,
@@ -27,9 +29,10 @@ from sidestep.fleet.config_read import (
     text,
     user,
     whole,
+    windows,
     word,
 )
-from sidestep.fleet.inventory import Driver, Level, RoundTripMode, SamplerKind
+from sidestep.fleet.inventory import Domain, Driver, Kind, Level, Preference, RoundTripMode, SamplerKind
 
 
 @dataclass(frozen=True)
@@ -48,6 +51,8 @@ _SIZE: Final = 'write bytes or a size, such as "512M"'
 _TEXT: Final = 'write a text in quotes, such as "h1"'
 _CORES: Final = "write cores, such as 4 or 0.5"
 _SWITCH: Final = "write true or false without quotes"
+_DOMAIN: Final = 'write "host", "rack" or "zone", or leave it out'
+_CAP: Final = "write a whole number, such as 4, or 0 for no cap"
 _COMMAND: Final = "write the command as one text; the host's shell runs it"
 
 FIELDS: Final[dict[str, dict[str, Field]]] = {
@@ -90,6 +95,22 @@ FIELDS: Final[dict[str, dict[str, Field]]] = {
         "expire": Field(seconds(1), _SECONDS),
         "observe": Field(seconds(0, 3600), _SECONDS),
         "step_deadline": Field(seconds(0.1, 86400), _SECONDS),
+        "aggressiveness": Field(whole(1, 5), "write 1 (only what is mandatory) to 5 (anything that helps)"),
+        "prefer": Field(choice(*get_args(Preference)), 'write prefer = "moves" or "bytes"'),
+        "goals": Field(goals, 'write goals = ["headroom", "cost"], the most important first'),
+        "kinds": Field(chosen(*get_args(Kind)), 'write kinds = ["migrate", "activate"]'),
+        "tolerate": Field(choice(*get_args(Domain)), _DOMAIN),
+        "concurrent": Field(whole(1, 10000), "write a whole number, such as 4"),
+        "concurrent_per_host": Field(whole(0, 10000), _CAP),
+        "concurrent_per_app": Field(whole(0, 10000), _CAP),
+        "concurrent_per_zone": Field(whole(0, 10000), _CAP),
+        "split_cpu": Field(between(0, 1.5, above=True), _FRACTION),
+        "split_latency": Field(seconds(0, 3600), f"{_SECONDS}, or 0 for no threshold"),
+        "split_windows": Field(windows, "write split_windows = [3, 5] for 3 of the last 5"),
+        "quantum_cpu": Field(between(0, 4096, above=True), _CORES),
+        "quantum_memory": Field(size(1 << 20), _SIZE),
+        "seed": Field(whole(0, 2**32 - 1), "write a whole number, such as 1"),
+        "iterations": Field(whole(1, 10**10), "write a whole number, such as 200000"),
     },
     "oracle": {
         "enabled": Field(flag, _SWITCH),
@@ -134,6 +155,9 @@ FIELDS: Final[dict[str, dict[str, Field]]] = {
         "reserve_cpu": Field(reserve(between(0, 4096)), f'{_CORES}, or a share, such as "10%"'),
         "reserve_memory": Field(reserve(size(0)), f'{_SIZE}, or a share, such as "10%"'),
         "zone": Field(label, _TEXT),
+        "rack": Field(label, _TEXT),
+        "disk": Field(size(0), f"{_SIZE}; leave it out if it does not matter"),
+        "standby": Field(flag, _SWITCH),
         "cost": Field(between(0, 1e9), "write the cost per hour as a number"),
         "cordoned": Field(flag, _SWITCH),
         "labels": Field(labels, 'write labels = {rack = "r1"}'),
@@ -154,6 +178,16 @@ FIELDS: Final[dict[str, dict[str, Field]]] = {
         "priority": Field(whole(1, 5), "write 1 (highest) to 5"),
         "pinned": Field(flag, _SWITCH),
         "avoid": Field(names, 'write avoid = ["kv-02"]'),
+        "near": Field(names, 'write near = ["cache"]'),
+        "prefer_near": Field(names, 'write prefer_near = ["cache"]'),
+        "spread": Field(choice(*get_args(Domain)), _DOMAIN),
+        "requires": Field(labels, 'write requires = {tier = "web"}'),
+        "disk": Field(size(0), _SIZE),
+        "guarantee_cpu": Field(between(0, 4096), _CORES),
+        "guarantee_memory": Field(size(0), _SIZE),
+        "limit_cpu": Field(between(0, 4096), f"{_CORES}, or 0 for no limit"),
+        "limit_memory": Field(size(0), f"{_SIZE}, or 0 for no limit"),
+        "splittable": Field(flag, _SWITCH),
     },
 }
 #: a group says who is in it, and whatever a host may say but where it is

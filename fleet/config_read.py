@@ -248,6 +248,51 @@ def names(value: object) -> tuple[Label, ...]:
     return tuple(_label(v) for v in value)
 
 
+def _distinct(found: tuple[T, ...]) -> tuple[T, ...]:
+    """At least one, and none twice."""
+    if not found:
+        raise ValueError("must name at least one")
+    again = next((item for at, item in enumerate(found) if item in found[:at]), None)
+    if again is not None:
+        raise ValueError(f"names {again} twice")
+    return found
+
+
+def chosen(*allowed: str) -> Reader[tuple[str, ...]]:
+    """A list of some of the given words, in the order written."""
+    one = choice(*allowed)
+
+    @reads(type="array", items=one.schema, minItems=1, uniqueItems=True)
+    def read(value: object) -> tuple[str, ...]:
+        if not isinstance(value, list):
+            raise TypeError(f"must be a list of some of {', '.join(allowed)}, not {name_of(value)}")
+        for item in value:
+            if item not in allowed:
+                raise ValueError(f"has {scrub(str(item), 80)}, which is none of {', '.join(allowed)}")
+        return _distinct(tuple(value))
+
+    return read
+
+
+@reads(type="array", items={"type": "string", "pattern": f"^{NAME.pattern}$"}, minItems=1, uniqueItems=True)
+def goals(value: object) -> tuple[Label, ...]:
+    """A list of names of goals; which there are is known only where plugins are."""
+    if not isinstance(value, list):
+        raise TypeError(f"must be a list of names, not {name_of(value)}")
+    return _distinct(tuple(_name(item) for item in value))
+
+
+@reads(type="array", items={"type": "integer", "minimum": 1, "maximum": 1000}, minItems=2, maxItems=2)
+def windows(value: object) -> tuple[int, int]:
+    """Two numbers, ``[m, n]``: m of the last n."""
+    if not isinstance(value, list) or len(value) != 2:
+        raise TypeError("must be a list of two numbers, [m, n]")
+    least, most = (whole(1, 1000)(v) for v in value)
+    if least > most:
+        raise ValueError("must not ask for more windows than it looks at")
+    return least, most
+
+
 @reads(
     type="object",
     propertyNames={"pattern": f"^{NAME.pattern}$"},

@@ -18,6 +18,12 @@ Level = Literal["off", "advise", "full"]
 Driver = Literal["restart", "hook"]
 #: how a host is sampled; "sftp" reads the same numbers through SFTP alone, for keys that allow no command
 SamplerKind = Literal["auto", "python", "perl", "awk", "sh", "sftp"]
+#: what can fail as one, smallest first; "" is none
+Domain = Literal["", "host", "rack", "zone"]
+#: what makes a plan cheap: few moves, or few bytes
+Preference = Literal["moves", "bytes"]
+#: everything that the planner may propose, if the policy's ``kinds`` name it
+Kind = Literal["migrate", "resize", "split", "merge", "activate", "deactivate", "preempt", "failover", "drain"]
 
 
 class HostSpec(Struct, frozen=True, kw_only=True):
@@ -36,6 +42,12 @@ class HostSpec(Struct, frozen=True, kw_only=True):
     reserve_cpu_percent: float = 0.0
     reserve_memory_percent: float = 0.0
     zone: Label = Label("")
+    #: smaller failure domain, within one zone
+    rack: Label = Label("")
+    #: bytes of storage that may be handed out; 0 is not known, and no limit
+    disk: int = 0
+    #: receives nothing until a plan activates it
+    standby: bool = False
     #: cost per hour, for the cost-aware policy
     cost: float = 0.0
     cordoned: bool = False
@@ -95,6 +107,23 @@ class ShardSpec(Struct, frozen=True, kw_only=True):
     pinned: bool = False
     #: names of apps or shards that must not share a host with this one
     avoid: tuple[Label, ...] = ()
+    #: names of apps (all of their shards) or shards that must share its host, and that had better be near
+    near: tuple[Label, ...] = ()
+    prefer_near: tuple[Label, ...] = ()
+    #: failure domain of which no two shards of its app may share one
+    spread: Domain = ""
+    #: sorted; labels that its host must have
+    requires: tuple[tuple[Label, Label], ...] = ()
+    #: bytes of storage that it takes
+    disk: int = 0
+    #: cores and bytes that are never taken away, whatever else is in need
+    guarantee_cpu: float = 0.0
+    guarantee_memory: int = 0
+    #: present limits, which a resize changes; 0 is none
+    limit_cpu: float = 0.0
+    limit_memory: int = 0
+    #: whether its keys may be divided, where it has any
+    splittable: bool = True
 
 
 class Policy(Struct, frozen=True, kw_only=True):
@@ -103,6 +132,9 @@ class Policy(Struct, frozen=True, kw_only=True):
     ``threshold_*`` are fractions of allocatable capacity. A host is in contention when
     demand at ``quantile`` stays above the threshold for ``min_duration`` seconds, or when
     tasks stand still for more than a fraction ``threshold_psi_*`` of the time (0 is off).
+    Composition of named policies is over when this is made (``fleet.policies``). Fields from
+    ``aggressiveness`` on came later: a plan of before reads back with their defaults and keeps
+    its digest (``Plan.canonical``), so these defaults stay for ever, and new fields go to the end.
     """
 
     name: Label = Label("proactive")
@@ -127,6 +159,30 @@ class Policy(Struct, frozen=True, kw_only=True):
     #: how long the destination is watched before the source is released
     observe: float = 2.0
     step_deadline: float = 15.0
+    #: 1 only what is mandatory .. 5 anything that helps; ``fleet.policies.effective`` says what it does
+    aggressiveness: int = 3
+    prefer: Preference = "moves"
+    #: what destinations are chosen by, the first first; names of ``planning.goals`` or of plugins
+    goals: tuple[Label, ...] = (Label("headroom"),)
+    kinds: tuple[Kind, ...] = ("migrate",)
+    #: keep room for the loss of any one of these domains
+    tolerate: Domain = ""
+    #: moves that run at a time: in all, per host, app and zone; 0 is no cap
+    concurrent: int = 4
+    concurrent_per_host: int = 1
+    concurrent_per_app: int = 0
+    concurrent_per_zone: int = 0
+    #: a shard is to be split when it takes more than this share of its host's allocatable cores,
+    #: or answers more slowly (p95, seconds; 0 is off), in m of the last n windows
+    split_cpu: float = 0.8
+    split_latency: float = 0.0
+    split_windows: tuple[int, int] = (3, 5)
+    #: cores and bytes in whole multiples of which shards are sized
+    quantum_cpu: float = 0.5
+    quantum_memory: int = 2 << 30
+    #: the optimiser's: the same seed and iterations make the same plan
+    seed: int = 1
+    iterations: int = 200_000
 
 
 class CandidateSpec(Struct, frozen=True, kw_only=True):

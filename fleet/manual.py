@@ -87,6 +87,8 @@ def _kind(schema: Mapping[str, Any]) -> str:
         sizes = any("Kk" in text.get("pattern", "") for text in texts)
         unit = 'seconds or `"15m"`' if seconds else 'bytes or `"512M"`' if sizes else _bounds(number)
         return unit + (' or `"10%"`' if any("%" in text.get("pattern", "") for text in texts) else "")
+    if "enum" in schema.get("items", {}):
+        return "list of " + ", ".join(f"`{word}`" for word in schema["items"]["enum"])
     kinds = {"string": "text", "boolean": "true or false", "array": "list", "object": "table"}
     return kinds.get(schema["type"]) or _bounds(schema)
 

@@ -8,7 +8,9 @@ while a plan runs lives in ``PlanStatus``, never in the plan.
 from __future__ import annotations
 
 import hashlib
-from typing import Final, Literal
+from collections.abc import Mapping
+from functools import cache
+from typing import Any, Final, Literal
 
 import msgspec
 from msgspec import Struct
@@ -226,12 +228,34 @@ class Plan(Struct, frozen=True, kw_only=True):
     changes: tuple[Label, ...] = ()
 
     def canonical(self) -> bytes:
-        """The bytes that the digest is of: JSON with sorted keys and no spaces."""
-        return msgspec.json.encode(self, order="sorted")
+        """The bytes that the digest is of: JSON with sorted keys and no spaces.
+
+        Fields that came after plans were first written down are left out while they are at their
+        defaults, so that a plan of an earlier version reads back as itself.
+        """
+        tree = msgspec.to_builtins(self)
+        for kind, parts in ((Policy, [tree["policy"]]), (Action, tree["actions"]), (Plan, [tree])):
+            for part in parts:
+                for name, default in _later(kind).items():
+                    if part[name] == default:
+                        del part[name]
+        return msgspec.json.encode(tree, order="sorted")
 
     def digest(self) -> str:
         """The plan's name: 64 hexadecimal digits."""
         return hashlib.sha256(self.canonical()).hexdigest()
+
+
+#: the last field that each of them had when plans were first written down
+_FIRST: Final[Mapping[type[Struct], str]] = {Policy: "step_deadline", Action: "undo", Plan: "summary"}
+
+
+@cache
+def _later(kind: type[Struct]) -> Mapping[str, Any]:
+    """The fields of a kind that came later, with their defaults as JSON has them."""
+    fields = msgspec.structs.fields(kind)
+    first = [field.name for field in fields].index(_FIRST[kind]) + 1
+    return {field.name: msgspec.to_builtins(field.default) for field in fields[first:]}
 
 
 class NoPlan(Struct, frozen=True, kw_only=True):

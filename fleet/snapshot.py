@@ -46,8 +46,16 @@ class HostColumns:
     pressure: Floats
     #: (H,) seconds since the last valid sample
     age: Floats
+    #: smaller failure domains within the zones; "" where nobody says
+    racks: tuple[Label, ...] = ()
+    #: (H,) bytes of storage that may be handed out; NaN is not known, and no limit
+    disk: Floats = field(default_factory=lambda: np.zeros(0))
 
     def __post_init__(self) -> None:
+        if not self.racks:
+            object.__setattr__(self, "racks", (Label(""),) * len(self.names))
+        if not len(self.disk):
+            object.__setattr__(self, "disk", np.full(len(self.names), np.nan))
         _freeze(self)
 
 
@@ -70,8 +78,12 @@ class ShardColumns:
     movable: NDArray[np.bool_]
     #: (N, len(REPORTED)) what routers and runners say, NaN where they do not; (0, ...) where nobody reports
     reported: Floats = field(default_factory=lambda: np.zeros((0, len(REPORTED))))
+    #: (N,) bytes of storage that each takes; 0 where nobody says
+    disk: Floats = field(default_factory=lambda: np.zeros(0))
 
     def __post_init__(self) -> None:
+        if not len(self.disk):
+            object.__setattr__(self, "disk", np.zeros(len(self.names)))
         _freeze(self)
 
 

@@ -41,6 +41,8 @@ def accepts(rule: dict[str, Any], value: Any) -> bool:
                 good = compare(said) is True or compare(said) is NotImplemented
             case "minItems" | "maxItems" | "maxLength" | "maxProperties":
                 good = len(value) >= said if word == "minItems" else len(value) <= said
+            case "uniqueItems":
+                good = not said or len({json.dumps(item) for item in value}) == len(value)
             case "items":
                 good = all(accepts(said, item) for item in value)
             case "propertyNames":
@@ -94,6 +96,15 @@ def test_the_example_of_the_page_is_a_fleet_and_fulfils_the_schema() -> None:
         '[hosts.a]\naddress = "a"\nlabels = {"a b" = "c"}\n',
         '[hosts.a]\naddress = "a"\nlabels = {a = 1}\n',
         '[hosts.a]\naddress = "a"\nprot = 7\n',
+        '[hosts.a]\naddress = "a"\ndisk = "much"\n',
+        '[shards.a]\nspread = "continent"\n',
+        "[shards.a]\nrequires = { tier = 7 }\n",
+        "[policy]\naggressiveness = 6\n",
+        '[policy]\nkinds = ["teleport"]\n',
+        '[policy]\nkinds = ["migrate", "migrate"]\n',
+        "[policy]\ngoals = []\n",
+        '[policy]\ngoals = ["a b"]\n',
+        "[policy]\nsplit_windows = [1, 2, 3]\n",
         '[hosts."a/b"]\naddress = "a"\n',
         '[ssh]\npassphrase = "hunter2"\n',
         '[ssh]\npassword = "hunter2"\n',

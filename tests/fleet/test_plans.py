@@ -76,6 +76,25 @@ def test_the_canonical_bytes_depend_on_values_alone() -> None:
     assert msgspec.msgpack.decode(msgspec.msgpack.encode(PLAN), type=Plan).digest() == PLAN.digest()
 
 
+def test_a_plan_of_an_earlier_version_reads_back_as_itself() -> None:
+    """What came later is not in its bytes, reads as it is by default, and does not change its name."""
+    old = json.loads(PLAN.canonical())
+    assert set(old["policy"]) == set(Policy.__struct_fields__[: Policy.__struct_fields__.index("step_deadline") + 1])
+    assert set(old["actions"][0]) == set(Action.__struct_fields__[: Action.__struct_fields__.index("undo") + 1])
+    assert {"proof", "advice", "left", "changes"}.isdisjoint(old)
+    body = json.dumps(old, sort_keys=True, separators=(",", ":")).encode()
+    again = msgspec.json.decode(body, type=Plan)
+    assert again == PLAN
+    assert again.canonical() == body
+
+
+def test_what_came_later_is_in_the_bytes_as_soon_as_it_differs() -> None:
+    for changed in (Policy(seed=2), Policy(goals=(Label("cost"),)), Policy(split_windows=(1, 1))):
+        plan = msgspec.structs.replace(PLAN, policy=changed)
+        assert msgspec.json.decode(plan.canonical(), type=Plan) == plan
+        assert plan.digest() != PLAN.digest()
+
+
 def test_the_same_world_has_no_differences() -> None:
     assert BASIS.differences(BASIS) == ()
 

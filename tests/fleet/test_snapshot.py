@@ -34,6 +34,14 @@ def test_nobody_can_write_into_a_snapshot() -> None:
             array[0] = 1.0
 
 
+def test_racks_and_storage_that_nobody_declares_are_unknown_and_no_limit() -> None:
+    columns = hosts()
+    assert columns.racks == ("", "", "")
+    assert np.isnan(columns.disk).all() and len(columns.disk) == 3
+    with pytest.raises(ValueError, match="read-only"):
+        columns.disk[0] = 1.0
+
+
 def test_a_plan_relies_on_the_involved_hosts_and_their_shards_only() -> None:
     basis = basis_for(frozenset({"h1", "h2"}), hosts(), PLACEMENT)
     assert basis.hosts == (HostFact(Label("h1"), "SUSPECT", 4.0, 1024), HostFact(Label("h2"), "READY", 4.0, 1024))
