@@ -6,7 +6,8 @@ the level is the oracle's own forecast of the host.
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import fields, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,7 +16,7 @@ from sidestep.fleet.forecast import MEDIAN, Forecast
 from sidestep.fleet.labels import Label
 from sidestep.fleet.machines import HostState
 from sidestep.fleet.resources import DIMENSIONS, PLANNED
-from sidestep.fleet.snapshot import Floats, HostColumns, Snapshot
+from sidestep.fleet.snapshot import Floats, Snapshot
 from sidestep.planning.uncertainty import F64, combined
 
 F32 = NDArray[np.float32]
@@ -117,15 +118,23 @@ def grow(snapshot: Snapshot, forecast: Forecast, like: int, names: tuple[Label, 
     It demands what that host demands beside its shards, which is taken for certain.
     """
     count, hosts = len(names), snapshot.hosts
-    before = len(hosts.names)
-
-    def wider(values: Floats) -> Floats:
-        return np.concatenate([values, np.repeat(values[like : like + 1], count, axis=0)])
-
-    use, pressure, age = wider(hosts.use), wider(hosts.pressure), wider(hosts.age)
     mine = np.flatnonzero(snapshot.shards.host == like)
-    use[before:] = _rest(hosts.use[like], snapshot.shards.use[mine])
-    pressure[before:], age[before:] = 0.0, 0.0
+    idle: dict[str, Any] = {
+        "names": names,
+        "states": (HostState.READY,) * count,
+        "reasons": (Label("what if"),) * count,
+        "use": _rest(hosts.use[like], snapshot.shards.use[mine]),
+        "pressure": 0.0,
+        "age": 0.0,
+    }
+    columns: dict[str, Any] = {}
+    for each in fields(hosts):
+        value = getattr(hosts, each.name)
+        if isinstance(value, np.ndarray):
+            row = np.broadcast_to(idle.get(each.name, value[like]), value.shape[1:]) if len(value) else value
+            columns[each.name] = np.concatenate([value, np.repeat(row[None], count, axis=0)]) if len(value) else value
+        elif value:
+            columns[each.name] = (*value, *idle.get(each.name, (value[like],) * count))
     own = np.zeros((*forecast.hosts.shape[1:3], 1))
     median = forecast.hosts[like, :, :, MEDIAN].astype(np.float64)
     own[..., 0] = np.maximum(median - np.nan_to_num(forecast.shard_mean[mine]).astype(np.float64).sum(axis=0), 0.0)
@@ -137,20 +146,7 @@ def grow(snapshot: Snapshot, forecast: Forecast, like: int, names: tuple[Label, 
         return np.concatenate([values, np.full((count, *values.shape[1:]), fill, dtype=values.dtype)])
 
     return (
-        replace(
-            snapshot,
-            hosts=HostColumns(
-                names=(*hosts.names, *names),
-                states=(*hosts.states, *[HostState.READY] * count),
-                reasons=(*hosts.reasons, *[Label("what if")] * count),
-                zones=(*hosts.zones, *[hosts.zones[like]] * count),
-                capacity=wider(hosts.capacity),
-                allocatable=wider(hosts.allocatable),
-                use=use,
-                pressure=pressure,
-                age=age,
-            ),
-        ),
+        replace(snapshot, hosts=replace(hosts, **columns)),
         replace(
             forecast,
             hosts=np.concatenate([forecast.hosts, block]),

@@ -145,6 +145,8 @@ def _domains(world: World, kind: str) -> list[tuple[str, ...]]:
     rows = [specs.get(name) for name in world.snapshot.hosts.names]
     if kind == "group":
         return [tuple(map(str, spec.groups)) if spec else () for spec in rows]
+    if kind == "rack" and any(spec and spec.rack for spec in rows):
+        return [(str(spec.rack),) if spec and spec.rack else () for spec in rows]
     return [tuple(str(v) for key, v in spec.labels if key == kind) if spec else () for spec in rows]
 
 
@@ -152,6 +154,7 @@ def _kinds(world: World) -> list[str]:
     kinds = {"zone"} if any(world.snapshot.hosts.zones) else set()
     for spec in world.fleet.hosts:
         kinds |= {str(key) for key, _ in spec.labels} | ({"group"} if spec.groups else set())
+        kinds |= {"rack"} if spec.rack else set()
     return sorted(kinds)
 
 
@@ -221,6 +224,6 @@ def _added(world: World, change: Add) -> World:
             names.append(name)
     snapshot, forecast = grow(world.snapshot, world.forecast, row, tuple(names))
     model = next((spec for spec in world.fleet.hosts if spec.name == like), None)
-    specs = tuple(with_fields(model, name=name, cordoned=False) for name in names) if model else ()
+    specs = tuple(with_fields(model, name=name, cordoned=False, standby=False) for name in names) if model else ()
     fleet = with_fields(world.fleet, hosts=(*world.fleet.hosts, *specs))
     return replace(world, snapshot=snapshot, forecast=forecast, fleet=fleet)
