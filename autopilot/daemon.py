@@ -19,6 +19,7 @@ from typing import Any, Final
 
 from sidestep.autopilot.daemon_foresight import Foresight, foresight
 from sidestep.autopilot.daemon_log import AUTOPILOT, Log
+from sidestep.autopilot.daemon_planning import PlanDesk
 from sidestep.autopilot.daemon_reconcile import Reconciler
 from sidestep.autopilot.daemon_reports import Reports
 from sidestep.autopilot.daemon_service import DaemonService
@@ -100,6 +101,15 @@ class Daemon:
         stack.push_async_callback(self._tunnels.aclose)
         parts = self._parts(stack, journal, log)
         loop = ControlLoop(parts, level=self._level)
+        desk = PlanDesk(
+            fleet=self.fleet,
+            journal=journal,
+            log=log,
+            clock=self._clock,
+            busy=parts.moving,
+            settling=parts.runs.settling,
+        )
+        stack.push_async_callback(desk.aclose)
         service = DaemonService(
             fleet=self.fleet,
             journal=journal,
@@ -113,6 +123,7 @@ class Daemon:
             scores=parts.ahead.boards,
             trainer=parts.ahead.trainer,
             coming=parts.ahead.coming,
+            desk=desk,
             round_trips=parts.reports.rtt.told,
         )
         server = Server(self.socket, service, report=log.told("daemon"))

@@ -11,6 +11,7 @@ from sidestep import __version__
 from sidestep.autopilot.daemon_demand import demand_vectors
 from sidestep.autopilot.daemon_log import Log
 from sidestep.autopilot.daemon_oracle import Calendar, Guesses, OracleDesk, Scores, Trainer
+from sidestep.autopilot.daemon_planning import PlanDesk
 from sidestep.autopilot.frames import Picture, frame_of
 from sidestep.autopilot.journal import Journal
 from sidestep.autopilot.loop import ControlLoop
@@ -36,6 +37,7 @@ from sidestep.autopilot.protocol import (
     Welcome,
 )
 from sidestep.autopilot.protocol_oracle import HostRoundTrips, OracleRequest
+from sidestep.autopilot.protocol_plans import PlanRequest
 from sidestep.autopilot.server import UnknownReference
 from sidestep.autopilot.world_clock import Clock
 from sidestep.fleet.errors import SidestepError, UsageError
@@ -70,6 +72,8 @@ class DaemonService:
     scores: Scores | None = None
     trainer: Trainer | None = None
     coming: Guesses | None = None
+    #: what answers questions to the planner; None answers none
+    desk: PlanDesk | None = None
     round_trips: Callable[[], tuple[HostRoundTrips, ...]] = tuple
 
     def welcome(self, actor: Label) -> Welcome:
@@ -174,6 +178,12 @@ class DaemonService:
         answer = await desk.answer(request, actor)
         self.log.mirror()
         return answer
+
+    async def planning(self, request: PlanRequest, actor: Label) -> Answer:
+        """Plans on demand, why and why not, hosts for new work."""
+        if self.desk is None:
+            raise SidestepError("this daemon answers no questions to the planner", hint="restart it with this release")
+        return await self.desk.answer(request, self._picture(), actor)
 
     async def get_log(self, request: GetLog) -> EventList:
         """Journal rows."""

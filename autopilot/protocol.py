@@ -15,6 +15,7 @@ import msgspec
 from msgspec import Struct
 
 from sidestep.autopilot.protocol_oracle import OracleAnswer, OracleRequest
+from sidestep.autopilot.protocol_plans import PlanReply, PlanRequest
 from sidestep.fleet.errors import ProtocolError
 from sidestep.fleet.events import Event
 from sidestep.fleet.forecast_types import Account, Contention
@@ -143,6 +144,7 @@ Body = (
     | GetLog
     | Shutdown
     | OracleRequest
+    | PlanRequest
 )
 
 
@@ -318,7 +320,9 @@ def _states(what: str, column: bytes, known: Sequence[S]) -> tuple[S, ...]:
         raise ProtocolError(f"column {what} holds {max(column)}, states go to {len(known) - 1}", hint=hint) from None
 
 
-Answer = Welcome | Failure | Done | PlanView | PlanList | DemandList | EventList | SnapshotFrame | OracleAnswer
+Answer = (
+    Welcome | Failure | Done | PlanView | PlanList | DemandList | EventList | SnapshotFrame | OracleAnswer | PlanReply
+)
 
 
 class Reply(Struct, frozen=True):

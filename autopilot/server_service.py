@@ -29,10 +29,12 @@ from sidestep.autopilot.protocol import (
     Welcome,
 )
 from sidestep.autopilot.protocol_oracle import OracleRequest
+from sidestep.autopilot.protocol_plans import PlanRequest
 from sidestep.fleet.errors import ProtocolError, SidestepError, StalePlan, UsageError
 from sidestep.fleet.labels import Label, scrub
 
 _OF_THE_ORACLE = get_args(OracleRequest)
+_OF_THE_PLANNER = get_args(PlanRequest)
 
 
 class UnknownReference(UsageError):
@@ -84,6 +86,10 @@ class Service(Protocol):
 
     async def oracle(self, request: OracleRequest, actor: Label) -> Answer:
         """Whatever is asked of the oracle, or told it."""
+        ...
+
+    async def planning(self, request: PlanRequest, actor: Label) -> Answer:
+        """Whatever is asked of the planner."""
         ...
 
     async def get_log(self, request: GetLog) -> EventList:
@@ -146,4 +152,6 @@ async def answer(service: Service, body: Body, actor: Label) -> Answer:  # noqa:
             return await service.shutdown(actor)
     if isinstance(body, _OF_THE_ORACLE):
         return await service.oracle(body, actor)
+    if isinstance(body, _OF_THE_PLANNER):
+        return await service.planning(body, actor)
     raise ProtocolError(f"{type(body).__name__} is not answered here")
