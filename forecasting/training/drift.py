@@ -3,20 +3,24 @@
 One step ahead the truth must lie outside the model's 80 % band about as often as it used
 to, as often above the median as below it, and as near to it: a model that widens its band
 at once is calibrated and still worse than it was. Each chart is a CUSUM of the logarithm of a
-likelihood ratio on such an indicator, so nothing is assumed of the values but that, and a
-chart of independent indicators raises, by Lorden's bound, at most one false alarm in
-``exp(LIMIT)`` steps on average. One series proves little: ``share`` of the fleet must agree.
+likelihood ratio on such an indicator, so nothing is assumed of the values but that. Misses of
+smooth or bursty series come in runs, without any drift: so the ratio is that of a chain in
+which a miss depends on whether there was one before, with the series' own chances, and a
+chart raises, by Lorden's bound, at most one false alarm in ``exp(LIMIT)`` steps on average as
+far as these are known. One series proves little: ``share`` of the fleet must agree.
 """
 
 from __future__ import annotations
 
 import math
+from collections import deque
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 F64 = NDArray[np.float64]
+I8 = NDArray[np.int8]
 Mask = NDArray[np.bool_]
 
 #: the quantiles that a caller says beforehand
@@ -32,13 +36,25 @@ RECENT: Final = 30
 #: part of the series that must have raised an alarm of late, and how many at least
 SHARE: Final = 0.2
 FEW: Final = 3
-_USUAL: Final = 0.2
-#: a drift is so much more often outside of the band, or on one side of the median so often
-_MORE: Final = 0.3
-_ONE_SIDE: Final = 0.9
-#: an error is large when one in ten was larger, over the last some hundred steps; a drift makes most of them large
+#: the charts, and of each the chance of a hit in calm times and when drifted, as far as nothing is known of a series:
+#: outside of the band, above the median, below it, and a large error (larger than nine in ten were)
+_CALM: Final = np.array([0.2, 0.5, 0.5, 0.1])
+#: the same after a hit: misses of many series come in runs, and that is found out before it is called a drift
+_AFTER: Final = np.array([0.5, 0.75, 0.75, 0.5])
+_CHANGED: Final = np.array([0.5, 0.9, 0.9, 0.6])
+#: by how much the odds of a hit rise
+_ODDS: Final = _CHANGED / (1 - _CHANGED) * (1 - _CALM) / _CALM
+_OUTSIDE, _ABOVE, _BELOW, _LARGE_ERROR = range(4)
+#: so many steps are as good as what is presumed; a chance is taken to be higher by so many of its deviations
+_PRESUMED: Final = 10.0
+_DOUBT: Final = 2.0
+#: no chance is taken to be above this: one that always hits says nothing any more
+_HIGHEST: Final = 0.9999
+#: steps until what came of a step counts as usual: a drift must not explain itself
+_LAG: Final = 40
+#: values so near to a quantile are on it: they travel and are learned as f4
+_ROUNDING: Final = 1e-6
 _LARGE: Final = 0.1
-_MOSTLY: Final = 0.6
 _PACE: Final = 0.01
 
 
@@ -47,11 +63,20 @@ class Drift:
 
     def __init__(self, series: int) -> None:
         self.series = series
+        self.settle()
+
+    def settle(self) -> None:
+        """Begin anew: the drift has been answered."""
+        series = self.series
         self._charts = np.zeros((4, series))
-        self._usual = np.full(series, _USUAL)
         self._large = np.zeros(series)
         self._seen = np.zeros(series)
         self._since = np.full(series, np.inf)
+        self._hit = np.zeros((4, series), np.int8)
+        #: (2, 4, S) steps that came after no hit and after one, and how many of them were hits
+        self._steps = np.zeros((2, 4, series))
+        self._hits = np.zeros((2, 4, series))
+        self._waiting: deque[tuple[I8, I8, Mask]] = deque()
 
     def observe(self, truth: F64, said: F64) -> Mask:
         """(S,) which series raise an alarm now. ``truth`` (S,); ``said`` (S, 3) quantiles at ``LEVELS``; NaN is none.
@@ -60,24 +85,30 @@ class Drift:
         """
         known = np.isfinite(truth) & np.isfinite(said).all(axis=1)
         self._seen += known
-        counts = known & (self._seen > SETTLE)
-        with np.errstate(invalid="ignore"):
-            outside = (truth < said[:, 0]) | (truth > said[:, 2])
-            # a constant series is neither above nor below
-            above, below = truth > said[:, 1], truth < said[:, 1]
-        usual = np.clip(self._usual, 0.1, 0.5)
-        self._move(0, counts, outside, usual, np.minimum(usual + _MORE, 0.9))
-        half = np.full(self.series, 0.5)
-        self._move(1, counts, above, half, np.full(self.series, _ONE_SIDE))
-        self._move(2, counts, below, half, np.full(self.series, _ONE_SIDE))
-        self._move(3, counts, self._is_large(known, np.abs(truth - said[:, 1])), np.full(self.series, _LARGE),
-                   np.full(self.series, _MOSTLY))  # fmt: skip
-        rate = 1.0 / np.minimum(np.maximum(self._seen, 20.0), MEMORY)
-        self._usual += np.where(known, (outside - self._usual) * rate, 0.0)
+        hit = self._indicators(known, truth, said)
+        calm = self._chances()
+        odds = calm / (1 - calm) * _ODDS[:, None]
+        changed = odds / (1 + odds)
+        step = np.where(hit, np.log(changed / calm), np.log((1 - changed) / (1 - calm)))
+        moved = np.maximum(self._charts + step, 0.0)
+        self._charts = np.where(known & (self._seen > SETTLE), moved, self._charts)
+        self._learn(hit, known)
         alarm = (self._charts > LIMIT).any(axis=0)
         self._charts[:, alarm] = 0.0
         self._since = np.where(alarm, 0.0, self._since + 1.0)
         return np.asarray(alarm)
+
+    def _indicators(self, known: Mask, truth: F64, said: F64) -> I8:
+        """(4, S) 1 where a chart's indicator hits; what is on a quantile, as a constant series is, does not."""
+        slack = _ROUNDING * np.abs(truth)
+        hit = np.empty((4, self.series), np.int8)
+        with np.errstate(invalid="ignore"):
+            hit[_OUTSIDE] = (truth < said[:, 0] - slack) | (truth > said[:, 2] + slack)
+            hit[_ABOVE] = truth > said[:, 1] + slack
+            hit[_BELOW] = truth < said[:, 1] - slack
+            error = np.abs(truth - said[:, 1])
+            hit[_LARGE_ERROR] = self._is_large(known, np.where(error > slack, error, 0.0))
+        return hit
 
     def _is_large(self, known: Mask, error: F64) -> Mask:
         """Whether errors are larger than nine in ten were; the bound then moves a little to where that holds."""
@@ -89,9 +120,27 @@ class Drift:
         self._large = np.where(known, np.maximum(moved, 1e-12), self._large)
         return large
 
-    def _move(self, chart: int, counts: Mask, hit: Mask, calm: F64, changed: F64) -> None:
-        step = np.where(hit, np.log(changed / calm), np.log((1 - changed) / (1 - calm)))
-        self._charts[chart] = np.where(counts, np.maximum(self._charts[chart] + step, 0.0), self._charts[chart])
+    def _chances(self) -> F64:
+        """(4, S) the chance of a hit in calm times, given whether there was one before; doubted upwards."""
+        steps, hits = (np.where(self._hit, both[1], both[0]) for both in (self._steps, self._hits))
+        number = steps + _PRESUMED
+        presumed = np.where(self._hit, _AFTER[:, None], _CALM[:, None])
+        chance = (hits + _PRESUMED * presumed) / number
+        high = chance + _DOUBT * np.sqrt(chance * (1 - chance) / number)
+        return np.asarray(np.clip(high, _CALM[:, None], _HIGHEST), np.float64)
+
+    def _learn(self, hit: I8, known: Mask) -> None:
+        """Count what came some steps ago; what came before that fades."""
+        self._waiting.append((self._hit, hit, known))
+        self._hit = np.where(known, hit, self._hit)
+        if len(self._waiting) <= _LAG:
+            return
+        before, then, counts = self._waiting.popleft()
+        for state in range(2):
+            here = counts & (before == state)
+            fade = np.where(here & (self._steps[state] >= MEMORY), 1 - 1 / MEMORY, 1.0)
+            self._steps[state] = self._steps[state] * fade + here
+            self._hits[state] = self._hits[state] * fade + (here & (then == 1))
 
     @property
     def watched(self) -> int:
@@ -108,11 +157,3 @@ class Drift:
         """Whether the fleet has drifted: enough series agree."""
         watched = self.watched
         return watched > 0 and self.alarmed >= max(min(FEW, watched), math.ceil(SHARE * watched))
-
-    def settle(self) -> None:
-        """Begin anew: the drift has been answered."""
-        self._charts[:] = 0.0
-        self._usual[:] = _USUAL
-        self._seen[:] = 0.0
-        self._large[:] = 0.0
-        self._since[:] = np.inf

@@ -7,6 +7,7 @@ import pytest
 
 from sidestep.fleet.inventory import OracleSpec
 from sidestep.forecasting.baselines_core import PersistenceCore
+from sidestep.forecasting.dense import core_of
 from sidestep.forecasting.training.drift import LEVELS, RECENT, SETTLE, Drift
 from sidestep.forecasting.training.table import Table
 from sidestep.forecasting.training.watch import Watch
@@ -105,6 +106,48 @@ def test_the_watch_finds_a_regime_change_of_the_models_own_forecasts() -> None:
         if watch.drift.drifted and found < 0:
             found = step
     assert 600 <= found < 640
+
+
+def usual(kind: str, steps: int, series: int, seed: int = 11) -> np.ndarray:
+    """Series without any drift, as hosts have them in their first minutes."""
+    rng = np.random.default_rng(seed)
+    at, phase = np.arange(steps)[:, None], rng.uniform(0, 6.28, series)
+    noise = rng.standard_normal((steps, series))
+    if kind == "smooth":
+        return 10 + 1.5 * np.sin(2 * np.pi * at / 120 + phase) + 0.03 * noise
+    if kind == "wandering":
+        return 100 + np.cumsum(noise, axis=0)
+    values = np.zeros((steps, series))
+    if kind == "averaged":
+        for step in range(1, steps):
+            values[step] = 0.9 * values[step - 1] + 0.1 * np.maximum(0, noise[step] - 1)
+    elif kind == "bursts":
+        on = np.zeros(series, bool)
+        for step in range(steps):
+            on = np.where(on, rng.random(series) > 0.1, rng.random(series) < 0.02)
+            values[step] = 1 + 9 * on + 0.3 * noise[step]
+    elif kind == "steps":
+        values = 100 + np.cumsum(rng.random((steps, series)) < 0.01, axis=0)
+    return values
+
+
+KINDS = ("smooth", "wandering", "averaged", "bursts", "steps", "constant")
+
+
+@pytest.mark.parametrize("model", ["trend", "aggregate"])
+def test_a_young_fleet_of_all_kinds_of_series_has_not_drifted(model: str) -> None:
+    """S1.6: misses come in runs on smooth, bursty and constant series, and that is no drift."""
+    values = np.concatenate([usual(kind, 400, 20) for kind in KINDS], axis=1).astype(np.float32)
+    core = core_of(model, 120.0, 60, values.shape[1])
+    drifts = {kind: Drift(20) for kind in KINDS}
+    for step, row in enumerate(values):
+        if step:
+            said = np.asarray(core.forecast(np.array([1]), LEVELS), np.float64)[:, 0]
+            for at, drift in enumerate(drifts.values()):
+                part = slice(20 * at, 20 * at + 20)
+                drift.observe(row[part].astype(np.float64), said[part])
+        core.observe(row)
+        assert not [kind for kind, drift in drifts.items() if drift.drifted], step
 
 
 def test_the_model_recovers_from_a_regime_change() -> None:
