@@ -1,0 +1,245 @@
+"""Whether an order is what it says, worked out the long way: from the set of shards on each host.
+
+Shares nothing with the scheduler but the problem and the formula by which demand adds up.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Iterator
+
+import numpy as np
+
+from sidestep.planning.model import Problem
+from sidestep.planning.model.problem import F64
+from sidestep.planning.ordering.model import Caps, Schedule
+
+#: rounding that is forgiven, as a fraction of a limit
+FORGIVEN = 1e-8
+
+
+def verify(problem: Problem, schedule: Schedule, caps: Caps | None = None) -> str:
+    """The first flaw of an order, "" if there is none.
+
+    It is run twice: at its own times, and as unluckily as ``after`` allows, with everything
+    started as soon as it may and ended as late as possible. Each time a shard starts, all
+    that is on its destination is added up anew.
+    """
+    flaw = _outline(problem, schedule) or (_overbooked(problem, schedule, caps) if caps else "")
+    for events in (_by_time, _unluckily):
+        if not flaw:
+            flaw = _replay(problem, schedule, events(schedule))
+    return flaw
+
+
+def _outline(p: Problem, made: Schedule) -> str:
+    ends = made.start + made.transfer
+    ptr, idx = made.after
+    row, other = np.repeat(np.arange(len(made)), np.diff(ptr)), idx
+    flaws = (
+        (other >= row, "waits for a later one, row"),
+        (made.start[row] < ends[other] - 1e-9, "starts before the end of row"),
+        (made.wave[other] >= made.wave[row], "is not in a later wave than row"),
+        (made.latest[other] > made.latest[row] - made.transfer[other] + 1e-6, "may have to wait too long for row"),
+    )
+    for wrong, words in flaws:
+        if wrong.any():
+            at = int(np.argmax(wrong))
+            return f"row {row[at]} {words} {other[at]}"
+    early = made.start < made.earliest - 1e-9
+    if early.any():
+        return f"row {int(np.argmax(early))} starts before there is room"
+    best = max(_share(p, _before(p)), _share(p, _after(p, made)), 1.0)
+    return f"its peak may be {made.ceiling:g}" if made.ceiling > best * (1 + FORGIVEN) else ""
+
+
+def _overbooked(p: Problem, made: Schedule, caps: Caps) -> str:
+    """Which cap the starts, or the waves, go beyond."""
+    taken: dict[tuple[str, int, int], int] = {}
+    running: dict[tuple[str, int, int], int] = {}
+    most = {"host": caps.host, "app": caps.app, "fleet": caps.fleet}
+    for starts, row in _by_time(made):
+        shard, ends = int(made.shard[row]), {int(made.source[row]), int(made.destination[row])} - {-1}
+        slots = [("host", 0, host) for host in ends] + [("fleet", 0, 0)]
+        slots += [("app", 0, int(caps.apps[shard]))] if len(caps.apps) else []
+        for kind, domain in enumerate(p.constraints.domains[1:], 1):
+            slots += [("domain", kind, number) for number in {int(domain[host]) for host in ends}]
+        for slot in slots:
+            cap = most.get(slot[0], caps.domain)
+            running[slot] = running.get(slot, 0) + (1 if starts else -1)
+            of_wave = (*slot[:2], slot[2] * (len(made) + 2) + int(made.wave[row]))
+            taken[of_wave] = taken.get(of_wave, 0) + starts
+            if cap > 0 and max(running[slot], taken[of_wave]) > cap:
+                return f"row {row} is one too many at one time of {slot[0]} {slot[2]}"
+    return ""
+
+
+def _before(p: Problem) -> F64:
+    return np.array([_upper(p, host, set(), set()) for host in range(p.hosts)]).reshape(p.limit.shape)
+
+
+def _after(p: Problem, made: Schedule) -> F64:
+    ends: dict[int, int] = {}
+    for shard, host in zip(made.shard.tolist(), made.destination.tolist(), strict=True):
+        ends[shard] = host
+    gone: dict[int, set[int]] = {}
+    come: dict[int, set[int]] = {}
+    for shard, host in ends.items():
+        if int(p.host[shard]) != host:
+            gone.setdefault(int(p.host[shard]), set()).add(shard)
+            come.setdefault(host, set()).add(shard)
+    rows = [_upper(p, host, gone.get(host, set()), come.get(host, set())) for host in range(p.hosts)]
+    return np.array(rows).reshape(p.limit.shape)
+
+
+def _share(p: Problem, upper: F64) -> float:
+    known = np.isfinite(p.limit) & (p.limit > 0) & np.isfinite(upper)
+    return float((upper[known] / p.limit[known]).max(initial=0.0))
+
+
+def _steps(p: Problem) -> F64:
+    """(D,) the step of each column; infinite for those of every step."""
+    at = np.arange(p.limit.shape[1], dtype=np.float64)
+    return np.where(at < p.timed, at % max(p.steps, 1), np.inf)
+
+
+def _upper(p: Problem, host: int, gone: set[int], come: set[int], late: dict[int, int] | None = None) -> F64:
+    """(D,) demand of a host without some of its shards and with some others; ``late`` are not there before a step."""
+    away, here = sorted(gone), sorted(come)
+    there = np.ones((len(here), p.limit.shape[1]))
+    if late:
+        there[:] = _steps(p) >= np.array([late.get(shard, 0) for shard in here])[:, None]
+    mean = p.mean[away].sum(axis=0, dtype=np.float64), (p.mean[here] * there).sum(axis=0, dtype=np.float64)
+    median = np.maximum(p.median[host] - mean[0], 0.0) + mean[1]
+    square = np.square(p.away[host])
+    if p.z and (gone or come):
+        left, new = p.sd[away].astype(np.float64), p.sd[here].astype(np.float64) * there
+        variance = np.maximum(p.variance[host] - (left**2).sum(axis=0), 0.0)
+        deviation = np.maximum(p.deviation[host] - left.sum(axis=0), 0.0)
+        rest = (1 - p.rho) * variance + p.rho * deviation**2
+        all_ = (1 - p.rho) * p.variance[host] + p.rho * p.deviation[host] ** 2
+        with np.errstate(invalid="ignore", divide="ignore"):
+            part = np.where(all_ > 0, np.minimum(rest / all_, 1.0), 1.0)
+        sums = (new**2).sum(axis=0), new.sum(axis=0)
+        arrived = (1 - p.rho) * sums[0] + p.rho * (2 * deviation * sums[1] + sums[1] ** 2)
+        square = square * part + p.z**2 * arrived
+    return np.asarray(median + (-1.0 if p.z < 0 else 1.0) * np.sqrt(square), dtype=np.float64)
+
+
+def _by_time(made: Schedule) -> Iterator[tuple[bool, int]]:
+    """(whether it starts, row) in time; what ends at an instant makes way for what starts at it."""
+    ends = made.start + made.transfer
+    events = [(float(made.start[row]), 1, row) for row in range(len(made))]
+    events += [(float(ends[row]), 0, row) for row in range(len(made))]
+    if (made.transfer <= 0).any():
+        # instants have no order of their own: one row after the other
+        for row in range(len(made)):
+            yield True, row
+            yield False, row
+        return
+    for _, kind, row in sorted(events):
+        yield kind == 1, row
+
+
+def _unluckily(made: Schedule) -> Iterator[tuple[bool, int]]:
+    """Everything that may starts, last rows first; only when nothing may does the oldest one end."""
+    left = [len(made.waits(row)) for row in range(len(made))]
+    followers: list[list[int]] = [[] for _ in left]
+    for row in range(len(made)):
+        for other in made.waits(row).tolist():
+            followers[other].append(row)
+    ready = [-row for row, count in enumerate(left) if not count]
+    heapq.heapify(ready)
+    running: list[int] = []
+    ended = 0
+    while ready or ended < len(running):
+        if ready:
+            row = -heapq.heappop(ready)
+            running.append(row)
+            yield True, row
+            continue
+        row = running[ended]
+        ended += 1
+        yield False, row
+        for other in followers[row]:
+            left[other] -= 1
+            if not left[other]:
+                heapq.heappush(ready, -other)
+
+
+class _World:
+    """Where every shard is: one host, or two while it moves."""
+
+    def __init__(self, p: Problem, ceiling: float) -> None:
+        self.p, self.ceiling = p, ceiling
+        self.at: list[set[int]] = [{int(h)} if h >= 0 else set() for h in p.host]
+        self.gone: dict[int, set[int]] = {}
+        self.come: dict[int, set[int]] = {}
+        #: shards that move only from a step on
+        self.late: dict[int, int] = {}
+
+    def put(self, shard: int, host: int) -> None:
+        self.at[shard].add(host)
+        if int(self.p.host[shard]) == host:
+            self.gone.get(host, set()).discard(shard)
+        else:
+            self.come.setdefault(host, set()).add(shard)
+
+    def take(self, shard: int, host: int) -> None:
+        self.at[shard].discard(host)
+        if int(self.p.host[shard]) == host:
+            self.gone.setdefault(host, set()).add(shard)
+        else:
+            self.come[host].discard(shard)
+
+    def crowded(self, shard: int, host: int, since: int) -> str:
+        """Why the host does not have room for the shard that has just come; "" if it has."""
+        p = self.p
+        upper = _upper(p, host, self.gone.get(host, set()), self.come.get(host, set()), self.late)
+        start = _upper(p, host, set(), set())
+        asks = ((p.mean[shard] > 0) | (p.sd[shard] > 0)) & (_steps(p) >= since)
+        with np.errstate(invalid="ignore"):
+            fits = upper <= np.fmax(p.room[host], start) * (1 + FORGIVEN) + 1e-9
+            peak = upper <= np.fmax(self.ceiling * p.limit[host], start) * (1 + FORGIVEN) + 1e-9
+        if (asks & ~fits).any():
+            return f"column {int(np.argmax(asks & ~fits))} of host {host} lacks room"
+        if (asks & ~peak & (p.limit[host] > 0)).any():
+            return f"column {int(np.argmax(asks & ~peak))} of host {host} is higher than before"
+        return ""
+
+    def forbidden(self, shard: int, host: int) -> str:
+        """Which rule a shard breaks that has just come; "" if none."""
+        rules = self.p.constraints
+        if not rules.masks[rules.mask[shard], host]:
+            return f"shard {shard} may not be on host {host}"
+        for other in rules.avoided(shard).tolist():
+            if other != shard and host in self.at[other]:
+                return f"shard {shard} meets shard {other} on host {host}"
+        for group in rules.groups_of(shard).tolist():
+            domain = rules.domains[rules.kind[group]]
+            here = [m for m in rules.members_of(group).tolist() if any(domain[h] == domain[host] for h in self.at[m])]
+            was = [m for m in here if self.p.host[m] >= 0 and domain[self.p.host[m]] == domain[host]]
+            if len(here) > rules.most[group] and shard not in was:
+                return f"shard {shard} is one too many of group {group} beside host {host}"
+        return ""
+
+
+def _replay(p: Problem, made: Schedule, events: Iterator[tuple[bool, int]]) -> str:
+    world = _World(p, made.ceiling)
+    for starts, row in events:
+        shard, source, host = int(made.shard[row]), int(made.source[row]), int(made.destination[row])
+        if not starts:
+            world.take(shard, source) if source >= 0 else None
+            continue
+        if not p.movable[shard] or not p.accepts[host] or (source >= 0 and not p.gives[source]):
+            return f"row {row}: shard {shard} may not go from host {source} to host {host}"
+        if world.at[shard] != ({source} if source >= 0 else set()):
+            return f"row {row}: shard {shard} is not on host {source}"
+        since = int(made.earliest[row] / made.step + 1e-6) if made.step > 0 else 0
+        if since:
+            world.late[shard] = since
+        world.put(shard, host)
+        flaw = world.crowded(shard, host, since) or world.forbidden(shard, host)
+        if flaw:
+            return f"row {row}: {flaw}"
+    return ""

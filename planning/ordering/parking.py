@@ -1,0 +1,223 @@
+"""Ways out of a circle of moves that wait for each other: a temporary host for what is in the way.
+
+What is in the way of a blocked move are shards on its destination, or of its group. The
+cheapest is parked, by bytes for each move that it unblocks: best one that has to leave anyway
+(one move more), else one that comes back (two more).
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from sidestep.planning.model.problem import F64, I64, Mask
+from sidestep.planning.ordering.ledger import Demand
+from sidestep.planning.ordering.sequence import Sequence
+
+#: blocked moves that are looked at, ways that are tried, shards that are parked for one move
+LOOKED_AT, TRIED, TOGETHER = 64, 200, 4
+
+
+class Way(NamedTuple):
+    """Parking ``shards`` lets ``job`` start."""
+
+    cost: float
+    job: int
+    shards: tuple[int, ...]
+
+
+def unblock(sequence: Sequence, pending: I64, kept: frozenset[int]) -> I64 | None:
+    """Park what is in the way of some pending move; the pending jobs then, or None if nothing helps.
+
+    Shards in ``kept`` stay where they are.
+    """
+    ways: list[Way] = []
+    job_of = {int(sequence.shard[job]): int(job) for job in pending}
+    free = _parkable(sequence, kept)
+    for job in hopeful(sequence, pending)[:LOOKED_AT].tolist():
+        ways += _ways(sequence, pending, job, job_of, free)
+    for way in sorted(ways)[:TRIED]:
+        hosts = _hosts_for(sequence, way, pending)
+        if hosts is None:
+            continue
+        for shard, host in zip(way.shards, hosts, strict=True):
+            job_at = job_of.get(shard)
+            if job_at is None:
+                job_at = sequence.settled(shard)
+                pending = np.append(pending, job_at)
+            sequence.park(job_at, host, pending)
+        return pending
+    return None
+
+
+def hopeful(sequence: Sequence, pending: I64) -> I64:
+    """The jobs that would have room and break no rule if all others that can leave had left."""
+    ledger = sequence.ledger.copy()
+    ledger.leave(sequence.source[pending], sequence.shard[pending], sequence.demand.parts[:, pending])
+    fits = ~ledger.over(sequence.target[pending], *sequence.load(pending)).any(axis=1)
+    frees: dict[int, int] = {}
+    for job in pending.tolist():
+        for key in sequence.keys.frees.get(job, ()):
+            frees[key] = frees.get(key, 0) + 1
+    keys = sequence.keys
+    allowed = [
+        all(keys.count[key] - frees.get(key, 0) < keys.most[key] for key in keys.adds.get(job, ()))
+        for job in pending.tolist()
+    ]
+    return pending[fits & np.array(allowed, dtype=np.bool_)]
+
+
+def _parkable(sequence: Sequence, kept: frozenset[int]) -> Mask:
+    p = sequence.problem
+    # a shard that has moved already stays where it is: it would have to leave its destination again
+    out = p.movable & (sequence.at >= 0) & (sequence.at == p.host)
+    out &= p.gives[np.maximum(sequence.at, 0)]
+    out[np.fromiter(sequence.parked | kept, dtype=np.int64)] = False
+    return np.asarray(out, dtype=np.bool_)
+
+
+def _ways(sequence: Sequence, pending: I64, job: int, job_of: dict[int, int], free: Mask) -> list[Way]:
+    p, host = sequence.problem, int(sequence.target[job])
+    price = np.maximum(p.bytes, 1.0)
+
+    def cost(shard: int) -> float:
+        return float(price[shard]) * (1.0 if shard in job_of else 2.0)
+
+    needed = _in_the_way(sequence, job, job_of, free)
+    if needed is None:
+        return []
+    here = np.flatnonzero((sequence.at == host) & free)
+    first = [shard for shard in needed if sequence.at[shard] == host]
+    if not _without(sequence, job, np.array([first], dtype=np.int64)).any():
+        return [Way(sum(cost(s) for s in needed), job, tuple(needed))] if needed else []
+    here = here[~np.isin(here, first)]
+    if not len(here):
+        return []
+    sets = np.concatenate([np.tile(np.array(first, dtype=np.int64), (len(here), 1)), here[:, None]], axis=1)
+    single = ~_without(sequence, job, sets).any(axis=1)
+    others = [int(other) for other in pending if sequence.target[other] == host and other != job]
+    if single.any():
+        helped = np.ones(int(single.sum()), dtype=np.int64)
+        for other in others[:8]:
+            helped += ~_without(sequence, other, sets[single]).any(axis=1)
+        base = sum(cost(s) for s in needed)
+        found = zip(here[single].tolist(), helped.tolist(), strict=True)
+        return [Way((base + cost(s)) / count, job, (*needed, s)) for s, count in found]
+    return _several(sequence, job, needed, first, here, [cost(s) for s in here.tolist()])
+
+
+def _several(
+    sequence: Sequence, job: int, needed: list[int], first: list[int], here: I64, costs: list[float]
+) -> list[Way]:
+    """The fewest that make room together, chosen one by one by how much of the lack they take away."""
+    chosen, spent = list(first), 0.0
+    left = here.copy()
+    price = np.array(costs)
+    while len(left) and len(chosen) - len(first) < TOGETHER:
+        sets = np.concatenate([np.tile(np.array(chosen, dtype=np.int64), (len(left), 1)), left[:, None]], axis=1)
+        lack = _lack(sequence, job, sets)
+        best = int(np.lexsort((left, price, lack))[0])
+        chosen.append(int(left[best]))
+        spent += float(price[best])
+        if lack[best] <= 0:
+            extra = chosen[len(first) :]
+            return [Way(spent, job, (*needed, *extra))]
+        left, price = np.delete(left, best), np.delete(price, best)
+    return []
+
+
+def _in_the_way(sequence: Sequence, job: int, job_of: dict[int, int], free: Mask) -> list[int] | None:
+    """Shards that must be parked for the rules to let the job start; None if they cannot be."""
+    p, keys, rules = sequence.problem, sequence.keys, sequence.problem.constraints
+    full = [key for key in keys.adds.get(job, ()) if keys.count[key] >= keys.most[key]]
+    if not full:
+        return []
+    shard, host, chosen = int(sequence.shard[job]), int(sequence.target[job]), list[int]()
+    at = sequence.at.copy()
+    pools = [(rules.members_of(g), rules.domains[rules.kind[g]], int(rules.most[g]))
+             for g in rules.groups_of(shard).tolist()]  # fmt: skip
+    pools += [(np.array([other], dtype=np.int32), rules.domains[0], 1) for other in rules.avoided(shard).tolist()]
+    for members, domain, most in pools:
+        others = members[(members != shard) & (at[members] >= 0)]
+        here = others[domain[at[others]] == domain[host]]
+        if sequence.source[job] >= 0 and domain[sequence.source[job]] == domain[host]:
+            continue
+        surplus = len(here) - most + 1
+        if surplus <= 0:
+            continue
+        can = here[free[here]].tolist()
+        can.sort(key=lambda row: (row not in job_of, float(p.bytes[row]), row))
+        if len(can) < surplus:
+            return None
+        for row in can[:surplus]:
+            chosen.append(row)
+            at[row] = -1
+    return chosen
+
+
+def _sums(sequence: Sequence, job: int, sets: I64) -> tuple[I64, F64, F64, Mask]:
+    host = int(sequence.target[job])
+    parts, asks = sequence.load(np.array([job]))
+    gone = np.repeat(sequence.ledger.gone[:, [host]], len(sets), axis=1)
+    come = np.repeat(sequence.ledger.come[:, [host]] + parts, len(sets), axis=1)
+    for column in sets.T:
+        own = sequence.problem.host[column] == host
+        left = Demand(sequence.problem, column).parts
+        gone[:, own] += left[:, own]
+        come[:, ~own] = np.maximum(come[:, ~own] - left[:, ~own], 0.0)
+    return np.full(len(sets), host), gone, come, np.repeat(asks, len(sets), axis=0)
+
+
+def _without(sequence: Sequence, job: int, sets: I64) -> Mask:
+    """(S, D) columns in which the job lacks room if each set (S, M) had left its destination."""
+    return sequence.room.over(*_sums(sequence, job, sets))
+
+
+def _lack(sequence: Sequence, job: int, sets: I64) -> F64:
+    """(S,) how much is lacking then, summed over columns as fractions of the ceiling."""
+    hosts, gone, come, asks = _sums(sequence, job, sets)
+    ceiling = sequence.room.ceiling[hosts]
+    with np.errstate(invalid="ignore", divide="ignore"):
+        part = (sequence.room.upper(hosts, gone, come) - ceiling) / np.maximum(np.abs(ceiling), 1e-12)
+    part = np.where(asks, np.nan_to_num(part, nan=np.inf), 0.0)
+    return np.asarray(np.maximum(part, 0.0).sum(axis=1), dtype=np.float64)
+
+
+def _hosts_for(sequence: Sequence, way: Way, pending: I64) -> list[int] | None:
+    """A temporary host for every shard, allowed, with room, best one for which nothing waits; None if there is none."""
+    p, ledger, at = sequence.problem, sequence.ledger, sequence.at.copy()
+    target, chosen = int(sequence.target[way.job]), list[int]()
+    wanted = np.zeros(p.hosts, dtype=np.bool_)
+    wanted[sequence.target[pending]] = True
+    every = np.arange(p.hosts)
+    if len(way.shards) > 1:
+        ledger = ledger.copy()
+    guest = int(sequence.shard[way.job])
+    for shard in way.shards:
+        demand = Demand(p, np.array([shard]))
+        asks = np.repeat(demand.asks, p.hosts, axis=0)
+        open_ = p.accepts & ~p.constraints.blocked(at, shard)
+        # what is parked must not be in the way of the very move that it is parked for
+        arrived = at.copy()
+        arrived[guest] = target
+        open_ &= ~p.constraints.blocked(arrived, shard)
+        open_[[target, int(sequence.at[shard])]] = False
+        if not open_.any():
+            return None
+        gone, come = ledger.gone, ledger.come + demand.parts
+        open_ &= ~sequence.room.over(every, gone, come, asks).any(axis=1)
+        rows = np.flatnonzero(open_)
+        if not len(rows):
+            return None
+        upper = sequence.room.upper(rows, gone[:, rows], come[:, rows])
+        with np.errstate(invalid="ignore", divide="ignore"):
+            part = (sequence.room.ceiling[rows] - upper) / p.capacity[rows]
+        free = np.where(asks[rows], np.nan_to_num(part, nan=np.inf), np.inf).min(axis=1)
+        host = int(rows[np.lexsort((p.rank[rows], -free, wanted[rows]))[0]])
+        chosen.append(host)
+        if len(way.shards) > 1:
+            ledger.arrive(np.array([host]), np.array([shard]), demand.parts)
+            ledger.leave(sequence.at[[shard]].astype(np.int64), np.array([shard]), demand.parts)
+        at[shard] = host
+    return chosen

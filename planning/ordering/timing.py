@@ -1,0 +1,193 @@
+"""When each row starts: within the caps, in time, and where the forecast leaves most room."""
+
+from __future__ import annotations
+
+import heapq
+
+import numpy as np
+
+from sidestep.planning.model import Problem
+from sidestep.planning.model.problem import F64, I64
+from sidestep.planning.ordering.model import Caps
+
+#: a later start is chosen only for this much more room, as a fraction of capacity
+WORTH = 0.01
+
+
+class Slots:
+    """What the caps count, for every row: the hosts, domains, app and fleet that it takes a slot of.
+
+    Only what could run out: resources that more rows touch than may at one time.
+    """
+
+    def __init__(self, problem: Problem, caps: Caps, shard: I64, source: I64, destination: I64) -> None:
+        columns: list[I64] = []
+        self.most: list[int] = []
+        hosts = problem.hosts
+        if caps.host > 0:
+            columns += [source, destination]
+            self.most += [caps.host] * hosts
+        if caps.domain > 0:
+            for domain in problem.constraints.domains[1:]:
+                number = int(domain.max(initial=0)) + 1
+                into = len(self.most) + domain[destination].astype(np.int64)
+                out = np.where(source >= 0, len(self.most) + domain[np.maximum(source, 0)], -1)
+                columns += [into, np.where(out == into, -1, out)]
+                self.most += [caps.domain] * number
+        if caps.app > 0 and len(caps.apps):
+            columns.append(len(self.most) + caps.apps[shard].astype(np.int64))
+            self.most += [caps.app] * (int(caps.apps.max()) + 1)
+        if caps.fleet > 0:
+            columns.append(np.full(len(shard), len(self.most), dtype=np.int64))
+            self.most.append(caps.fleet)
+        table = np.stack([*columns, np.full(len(shard), -1)], axis=1) if len(shard) else np.zeros((0, 1), np.int64)
+        touched = np.bincount(table[table >= 0], minlength=len(self.most))
+        short = touched > np.array([*self.most, 0])[: len(touched)] if len(touched) else np.zeros(0, np.bool_)
+        self.of: list[tuple[int, ...]] = [()] * len(shard)
+        #: (n, C) the resources that could run out, -1 for none
+        self.table: I64 = np.where((table >= 0) & np.append(short, False)[table], table, -1)
+        for row in np.flatnonzero((self.table >= 0).any(axis=1)).tolist():
+            self.of[row] = tuple(slot for slot in self.table[row].tolist() if slot >= 0)
+
+
+def latest_starts(after: list[list[int]], deadline: F64, transfer: F64) -> F64:
+    """(K,) each row must end before its deadline, and before what waits for it must start."""
+    latest = (deadline - transfer).tolist()
+    takes = transfer.tolist()
+    for row in range(len(after) - 1, -1, -1):
+        for other in after[row]:
+            latest[other] = min(latest[other], latest[row] - takes[other])
+    return np.array(latest, dtype=np.float64)
+
+
+def soonest(after: list[list[int]], begin: F64, transfer: F64) -> F64:
+    """(K,) starts if nothing but ``after`` and ``begin`` (K,) held anything up."""
+    out, takes = begin.tolist(), transfer.tolist()
+    for row, before in enumerate(after):
+        for other in before:
+            out[row] = max(out[row], out[other] + takes[other])
+    return np.array(out, dtype=np.float64)
+
+
+def troughs(
+    problem: Problem, rows: tuple[I64, I64], spare: F64, earliest: F64, latest: F64, transfer: F64, slots: Slots,
+    step: float,
+) -> F64:  # fmt: skip
+    """(K,) not to start before: the step within [earliest, latest] at which both ends have most room.
+
+    ``spare`` (H, T) is the least share of capacity that a host has free at each step. Rows
+    without a deadline start as soon as they can. What may have to wait for a slot is given
+    the time for that.
+    """
+    source, destination = rows
+    steps = spare.shape[1]
+    out = earliest.copy()
+    if steps < 2 or step <= 0:
+        return out
+    longest = np.zeros(len(slots.most) + 1)
+    busy = np.zeros(len(slots.most) + 1)
+    np.add.at(busy, slots.table, transfer[:, None])
+    np.maximum.at(longest, slots.table, transfer[:, None])
+    queue = np.append(busy[:-1] / np.maximum(np.array([*slots.most, 1])[:-1], 1) + longest[:-1], 0.0)
+    wait = queue[slots.table].max(axis=1, initial=0.0)
+    first = np.ceil(earliest / step).astype(np.int64)
+    last = np.floor(np.clip((latest - wait) / step, -1, steps - 1)).astype(np.int64)
+    some = np.flatnonzero(np.isfinite(latest) & (last > first))
+    if not len(some):
+        return out
+    score = np.where(source[some, None] >= 0, np.minimum(spare[np.maximum(source[some], 0)], spare[destination[some]]),
+                     spare[destination[some]])  # fmt: skip
+    width = np.minimum(np.ceil(transfer[some] / step).astype(np.int64), steps)
+    for length in np.unique(width[width > 1]).tolist():
+        wide = width == length
+        held = np.pad(score[wide], ((0, 0), (0, length - 1)), mode="edge")
+        score[wide] = np.lib.stride_tricks.sliding_window_view(held, length, axis=1).min(axis=-1)
+    within = (np.arange(steps) >= first[some, None]) & (np.arange(steps) <= last[some, None])
+    score = np.where(within, np.nan_to_num(score, nan=-np.inf), -np.inf)
+    best = score.max(axis=1)
+    now = score[np.arange(len(some)), first[some]]
+    chosen = np.argmax(score >= best[:, None] - WORTH, axis=1)
+    better = (best > now + WORTH) & np.isfinite(best)
+    out[some[better]] = np.maximum(earliest[some[better]], chosen[better] * step)
+    return out
+
+
+def simulate(  # noqa: PLR0912 - one loop over events; parts of it would share all its state
+    after: list[list[int]], begin: F64, transfer: F64, rank: I64, slots: Slots
+) -> F64:
+    """(K,) starts if every row starts as soon as it may: first by ``rank`` where slots are short."""
+    count = len(after)
+    start = [0.0] * count
+    takes, not_before, place = transfer.tolist(), begin.tolist(), rank.tolist()
+    by_place = np.argsort(rank, kind="stable").tolist()
+    left = [len(before) for before in after]
+    followers: list[list[int]] = [[] for _ in range(count)]
+    for row, before in enumerate(after):
+        for other in before:
+            followers[other].append(row)
+    used, most, of = [0] * len(slots.most), slots.most, slots.of
+    queues: dict[int, list[int]] = {}
+    events: list[tuple[float, int, int]] = []
+
+    def attempt(row: int, now: float) -> None:
+        for slot in of[row]:
+            if used[slot] >= most[slot]:
+                heapq.heappush(queues.setdefault(slot, []), place[row])
+                return
+        for slot in of[row]:
+            used[slot] += 1
+        start[row] = now
+        heapq.heappush(events, (now + takes[row], 0, row))
+
+    for row in by_place:
+        if not left[row]:
+            if not_before[row] > 0:
+                heapq.heappush(events, (not_before[row], 1, row))
+            else:
+                attempt(row, 0.0)
+    while events:
+        now = events[0][0]
+        ready: list[int] = []
+        freed: list[int] = []
+        while events and events[0][0] == now:
+            _, kind, row = heapq.heappop(events)
+            if kind:
+                ready.append(row)
+                continue
+            for slot in of[row]:
+                used[slot] -= 1
+                freed.append(slot)
+            for other in followers[row]:
+                left[other] -= 1
+                if not left[other]:
+                    if not_before[other] > now:
+                        heapq.heappush(events, (not_before[other], 1, other))
+                    else:
+                        ready.append(other)
+        for slot in freed:
+            queue = queues.get(slot)
+            if queue and used[slot] < most[slot]:
+                ready.append(by_place[heapq.heappop(queue)])
+        ready.sort(key=place.__getitem__)
+        for row in ready:
+            attempt(row, now)
+        for slot in freed:
+            queue = queues.get(slot)
+            while queue and used[slot] < most[slot]:
+                attempt(by_place[heapq.heappop(queue)], now)
+    return np.array(start, dtype=np.float64)
+
+
+def waves(order: list[int], after: list[list[int]], slots: Slots) -> list[int]:
+    """(K,) by row: the first wave after all that it waits for in which its slots are free; from 1."""
+    wave = [0] * len(order)
+    taken: dict[tuple[int, int], int] = {}
+    for row in order:
+        number = 1 + max((wave[other] for other in after[row]), default=0)
+        of = slots.of[row]
+        while any(taken.get((slot, number), 0) >= slots.most[slot] for slot in of):
+            number += 1
+        for slot in of:
+            taken[slot, number] = taken.get((slot, number), 0) + 1
+        wave[row] = number
+    return wave

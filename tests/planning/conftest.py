@@ -1,0 +1,1 @@
+"""What tests of the planner share lies beside this file, for the folders below it too."""
