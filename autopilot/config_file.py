@@ -9,6 +9,7 @@ from __future__ import annotations
 import glob
 import hashlib
 from dataclasses import dataclass, field
+from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Final
 
@@ -17,6 +18,7 @@ from sidestep.fleet.config_document import Document, read_document
 from sidestep.fleet.config_problems import raise_all
 from sidestep.fleet.errors import ConfigError
 from sidestep.fleet.inventory import FleetSpec
+from sidestep.fleet.policies import GOAL_PLUGINS
 
 #: all files of a fleet together; thousands of hosts are well below it; a device is not read into memory
 MAX_BYTES: Final = 16 << 20
@@ -47,7 +49,12 @@ class _Reading:
 
 def load_fleet(path: Path) -> FleetSpec:
     """The fleet that a file and its includes declare. Raises ConfigError naming file, line, key and remedy."""
-    return parse_documents(read_files(path).documents)
+    return parse_documents(read_files(path).documents, goals=plugged_goals)
+
+
+def plugged_goals() -> frozenset[str]:
+    """The names of the goals that plugins have; nothing is imported."""
+    return frozenset(entry.name for entry in entry_points(group=GOAL_PLUGINS))
 
 
 def read_files(path: Path) -> FleetFiles:

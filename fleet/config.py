@@ -1,6 +1,7 @@
 """The fleet file: TOML in, checked values out; every problem named at once with its file and line.
 
-Pure: the caller reads the files. Tables are ``[fleet] [ssh] [policy] [oracle] [history]``,
+Pure: the caller reads the files; only named policies are looked up (``fleet.policies``) where
+``[policy]`` uses some. Tables are ``[fleet] [ssh] [policy] [oracle] [history]``,
 ``[oracle.trainer]``, ``[oracle.candidates.NAME]``, ``[hosts.NAME]``, ``[groups.NAME]``,
 ``[shards.NAME]`` and ``[defaults.host] [defaults.shard]``, which are merged under each host and
 shard. Times may be written ``"15m"``, sizes ``"512M"``. docs/fleet-file.md is the reference.
@@ -8,7 +9,7 @@ shard. Times may be written ``"15m"``, sizes ``"512M"``. docs/fleet-file.md is t
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any, Final
 
 from sidestep.fleet.config_checks import Readable, check_fleet
@@ -18,11 +19,13 @@ from sidestep.fleet.config_fields import FIELDS
 from sidestep.fleet.config_hosts import host_rows, read_groups, read_hosts
 from sidestep.fleet.config_oracle import Groups, check_candidates
 from sidestep.fleet.config_oracle_tables import read_oracle
+from sidestep.fleet.config_planning import check_goals
 from sidestep.fleet.config_problems import ConfigErrors, Problems
 from sidestep.fleet.config_read import NAME, NAME_HINT
 from sidestep.fleet.config_tables import Declared, declarations, nothing_to_override, section, tables, twice
 from sidestep.fleet.inventory import FleetSpec, HistorySpec, Policy, ShardSpec
 from sidestep.fleet.labels import scrub
+from sidestep.fleet.policies import Load, composed, load
 
 __all__ = ["ConfigErrors", "dump_fleet", "parse_documents", "parse_fleet"]
 
@@ -41,8 +44,14 @@ def parse_fleet(text: str, source: str) -> FleetSpec:
     return parse_documents([document])
 
 
-def parse_documents(documents: Sequence[Document]) -> FleetSpec:
-    """The fleet that a file and all that it includes declare, in that order. Raises as ``parse_fleet``."""
+def parse_documents(
+    documents: Sequence[Document], find: Load = load, goals: Callable[[], Collection[str]] | None = None
+) -> FleetSpec:
+    """The fleet that a file and all that it includes declare, in that order. Raises as ``parse_fleet``.
+
+    ``find`` looks up named policies. ``goals`` says those that plugins have; None takes any name
+    for one.
+    """
     problems = Problems(documents)
     found: dict[str, _Found] = {name: [] for name in (*_SECTIONS, *(f"defaults.{kind}" for kind in _DEFAULTS))}
     for document in documents:
@@ -53,6 +62,8 @@ def parse_documents(documents: Sequence[Document]) -> FleetSpec:
             found[f"defaults.{name}"].append((document, inner))
     fleet, fleet_keys = section("fleet", ("fleet",), found["fleet"], problems)
     ssh, policy, history = (section(kind, (kind,), found[kind], problems)[0] for kind in ("ssh", "policy", "history"))
+    policy = composed(policy, problems, find)
+    check_goals(policy.get("goals", ()), goals, problems.add)
     oracle = read_oracle(found["oracle"], problems)
     defaults = {kind: section(kind, ("defaults", kind), found[f"defaults.{kind}"], problems) for kind in _DEFAULTS}
     if "name" not in fleet_keys:

@@ -65,6 +65,7 @@ DOCS: Final[dict[str, dict[str, str]]] = {
     },
     "policy": {
         "name": "Name of the policy, shown with its plans.",
+        "use": "Named policies that it is made of, later ones over earlier ones; the keys beside it go on top.",
         "quantile": "Demand is planned for at this quantile of the forecast.",
         "threshold_cpu": "Share of the allocatable cores above which a host is in contention.",
         "threshold_memory": "Share of the allocatable memory above which a host is in contention.",
@@ -149,7 +150,7 @@ DOCS: Final[dict[str, dict[str, str]]] = {
         "avoid": "Names of apps or shards that must not share its host.",
         "near": "Names of shards, or of apps with all of their shards, that must share its host.",
         "prefer_near": "Names of apps or shards that had better share its host, rack or zone.",
-        "spread": "Failure domain of which no two shards of its app may share one; empty is none.",
+        "spread": "Failure domain over which the shards of its app are spread; empty is none.",
         "requires": "Labels that its host must have.",
         "disk": "Storage that it takes.",
         "guarantee_cpu": "Cores that are never taken away from it.",

@@ -62,7 +62,8 @@ def table(name: str, values: Mapping[str, Any]) -> str:
 
 
 def _values(struct: object, kind: str) -> dict[str, Any]:
-    return {name: getattr(struct, name) for name in FIELDS[kind]}
+    # Named policies are worked out by then.
+    return {name: getattr(struct, name) for name in FIELDS[kind] if (kind, name) != ("policy", "use")}
 
 
 def _key(name: str) -> str:

@@ -7,10 +7,12 @@ app is not: hosts come and go, and a broken rule is repaired as far as it can be
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
+from sidestep.fleet.config_tables import closest
 from sidestep.fleet.inventory import Domain, HostSpec, ShardSpec
 from sidestep.fleet.labels import Label
+from sidestep.fleet.policies import GOALS
 
 Add = Callable[[tuple[str, ...], object, str, str], None]
 Labels = tuple[tuple[Label, Label], ...]
@@ -34,6 +36,18 @@ def check_tolerate(domain: Domain, hosts: Sequence[HostSpec], add: Add) -> None:
     """Note a domain whose loss cannot be survived because no host says in which one it is."""
     if domain in {"rack", "zone"} and not any(getattr(host, domain) for host in hosts):
         add(("policy", "tolerate"), domain, f"no host is in a {domain}", f"write {domain} = ... under [hosts.NAME]")
+
+
+def check_goals(goals: Iterable[str], more: Callable[[], Collection[str]] | None, add: Add) -> None:
+    """Note goals that neither we nor plugins have; ``more`` says those of plugins, None takes any name for one."""
+    strange = [name for name in goals if name not in GOALS]
+    if not strange or more is None:
+        return
+    known = sorted({*GOALS, *more()})
+    for name in strange:
+        if name not in known:
+            hint = f"{closest(name, known)}; a plugin's goal needs its package installed here"
+            add(("policy", "goals"), name, "is no goal", hint)
 
 
 def check_needs(shards: Iterable[ShardSpec], hosts: Sequence[HostSpec], add: Add) -> None:

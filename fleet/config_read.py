@@ -275,8 +275,8 @@ def chosen(*allowed: str) -> Reader[tuple[str, ...]]:
 
 
 @reads(type="array", items={"type": "string", "pattern": f"^{NAME.pattern}$"}, minItems=1, uniqueItems=True)
-def goals(value: object) -> tuple[Label, ...]:
-    """A list of names of goals; which there are is known only where plugins are."""
+def distinct(value: object) -> tuple[Label, ...]:
+    """A list of names, each once: of policies, or of goals."""
     if not isinstance(value, list):
         raise TypeError(f"must be a list of names, not {name_of(value)}")
     return _distinct(tuple(_name(item) for item in value))

@@ -110,7 +110,7 @@ class ShardSpec(Struct, frozen=True, kw_only=True):
     #: names of apps (all of their shards) or shards that must share its host, and that had better be near
     near: tuple[Label, ...] = ()
     prefer_near: tuple[Label, ...] = ()
-    #: failure domain of which no two shards of its app may share one
+    #: failure domain over which its app is spread: no two shards share one while there are enough, then a fair share
     spread: Domain = ""
     #: sorted; labels that its host must have
     requires: tuple[tuple[Label, Label], ...] = ()

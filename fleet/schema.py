@@ -1,7 +1,8 @@
-"""The JSON Schema of the fleet file, made from the fields; ``scripts.fleet_file`` writes fleet/fleet.schema.json.
+"""The JSON Schemas of the fleet file and of named policies, made from the fields.
 
-For editors that check TOML while it is written. It accepts every file that we accept, also
-one of several that include each other: therefore no key is required in it.
+``scripts.fleet_file`` writes fleet/fleet.schema.json and fleet/policy.schema.json. For editors
+that check TOML while it is written. They accept every file that we accept, also one of
+several that include each other: therefore no key is required in the fleet file's.
 """
 
 from __future__ import annotations
@@ -58,6 +59,24 @@ def schema() -> dict[str, Any]:
     }
 
 
+def policy_schema() -> dict[str, Any]:
+    """The schema of a named policy's file (docs/policies.md)."""
+    table = _table("policy")
+    for key in ("name", "override"):
+        del table["properties"][key]
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "Named policy of sidestep",
+        "type": "object",
+        "properties": {
+            "does": {"description": "What the policy does, in a sentence.", "type": "string", "pattern": r"\S"},
+            "policy": {"description": SECTIONS["policy"], **table},
+        },
+        "required": ["does"],
+        "additionalProperties": False,
+    }
+
+
 def _named(section: str) -> dict[str, Any]:
     kind, pattern = _NAMED[section]
     return {
@@ -74,5 +93,10 @@ def _table(kind: str) -> dict[str, Any]:
 
 
 def page() -> str:
-    """The schema as it is published."""
+    """The fleet file's schema as it is published."""
     return json.dumps(schema(), indent=2, ensure_ascii=True) + "\n"
+
+
+def policy_page() -> str:
+    """The schema of named policies as it is published."""
+    return json.dumps(policy_schema(), indent=2, ensure_ascii=True) + "\n"

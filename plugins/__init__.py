@@ -11,14 +11,20 @@ from sidestep.fleet.errors import HostError, HostUnreachable, SidestepError
 from sidestep.fleet.inventory import HostSpec, ShardSpec
 from sidestep.fleet.labels import Label, scrub
 from sidestep.fleet.machines import ShardState, StepName
+from sidestep.planning.goals import About, Goal
+from sidestep.planning.model import State
+from sidestep.plugins.goals import GOALS, load_goals
 from sidestep.plugins.loader import BACKENDS, Loaded, PluginError, available, load
 
 __all__ = [
     "BACKENDS",
+    "GOALS",
+    "About",
     "Backend",
     "Capability",
     "Channel",
     "Completed",
+    "Goal",
     "HostError",
     "HostSpec",
     "HostUnreachable",
@@ -31,10 +37,12 @@ __all__ = [
     "ShardSpec",
     "ShardState",
     "SidestepError",
+    "State",
     "StepName",
     "StepResult",
     "Transport",
     "available",
     "load",
+    "load_goals",
     "scrub",
 ]

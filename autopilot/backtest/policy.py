@@ -19,6 +19,7 @@ from sidestep.fleet.config_problems import Problems
 from sidestep.fleet.config_tables import closest, fields
 from sidestep.fleet.errors import UsageError
 from sidestep.fleet.inventory import OracleSpec, Policy
+from sidestep.fleet.policies import composed
 from sidestep.fleet.resources import show_seconds
 
 #: what takes no part in a replay
@@ -55,7 +56,8 @@ def setting(given: Sequence[str], step: float, *, model: str = "", season: float
                     if kind == "oracle"
                     else table
                 )
-                target.update(fields(kind, (kind,), known, problems, document))
+                values = fields(kind, (kind,), known, problems, document)
+                target.update(composed(values, problems) if kind == "policy" else values)
             problems.finish()
     oracle = {name: value for name, value in oracle.items() if name not in _IGNORED}
     if model:

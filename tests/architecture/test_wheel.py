@@ -10,7 +10,9 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-FLOORS = ("autopilot", "backends", "console", "fleet", "forecasting", "planning", "plugins", "sharding", "themes")
+FLOORS = (
+    "autopilot", "backends", "console", "fleet", "forecasting", "planning", "plugins", "policies", "sharding", "themes",
+)  # fmt: skip
 DATA = {".md", ".npz", ".py", ".tcss", ".toml", ".sh", ".awk", ".pl", ".json", ".sql", ".typed"}
 
 

@@ -1,0 +1,36 @@
+"""Loads the goals that a policy names and that are not ours; one that cannot be loaded is named and left out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Final
+
+from sidestep.fleet.policies import GOAL_PLUGINS
+from sidestep.planning.goals import BUILT_IN, Maker
+from sidestep.plugins.loader import PluginError, load
+
+GOALS: Final = GOAL_PLUGINS
+
+
+def load_goals(names: Iterable[str]) -> tuple[dict[str, Maker], tuple[PluginError, ...]]:
+    """What makes each goal, by name, for ``planning.goals.make``; and why others cannot be used.
+
+    A policy whose goal is missing is planned by the goals that are there.
+    """
+    found: dict[str, Maker] = {}
+    problems = []
+    for name in dict.fromkeys(names):
+        if name in BUILT_IN:
+            found[name] = BUILT_IN[name]
+            continue
+        try:
+            maker = load(GOALS, name)
+        except PluginError as error:
+            problems.append(error)
+            continue
+        if callable(maker):
+            found[name] = maker
+        else:
+            problems.append(PluginError(f"plugin {name} is no goal: {type(maker).__name__} cannot be called",
+                                        hint="point its entry point to a class that takes an About"))  # fmt: skip
+    return found, tuple(problems)
