@@ -1,0 +1,1 @@
+"""One instance for ReBalancer; replaced below."""

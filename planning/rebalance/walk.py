@@ -1,0 +1,106 @@
+# mypy: disable-error-code="no-untyped-def,no-untyped-call"
+# ruff: noqa: PLR0912 - plain loops compile best
+"""The compiled walk: proposals drawn at random, taken by the rule of simulated annealing."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sidestep.planning.rebalance.compound import together
+from sidestep.planning.rebalance.jit import compiled, inlined
+from sidestep.planning.rebalance.kernels import CHAIN, PAIR, SHIFT, SWAP, UNDO, below, draw, shift, swap
+from sidestep.planning.rebalance.model import I64
+from sidestep.planning.rebalance.state import State
+
+
+@inlined
+def pick(s, rng, hot, bits, hot_share):
+    """A shard: with the share of ``hot_share`` / 1024 one of a host that ``hot`` names, otherwise any."""
+    if len(hot) and bits < hot_share:
+        at = hot[below(rng, len(hot))]
+        if s.filled[at] > 0:
+            return s.rows[at, below(rng, s.filled[at])]
+    return np.int32(below(rng, len(s.host)))
+
+
+@inlined
+def fellow(s, rng, p):
+    """A random shard of the same app, perhaps the same one."""
+    a = s.app[p]
+    begin = s.shards_at[a]
+    return s.shards[begin + below(rng, s.shards_at[a + 1] - begin)]
+
+
+@compiled
+def walk(
+    s: State,
+    rng: NDArray[np.uint64],
+    proposals: int,
+    temperature: float,
+    penalty: int,
+    crush: int,
+    mix: I64,
+    hot: I64,
+    hot_share: int,
+    chance: NDArray[np.float64],
+    tally: I64,
+    scratch: I64,
+) -> None:
+    """Make ``proposals`` proposals at one temperature.
+
+    ``mix`` (kinds,) are rising ends out of 1024; ``chance`` (4096,) are exponential variates, the
+    rise that is accepted at temperature 1; ``tally`` (kinds, 2) counts what was proposed and taken.
+    """
+    hosts = len(s.cost)
+    who, to, old = scratch[0], scratch[1], scratch[2]
+    taken = False
+    for _ in range(proposals):
+        bits = draw(rng)
+        kind = 0
+        lot = np.int64(bits >> np.uint64(54))
+        while lot >= mix[kind]:
+            kind += 1
+        limit = np.int64(temperature * chance[np.int64((bits >> np.uint64(42)) & np.uint64(4095))])
+        p = pick(s, rng, hot, np.int64((bits >> np.uint64(32)) & np.uint64(1023)), hot_share)
+        if kind == SHIFT:
+            taken = shift(s, p, below(rng, hosts), limit, penalty, crush)
+        elif kind == UNDO:
+            taken = shift(s, p, s.home[p], limit, penalty, crush)
+        elif kind == SWAP:
+            taken = swap(s, p, below(rng, len(s.host)), limit, penalty, crush)
+        elif kind == CHAIN:
+            to[0] = below(rng, hosts)
+            if s.filled[to[0]] == 0:
+                continue
+            q = s.rows[to[0], below(rng, s.filled[to[0]])]
+            who[0], who[1] = p, q
+            to[1] = s.home[q] if (bits & np.uint64(3)) == 0 and s.home[q] != to[0] else below(rng, hosts)
+            if p == q:
+                continue
+            taken = together(s, who, to, 2, limit, penalty, crush, old)
+        elif kind == PAIR:
+            q = fellow(s, rng, p)
+            if p == q:
+                continue
+            d1, d2 = s.domain[s.host[p]], s.domain[s.host[q]]
+            who[0], who[1] = p, q
+            to[0], to[1] = below(rng, hosts), below(rng, hosts)
+            for _ in range(64):
+                if s.domain[to[0]] == d2:
+                    break
+                to[0] = below(rng, hosts)
+            for _ in range(64):
+                if s.domain[to[1]] == d1:
+                    break
+                to[1] = below(rng, hosts)
+            taken = together(s, who, to, 2, limit, penalty, crush, old)
+        else:
+            q, r = fellow(s, rng, p), fellow(s, rng, p)
+            if p in (q, r) or q == r:
+                continue
+            who[0], who[1], who[2] = p, q, r
+            to[0], to[1], to[2] = s.host[q], s.host[r], s.host[p]
+            taken = together(s, who, to, 3, limit, penalty, crush, old)
+        tally[kind, 0] += 1
+        tally[kind, 1] += taken
