@@ -1,0 +1,151 @@
+"""Relief with the fewest moves: better and better plans, and what no plan can go below."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Sequence
+
+from sidestep.planning.model import Budget, Duty, Left, Move, Outcome, Problem
+from sidestep.planning.relief.bound import least_count, per_host
+from sidestep.planning.relief.desk import Desk
+from sidestep.planning.relief.eject import settle
+from sidestep.planning.relief.goals import DEFAULT, Place, Prefer, Rating, Tasks
+from sidestep.planning.relief.order import sequence, trim
+from sidestep.planning.relief.reasons import reason
+from sidestep.planning.relief.serve import Server
+
+#: no churn budget
+UNLIMITED = sys.maxsize
+
+
+def relieve(
+    problem: Problem,
+    duties: Sequence[Duty],
+    *,
+    budget: Budget | None = None,
+    max_moves: int = UNLIMITED,
+    prefer: Prefer = "moves",
+    places: tuple[Place, ...] = DEFAULT,
+    previous: Sequence[Move] = (),
+) -> Iterator[Outcome]:
+    """Plans that do the duties, each at least as good as the one before; the last one is final.
+
+    What is least counts first: duties undone by level, of those the soonest; then moves as
+    ``Problem.count`` counts them (bytes where ``prefer`` says so), then the other of the two; then the
+    goals of ``places`` for destinations, in order. ``previous`` are the moves of a plan that was
+    shown already: a change against it costs a little. The same arguments give the same moves.
+    """
+    run = _Run(problem, tuple(duties), budget or Budget(), max_moves, prefer, places, tuple(previous))
+    yield from run.outcomes()
+
+
+def final(
+    problem: Problem,
+    duties: Sequence[Duty],
+    *,
+    budget: Budget | None = None,
+    max_moves: int = UNLIMITED,
+    prefer: Prefer = "moves",
+    places: tuple[Place, ...] = DEFAULT,
+    previous: Sequence[Move] = (),
+) -> Outcome:
+    """The last plan of ``relieve``."""
+    *_, last = relieve(
+        problem, duties, budget=budget, max_moves=max_moves, prefer=prefer, places=places, previous=previous
+    )
+    return last
+
+
+class _Run:
+    """One run: the desk, the best plan so far, and what is proven."""
+
+    def __init__(
+        self,
+        problem: Problem,
+        duties: tuple[Duty, ...],
+        budget: Budget,
+        max_moves: int,
+        prefer: Prefer,
+        places: tuple[Place, ...],
+        previous: tuple[Move, ...],
+    ) -> None:
+        self.problem, self.budget, self.previous = problem, budget, previous
+        self.tasks = Tasks(problem, duties, previous, prefer)
+        self.desk = Desk(self.tasks, places, max_moves)
+        self.server = Server(self.desk)
+        self.best: tuple[Rating, tuple[Move, ...]] | None = None
+        self.cut = False
+        self._least: dict[int, int] = {}
+
+    def outcomes(self) -> Iterator[Outcome]:
+        """See ``relieve``."""
+        self.resume()
+        left = self.server.first(self.tasks.duties)
+        self.keep()
+        yield self.outcome(searching=True)
+        for duty in left:
+            if self.expired():
+                break
+            self.server.again(duty)
+        trim(self.desk)
+        self.keep()
+        yield self.outcome()
+
+    def resume(self) -> None:
+        """Begin with what is still possible and still needed of the plan shown before."""
+        desk = self.desk
+        for move in self.previous:
+            if desk.free[move.shard] and self.problem.host[move.shard] == move.source and desk.affords([move.shard]):
+                settle(desk, move.shard, move.destination, move.relieves)
+        if desk.state.moves:
+            trim(desk)
+
+    def expired(self) -> bool:
+        """Whether the budget is spent; notes it if it was the caller's clock that ended it."""
+        if self.desk.steps >= self.budget.iterations:
+            return True
+        self.cut = self.cut or self.budget.expired()
+        return self.cut
+
+    def keep(self) -> None:
+        """Remember the desk's plan if it is the best so far, else go back to the best."""
+        ordered, refused = sequence(self.problem, self.desk.state.moves)
+        for move in refused:
+            self.desk.take(move.shard)
+        if refused:
+            trim(self.desk)
+            ordered, _ = sequence(self.problem, self.desk.state.moves)
+        self.desk.back(ordered)
+        rating = self.tasks.rate(self.tasks.done(self.desk.state), ordered)
+        if self.best is None or rating < self.best[0]:
+            self.best = (rating, ordered)
+        else:
+            self.desk.back(self.best[1])
+
+    def outcome(self, *, searching: bool = False) -> Outcome:
+        """The best plan so far."""
+        assert self.best is not None
+        done = self.tasks.done(self.desk.state)
+        served = [duty for duty, good in zip(self.tasks.duties, done.tolist(), strict=True) if good]
+        undone = [duty for duty, good in zip(self.tasks.duties, done.tolist(), strict=True) if not good]
+        bound = 0 if searching else self.bound(served)
+        left: tuple[Left, ...] = tuple(reason(self.server, duty, ended=searching or self.cut) for duty in undone)
+        return Outcome(
+            moves=self.best[1],
+            left=left,
+            bound=bound,
+            proven=not searching and bound >= self.desk.count,
+            iterations=self.desk.steps,
+            cut=self.cut,
+        )
+
+    def bound(self, served: Sequence[Duty]) -> int:
+        """A number of moves that no plan doing the same duties can go below."""
+        covers: dict[int, int] = {}
+        for duty in served:
+            if duty.kind == "contention":
+                key = self.tasks.duties.index(duty)
+                if key not in self._least:
+                    self._least[key] = least_count(self.desk, self.server.fresh(duty))
+                covers[duty.host] = max(covers.get(duty.host, 0), self._least[key])
+        return per_host(self.desk, served, covers)

@@ -1,0 +1,172 @@
+"""Doing the duties: the cheapest covers, placed hardest first; then, duty by duty, what that left undone.
+
+A shard goes where it fits while everything moves. Only where that leaves a duty undone it may
+count on what leaves first, then on shards that are evicted for it: the order makes it wait.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+
+import numpy as np
+
+from sidestep.planning.model import Duty, State
+from sidestep.planning.model.problem import I64
+from sidestep.planning.relief.covers import Need, Shedding
+from sidestep.planning.relief.desk import Desk, shards_of
+from sidestep.planning.relief.eject import evict
+from sidestep.planning.relief.goals import has_left
+
+#: covers of one size that are tried for one duty
+TRIED = 48
+#: covers of one size that are tried with evictions
+EJECTED = 12
+#: moves beyond the fewest that a duty may take
+EXTRA = 4
+
+
+class Server:
+    """Serves duties on a desk; remembers the covers of hosts that nothing has left or entered yet."""
+
+    def __init__(self, desk: Desk) -> None:
+        self.desk = desk
+        self._fresh: dict[int, Shedding] = {}
+        self._start = State(desk.problem)
+        self._number = {id(duty): at for at, duty in enumerate(desk.tasks.duties)}
+
+    def shedding(self, duty: Duty) -> Shedding:
+        """What the host of a duty of contention must shed now."""
+        state = self.desk.state
+        if state.left[duty.host] or state.came[duty.host]:
+            return Shedding(state, Need(duty.host, duty), self.desk.movable_on(duty.host))
+        return self.fresh(duty)
+
+    def fresh(self, duty: Duty) -> Shedding:
+        """What the host of a duty of contention must shed before any move."""
+        key = self._number[id(duty)]
+        if key not in self._fresh:
+            rows = self.desk.problem.on(duty.host)
+            self._fresh[key] = Shedding(self._start, Need(duty.host, duty), rows[self.desk.free[rows]])
+        return self._fresh[key]
+
+    def choice(self, duty: Duty) -> Sequence[int]:
+        """The shards whose departure does the duty, by what is best at first sight; none if nothing does."""
+        if duty.kind == "contention":
+            found = next(self.covers(duty), None)
+            return () if found is None else found
+        rows = shards_of(self.desk, duty)
+        if duty.kind == "rule":
+            return self._rule(duty, rows)
+        return rows.tolist() if self.desk.free[rows].all() else ()
+
+    def _rule(self, duty: Duty, rows: I64) -> Sequence[int]:
+        missing = duty.least - sum(not _stays(self.desk, duty, shard) for shard in duty.shards)
+        return rows[:missing].tolist() if len(rows) >= missing else ()
+
+    def covers(self, duty: Duty) -> Iterator[list[int]]:
+        """Covers of a duty of contention, by size, the best of a size first."""
+        shedding = self.shedding(duty)
+        for _, picks in shedding.sizes():
+            order = self.desk.order(picks, shedding.shards)
+            for at in order[:TRIED].tolist():
+                yield shedding.shards[picks[at]].tolist()
+
+    def first(self, duties: Sequence[Duty]) -> list[Duty]:
+        """Do as many as can be at first sight; those that are left, in order."""
+        desk = self.desk
+        wanted: list[tuple[int, Duty, Sequence[int]]] = []
+        left: list[Duty] = []
+        for duty in duties:
+            shards = self.choice(duty)
+            if len(shards):
+                wanted.append((int(desk.problem.count[list(shards)].sum()), duty, shards))
+            elif not self.is_done(duty):
+                left.append(duty)
+        total, chosen = desk.count, []
+        for count, duty, shards in sorted(wanted, key=lambda w: w[0]):
+            total += count
+            if total <= desk.max_moves:
+                chosen.append((duty, shards))
+            else:
+                left.append(duty)
+        pairs = [(shard, index) for index, (_, shards) in enumerate(chosen) for shard in shards]
+        hard = desk.hardness(np.array([shard for shard, _ in pairs], dtype=np.int64))
+        failed: set[int] = set()
+        for at in np.argsort(-hard, kind="stable").tolist():
+            shard, index = pairs[at]
+            duty = chosen[index][0]
+            if index in failed or desk.state.at[shard] != desk.problem.host[shard]:
+                continue
+            if not desk.put(shard, duty.host) and duty.kind != "failover":
+                failed.add(index)
+                for other in chosen[index][1]:
+                    if desk.state.at[other] != desk.problem.host[other]:
+                        desk.take(other)
+        order = {id(duty): at for at, duty in enumerate(duties)}
+        left += [duty for duty, _ in chosen if not self.is_done(duty)]
+        return sorted(left, key=lambda duty: order[id(duty)])
+
+    def is_done(self, duty: Duty) -> bool:
+        """Whether a duty is done by the moves so far."""
+        if duty.kind != "contention":
+            return has_left(self.desk.state, duty)
+        shedding = self.shedding(duty)
+        return bool(shedding.met(np.zeros((1, 0), dtype=np.int64))[0])
+
+    def again(self, duty: Duty, *, most: int | None = None) -> bool:
+        """Do one duty that is undone with the fewest further moves, at most ``most``; else leave all as it was."""
+        if self.is_done(duty):
+            return True
+        if duty.kind != "contention":
+            return self._others(duty)
+        tried = list(self.covers(duty))
+        if not tried:
+            return False
+        count = self.desk.problem.count
+        least = min(int(count[cover].sum()) for cover in tried)
+        end = least + EXTRA if most is None else most
+        return any(self._counting(duty, tried, total, least) for total in range(least, end + 1))
+
+    def _counting(self, duty: Duty, covers: list[list[int]], total: int, least: int) -> bool:
+        """Do a duty with exactly ``total`` further moves, evictions included."""
+        desk, count = self.desk, self.desk.problem.count
+        of = {k: [c for c in covers if int(count[c].sum()) == k] for k in range(least, total + 1)}
+        ways: list[tuple[list[list[int]], Callable[[list[int]], bool]]] = [
+            (of[total], lambda cover: desk.put_all(cover, duty.host)),
+            (of[total], lambda cover: desk.put_all(cover, duty.host, during=False)),
+        ]
+        for k in range(total, least - 1, -1):
+            ways.append((of[k][:EJECTED], lambda cover, extra=total - k: evict(desk, cover, duty.host, extra)))  # type: ignore[misc]
+        return any(self._any(duty, some, place) for some, place in ways)
+
+    def _any(self, duty: Duty, covers: Sequence[list[int]], place: Callable[[list[int]], bool]) -> bool:
+        for cover in covers:
+            saved = tuple(self.desk.state.moves)
+            if place(cover) and self.is_done(duty):
+                return True
+            self.desk.back(saved)
+        return False
+
+    def _others(self, duty: Duty) -> bool:
+        """A rule, a drain or a failover: shard by shard, each with as few evictions as do."""
+        desk = self.desk
+        saved = tuple(desk.state.moves)
+        for shard in shards_of(desk, duty).tolist():
+            if not desk.free[shard]:
+                continue
+            host = duty.host if duty.host >= 0 else int(desk.problem.host[shard])
+            placed = desk.put(shard, host) or desk.put(shard, host, during=False)
+            if not placed and not any(evict(desk, [shard], host, extra) for extra in range(EXTRA)):
+                if duty.kind == "drain":
+                    break
+                continue
+            if has_left(desk.state, duty):
+                return True
+        if duty.kind != "failover" and not has_left(desk.state, duty):
+            desk.back(saved)
+        return has_left(desk.state, duty)
+
+
+def _stays(desk: Desk, duty: Duty, shard: int) -> bool:
+    one = Duty(kind="rule", host=duty.host, shards=(shard,), least=1, group=duty.group)
+    return not has_left(desk.state, one)
