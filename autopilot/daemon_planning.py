@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -11,36 +12,55 @@ from msgspec.structs import replace as with_fields
 
 from sidestep.autopilot.daemon_log import Log
 from sidestep.autopilot.daemon_planning_jobs import Job, Jobs, limits
+from sidestep.autopilot.daemon_policies import Known, chosen, listing
 from sidestep.autopilot.frames import Picture
 from sidestep.autopilot.journal import Journal
 from sidestep.autopilot.protocol_plans import (
+    AskWhy,
+    AskWhyNot,
     CancelPlanning,
     ComparePlans,
     DifferenceView,
+    DrainView,
+    FindHost,
     GetPlanning,
+    GetRightSizes,
+    HostView,
     ListPolicies,
     NewPlan,
     Planning,
     PlanReply,
     PlanRequest,
+    SizesView,
+    TryDrain,
+    WhyNotView,
+    WhyView,
 )
 from sidestep.autopilot.server_service import UnknownReference
 from sidestep.autopilot.world_clock import Clock
-from sidestep.fleet.errors import ProtocolError, SidestepError, UsageError
+from sidestep.fleet.errors import SidestepError, UsageError
 from sidestep.fleet.inventory import FleetSpec, Policy
 from sidestep.fleet.labels import Label, scrub
 from sidestep.fleet.machines import PlanState
 from sidestep.fleet.nearest import near
 from sidestep.fleet.plans import PLANNER, Plan
-from sidestep.fleet.questions import PlanAnswer, PolicyList, PolicyRow
+from sidestep.fleet.questions import PlanAnswer
 from sidestep.planning import propose
-from sidestep.planning.queries.ask import Propose, ask
-from sidestep.planning.queries.diff import difference, policy_lines
+from sidestep.planning.queries.ask import Propose, ask, propose_on
+from sidestep.planning.queries.diff import difference
+from sidestep.planning.queries.drain import preflight
+from sidestep.planning.queries.host_for import best_host
+from sidestep.planning.queries.sizes import right_sizes
+from sidestep.planning.queries.verdict import Ground
 from sidestep.planning.queries.whatif import WhatIf, World
 from sidestep.planning.queries.whatif_text import parse
+from sidestep.planning.queries.why import why, why_not
 
 #: seconds that a plan may be asked to take at most
 LONGEST: Final = 3600.0
+#: rows that one request may ask for
+MOST_HOSTS: Final = 1000
+MOST_SIZES: Final = 100_000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,7 +79,7 @@ class PlanDesk:
     planner: Propose = propose
     jobs: Jobs = field(default_factory=Jobs)
 
-    async def answer(self, request: PlanRequest, picture: Picture, actor: Label) -> PlanReply:
+    async def answer(self, request: PlanRequest, picture: Picture, actor: Label) -> PlanReply:  # noqa: PLR0911 - one a request
         """One answer. Raises SidestepError."""
         match request:
             case NewPlan():
@@ -73,8 +93,18 @@ class PlanDesk:
             case ComparePlans():
                 return self._compare(request)
             case ListPolicies():
-                return self._policies()
-        raise ProtocolError(f"{type(request).__name__} is not answered here")
+                return await asyncio.to_thread(listing, self.fleet.policy)
+            case AskWhy():
+                return await self._why(request, picture, actor)
+            case AskWhyNot():
+                return await self._why_not(request, picture, actor)
+            case FindHost():
+                return await self._best_host(request, picture)
+            case GetRightSizes():
+                limit = _bounded("limit", request.limit, MOST_SIZES)
+                return SizesView(await asyncio.to_thread(right_sizes, self._world(picture), limit))
+            case TryDrain():
+                return await self._drain(request, picture, actor)
 
     async def aclose(self) -> None:
         """End every job."""
@@ -85,8 +115,8 @@ class PlanDesk:
     def _new(self, request: NewPlan, picture: Picture, actor: Label) -> Job:
         if not 0 <= request.time_limit <= LONGEST:
             raise UsageError(f"a time limit of {request.time_limit:g} s", hint=f"0 (none) to {LONGEST:g} s")
-        policy = self._policy(request.policy, request.policy_text)
-        what_if = parse(request.what_if, self._named())
+        policy = chosen(self.fleet.policy, request.policy, request.policy_text)
+        what_if = parse(request.what_if, Known(self.fleet.policy))
         world = self._world(picture, policy)
         asked = self._asked(actor, previous=None if what_if.changes or policy != self.fleet.policy else self._current())
 
@@ -125,8 +155,11 @@ class PlanDesk:
 
     def _current(self) -> Plan | None:
         """The planner's newest proposal that still waits."""
-        waiting = [plan for plan, _ in self.journal.plans_in(PlanState.PROPOSED) if plan.author == PLANNER]
-        return waiting[-1] if waiting else None
+        return next((plan for plan in self._waiting() if plan.author == PLANNER), None)
+
+    def _waiting(self) -> list[Plan]:
+        """Proposals, newest first."""
+        return [plan for plan, _ in reversed(self.journal.plans_in(PlanState.PROPOSED))]
 
     def _cancelled(self, number: int) -> Planning:
         return self.jobs.cancel(number).view()
@@ -143,34 +176,57 @@ class PlanDesk:
             policy=used,
         )
 
-    # -- policies
+    # -- questions about shards and hosts
 
-    def _named(self) -> Mapping[str, Policy]:
-        return {str(self.fleet.policy.name): self.fleet.policy}
+    async def _why(self, request: AskWhy, picture: Picture, actor: Label) -> WhyView:
+        shard = _row("shard", request.shard, picture.snapshot.shards.names)
+        world, asked = self._world(picture), self._asked(actor, self._current())
+        proposed = next((plan for plan in self._waiting() if any(a.shard == request.shard for a in plan.actions)), None)
 
-    def _policy(self, name: str, text: str) -> Policy:
-        if text:
-            raise UsageError("a policy's file cannot be read by this daemon")
-        if not name:
-            return self.fleet.policy
-        known = self._named()
-        if name not in known:
-            raise UnknownReference(f"no policy {scrub(name)}", hint=f"{near(name, known)}; see: sidestep policies")
-        return known[name]
+        def answer() -> WhyView:
+            ground = Ground.of(world, asked["busy"], asked["settling"])
+            made = proposed or propose_on(world, self.planner, **asked)
+            return WhyView(why(ground, shard, made, proposed=proposed is not None))
 
-    def _policies(self) -> PolicyList:
-        own = self.fleet.policy
-        return PolicyList(
-            tuple(
-                PolicyRow(
-                    name=scrub(name),
-                    used=policy == own,
-                    summary=Label(""),
-                    differs=tuple(scrub(line) for line in policy_lines(own, policy)),
+        return await asyncio.to_thread(answer)
+
+    async def _why_not(self, request: AskWhyNot, picture: Picture, actor: Label) -> WhyNotView:
+        shard = _row("shard", request.shard, picture.snapshot.shards.names)
+        host = _row("host", request.host, picture.snapshot.hosts.names)
+        world, asked = self._world(picture), self._asked(actor, self._current())
+        proposed = next((plan for plan in self._waiting() if any(a.shard == request.shard for a in plan.actions)), None)
+
+        def answer() -> WhyNotView:
+            made = proposed or propose_on(world, self.planner, **asked)
+            plan = made if isinstance(made, Plan) else None
+            return WhyNotView(why_not(Ground.of(world, asked["busy"], asked["settling"]), shard, host, plan))
+
+        return await asyncio.to_thread(answer)
+
+    async def _best_host(self, request: FindHost, picture: Picture) -> HostView:
+        limit = _bounded("limit", request.limit, MOST_HOSTS)
+        world, busy, settling = self._world(picture), self.busy(), self.settling()
+
+        def answer() -> HostView:
+            return HostView(
+                best_host(
+                    world,
+                    cpu=request.cpu,
+                    memory=request.memory,
+                    app=request.app,
+                    near=request.near,
+                    limit=limit,
+                    busy=busy,
+                    settling=settling,
                 )
-                for name, policy in self._named().items()
             )
-        )
+
+        return await asyncio.to_thread(answer)
+
+    async def _drain(self, request: TryDrain, picture: Picture, actor: Label) -> DrainView:
+        host = _row("host", request.host, picture.snapshot.hosts.names)
+        world, asked = self._world(picture), self._asked(actor, None)
+        return DrainView(await asyncio.to_thread(preflight, world, host, planner=self.planner, **asked))
 
     # -- two plans
 
@@ -190,3 +246,17 @@ class PlanDesk:
             return self.journal.find(ref.lstrip("#"))[0]
         except UsageError as error:
             raise UnknownReference(str(error.args[0]), hint=error.hint) from error
+
+
+def _row(kind: str, name: str, known: tuple[Label, ...]) -> int:
+    """The row of that name. Raises UnknownReference."""
+    for row, each in enumerate(known):
+        if each == name:
+            return row
+    raise UnknownReference(f"no {kind} {scrub(name)}", hint=near(name, map(str, known)))
+
+
+def _bounded(name: str, value: int, most: int) -> int:
+    if not 0 < value <= most:
+        raise UsageError(f"{name} {value}: must be 1 to {most}")
+    return value

@@ -18,7 +18,7 @@ from sidestep.fleet.errors import SidestepError
 from sidestep.fleet.inventory import Policy
 from sidestep.fleet.labels import Label, scrub
 from sidestep.fleet.questions import PlanAnswer
-from sidestep.planning.model import Budget
+from sidestep.planning.model import Outcome
 
 #: jobs that may wait or run, and ended ones that are remembered
 MOST_OPEN: Final = 8
@@ -52,9 +52,9 @@ class Job:
         late = self.started is not None and self.limit > 0 and self.clock() - self.started > self.limit
         return late or self.stop.is_set()
 
-    def report(self, done: int, total: int, moves: int = -1, bound: int = -1) -> None:
-        """Take what the search says of itself; called in its thread."""
-        self.progress = (done, total, moves, bound)
+    def report(self, found: Outcome, total: int) -> None:
+        """Take the best plan so far; called in the search's thread."""
+        self.progress = (min(found.iterations, total), total, len(found.moves), found.bound)
 
     def view(self) -> Planning:
         """How far it is. Raises what ended it, if that was an error that people can read."""
@@ -158,8 +158,8 @@ def limits(planner: Callable[..., Any], policy: Policy, job: Job) -> dict[str, A
     """What this planner can be told of time and progress: iterations decide, the clock only caps."""
     known = inspect.signature(planner).parameters
     given: dict[str, Any] = {}
-    if "budget" in known:
-        given["budget"] = Budget(iterations=policy.iterations, seed=policy.seed, expired=job.expired)
+    if "expired" in known:
+        given["expired"] = job.expired
     if "progress" in known:
-        given["progress"] = job.report
+        given["progress"] = lambda found: job.report(found, policy.iterations)
     return given

@@ -14,6 +14,7 @@ from sidestep.fleet.contention import Foresight, at_quantile, foresee, horizon_s
 from sidestep.fleet.forecast_types import Contention
 from sidestep.fleet.labels import scrub
 from sidestep.fleet.plans import NoPlan, Plan, Reason
+from sidestep.fleet.policies import effective
 from sidestep.fleet.questions import HostOutlook, PlanAnswer, PlanDifference
 from sidestep.fleet.resources import DIMENSIONS, PLANNED
 from sidestep.planning.load import persistence
@@ -65,7 +66,7 @@ def blocks(made: Plan | NoPlan) -> tuple[Reason, ...]:
 
 
 def _foreseen(world: World) -> Foresight:
-    return foresee(world.snapshot, world.forecast, world.policy)
+    return foresee(world.snapshot, world.forecast, effective(world.policy))
 
 
 def _after(before: tuple[Contention, ...], plan: Plan | None) -> tuple[Contention, ...]:
@@ -73,7 +74,7 @@ def _after(before: tuple[Contention, ...], plan: Plan | None) -> tuple[Contentio
     if plan is None:
         return before
     said = {(o.host, o.dimension): o for o in plan.outlook}
-    least = plan.policy.min_probability
+    least = effective(plan.policy).min_probability
     return tuple(
         each for each in before if (o := said.get((each.host, each.dimension))) is None or o.probability_after >= least
     )
@@ -123,7 +124,8 @@ def _number(value: float) -> float | None:
 def _compared(world: World, plan: Plan, planner: Propose, asked: dict[str, Any]) -> PlanDifference:
     """The plan that present load alone asks for, against the one from the forecast."""
     present = replace(world, forecast=persistence(world.snapshot, world.policy))
-    other = propose_on(present, planner, **{**asked, "previous": None})
+    quiet = {key: value for key, value in asked.items() if key not in ("previous", "progress")}
+    other = propose_on(present, planner, **quiet)
     names = ("from present load alone", "from the forecast")
     if isinstance(other, Plan):
         return difference(other, plan, names=names)

@@ -31,6 +31,7 @@ from sidestep.fleet.machines import PlanState
 from sidestep.fleet.plans import NoPlan, Plan
 from sidestep.fleet.questions import PolicyList
 from sidestep.planning import propose
+from sidestep.planning.model import Move, Outcome
 
 OPS = Label("ops")
 
@@ -154,8 +155,8 @@ async def test_the_loop_ticks_while_a_plan_is_made(scene: Asked) -> None:
 async def test_a_cancelled_job_ends_with_what_it_has(scene: Asked) -> None:
     told: list[bool] = []
 
-    def patient(*given: Any, budget: Any, **named: Any) -> Plan | NoPlan:
-        while not budget.expired():
+    def patient(*given: Any, expired: Any, **named: Any) -> Plan | NoPlan:
+        while not expired():
             pass
         told.append(True)
         return propose(*given, **named)
@@ -173,7 +174,7 @@ async def test_progress_is_told_while_it_runs(scene: Asked) -> None:
     go, said = threading.Event(), threading.Event()
 
     def telling(*given: Any, progress: Any, **named: Any) -> Plan | NoPlan:
-        progress(300, 1000, 4, 3)
+        progress(Outcome(moves=(Move(0, 0, 1, 0),) * 4, bound=3, iterations=300))
         said.set()
         go.wait(10)
         return propose(*given, **named)
@@ -184,7 +185,7 @@ async def test_progress_is_told_while_it_runs(scene: Asked) -> None:
     begun = await scene.ask(NewPlan())
     await asyncio.to_thread(said.wait, 10)
     view = await scene.ask(GetPlanning(begun.job))
-    assert (view.state, view.done, view.total, view.moves, view.bound) == ("running", 300, 1000, 4, 3)
+    assert (view.state, view.done, view.total, view.moves, view.bound) == ("running", 300, POLICY.iterations, 4, 3)
     go.set()
     await scene.ask(GetPlanning(begun.job, 10.0))
 

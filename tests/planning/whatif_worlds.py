@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from small_fleets import NOW, Small
 
 from sidestep.fleet.plans import NoPlan, Plan
-from sidestep.planning import propose
+from sidestep.planning.queries.ask import propose_on
 from sidestep.planning.queries.whatif import World
 from sidestep.planning.queries.whatif_text import parse
 
@@ -24,7 +26,5 @@ def changed(small: Small, *texts: str) -> World:
     return parse(texts).apply(world_of(small))
 
 
-def planned(world: World) -> Plan | NoPlan:
-    return propose(
-        world.snapshot, world.forecast, world.policy, world.placement, fleet=world.fleet, number=1, created=NOW + 1
-    )
+def planned(world: World, **more: Any) -> Plan | NoPlan:
+    return propose_on(world, number=1, created=NOW + 1, **more)
