@@ -78,7 +78,9 @@ class Journal(StepLedger):
             )
             db.execute("UPDATE placement SET generation = ?", (generation,))
             where = ", ".join(f"{shard} on {owner.host}" for shard, owner in sorted(new.items()))
-            self.record("daemon", f"{len(new)} shards adopted in generation {generation}: {where}", actor=actor)
+            said = f"{len(new)} shards adopted in generation {generation}: {where}"
+            self.record("daemon", said, actor=actor)
+            self.act("adopt", actor=actor, subject=f"generation {generation}", detail=said)
         return self.placement()
 
     def commit_move(self, *, digest: str, action: int, shard: Label, to: Label, expected_token: int) -> Placement:

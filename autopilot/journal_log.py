@@ -1,12 +1,14 @@
-"""The audit log: append-only rows, each bound to the one before it by a hash."""
+"""The log: append-only rows of what happened, each bound to the one before it by a hash."""
 
 from __future__ import annotations
 
 import hashlib
 import sqlite3
+from pathlib import Path
 from typing import Final
 
 import msgspec
+from msgspec import Struct
 
 from sidestep.autopilot.journal_store import JournalError, Store
 from sidestep.fleet.events import Event, Kind
@@ -24,10 +26,22 @@ class BrokenLog(JournalError):
         self.seq = seq
 
 
-class EventLog(Store):
-    """Who did what, when and why."""
+class About(Struct, frozen=True, kw_only=True):
+    """What a row is about: a plan by its digest and, as far as there are, an action, its move, a step, the state."""
 
-    def record(self, kind: Kind, text: str, *, actor: str = "", plan: int = 0) -> Event:
+    digest: str
+    action: int = 0
+    shard: str = ""
+    source: str = ""
+    destination: str = ""
+    step: str = ""
+    state: str = ""
+
+
+class EventLog(Store):
+    """What happened, when and why."""
+
+    def record(self, kind: Kind, text: str, *, actor: str = "", plan: int = 0, about: About | None = None) -> Event:
         """Append one row, durable when this returns. Raises JournalError."""
         with self._transaction() as db:
             last, before = db.execute("SELECT seq, hash FROM chain").fetchone()
@@ -39,8 +53,11 @@ class EventLog(Store):
                 actor=scrub(actor),
                 plan=plan,
             )
-            chained = _chained(before, event)
+            chained = _chained(before, event, about)
             db.execute("INSERT INTO event VALUES (?, ?, ?, ?, ?, ?, ?)", (*msgspec.structs.astuple(event), chained))
+            if about is not None:
+                values = (event.seq, *msgspec.structs.astuple(about))
+                db.execute("INSERT INTO event_about VALUES (?, ?, ?, ?, ?, ?, ?, ?)", values)
             db.execute("UPDATE chain SET seq = ?, hash = ?", (event.seq, chained))
         return event
 
@@ -53,22 +70,27 @@ class EventLog(Store):
 
     def verify_chain(self) -> None:
         """Check every row against the one before it. Raises BrokenLog naming the first broken row."""
-        seq, before = 0, ""
-        try:
-            for row in self._db.execute("SELECT * FROM event ORDER BY seq"):
-                if row["seq"] != seq + 1:
-                    raise BrokenLog(seq + 1, "is missing")
-                seq += 1
-                if row["hash"] != _chained(before, _event(row)):
-                    raise BrokenLog(seq, "is not what was written")
-                before = row["hash"]
-        except sqlite3.Error as error:
-            raise JournalError(f"{self.path}: {error}") from error
-        end = self._rows("SELECT seq, hash FROM chain")[0]
-        if end["seq"] > seq:
-            raise BrokenLog(seq + 1, f"is missing, with all up to row {end['seq']}")
-        if (end["seq"], end["hash"]) != (seq, before):
-            raise BrokenLog(end["seq"] + 1, "was not written by this journal")
+        verify_events(self._db, self.path)
+
+
+def verify_events(db: sqlite3.Connection, path: Path) -> None:
+    """Check every row of the log in ``db`` against the one before it. Raises BrokenLog naming the first broken row."""
+    seq, before = 0, ""
+    try:
+        for row in db.execute("SELECT * FROM event LEFT JOIN event_about USING (seq) ORDER BY seq"):
+            if row["seq"] != seq + 1:
+                raise BrokenLog(seq + 1, "is missing")
+            seq += 1
+            if row["hash"] != _chained(before, _event(row), _about(row)):
+                raise BrokenLog(seq, "is not what was written")
+            before = row["hash"]
+        end = db.execute("SELECT seq, hash FROM chain").fetchone()
+    except sqlite3.Error as error:
+        raise JournalError(f"{path}: {error}") from error
+    if end["seq"] > seq:
+        raise BrokenLog(seq + 1, f"is missing, with all up to row {end['seq']}")
+    if (end["seq"], end["hash"]) != (seq, before):
+        raise BrokenLog(end["seq"] + 1, "was not written by this journal")
 
 
 def _event(row: sqlite3.Row) -> Event:
@@ -78,6 +100,17 @@ def _event(row: sqlite3.Row) -> Event:
         raise BrokenLog(row["seq"], f"cannot be read: {error}") from error
 
 
-def _chained(before: str, event: Event) -> str:
+def _about(row: sqlite3.Row) -> About | None:
+    if row["digest"] is None:
+        return None
+    try:
+        return msgspec.convert({key: row[key] for key in About.__struct_fields__}, About)
+    except msgspec.ValidationError as error:
+        raise BrokenLog(row["seq"], f"cannot be read: {error}") from error
+
+
+def _chained(before: str, event: Event, about: About | None) -> str:
     canonical = msgspec.json.encode(msgspec.structs.astuple(event))
+    if about is not None:
+        canonical += msgspec.json.encode(msgspec.structs.astuple(about))
     return hashlib.sha256(before.encode() + canonical).hexdigest()

@@ -9,7 +9,8 @@ from typing import Final
 
 import msgspec
 
-from sidestep.autopilot.journal_log import TEXT, EventLog
+from sidestep.autopilot.journal_audit import AuditLedger
+from sidestep.autopilot.journal_log import TEXT, About
 from sidestep.autopilot.journal_store import JournalError
 from sidestep.fleet.errors import UsageError
 from sidestep.fleet.events import Kind
@@ -20,9 +21,21 @@ from sidestep.fleet.plans import PLANNER, ActionStatus, Measured, Plan, PlanStat
 #: shortest digest prefix that names a plan
 PREFIX: Final = 6
 _SAID: Final[dict[PlanState, Kind]] = {PlanState.APPROVED: "approve", PlanState.REJECTED: "approve"}
+#: what bringing a plan into a state is called in the audit log, where it is not the state's own name
+ACTS: Final[dict[PlanState, str]] = {
+    PlanState.APPROVED: "approve",
+    PlanState.REJECTED: "reject",
+    PlanState.SUPERSEDED: "supersede",
+    PlanState.EXPIRED: "expire",
+    PlanState.SCHEDULED: "schedule",
+    PlanState.RUNNING: "run",
+    PlanState.PAUSED: "pause",
+    PlanState.CANCELLING: "cancel",
+    PlanState.UNDOING: "undo",
+}
 
 
-class PlanLedger(EventLog):
+class PlanLedger(AuditLedger):
     """Every plan that was ever proposed, and what became of it."""
 
     def next_number(self) -> int:
@@ -40,7 +53,7 @@ class PlanLedger(EventLog):
         """
         digest = plan.digest()
         body = plan.canonical()
-        _check_body(plan.number, digest, body)
+        body_of(plan.number, digest, body)
         with self._transaction() as db:
             if self._rows("SELECT 1 FROM plan WHERE digest = ?", digest):
                 return self._status(digest)
@@ -58,7 +71,10 @@ class PlanLedger(EventLog):
                 "INSERT INTO action (digest, id, shard, state) VALUES (?, ?, ?, ?)",
                 [(digest, a.id, a.shard, ActionState.PENDING) for a in plan.actions],
             )
-            self.record("plan", f"plan {plan.number} proposed: {plan.summary}", actor=plan.author, plan=plan.number)
+            said = f"plan {plan.number} proposed: {plan.summary}"
+            about = About(digest=digest, state=state)
+            self.record("plan", said, actor=plan.author, plan=plan.number, about=about)
+            self.act("propose", actor=plan.author, subject=f"plan {plan.number}", plan=digest, detail=plan.summary)
         return self._status(digest)
 
     def _replaced(self, plan: Plan) -> list[str]:
@@ -71,7 +87,7 @@ class PlanLedger(EventLog):
     def plan(self, digest: str) -> tuple[Plan, PlanStatus]:
         """The plan of that whole digest. Raises KeyError."""
         row = self._plan_row(digest)
-        return _check_body(row["number"], digest, row["body"]), self._status(digest, row)
+        return body_of(row["number"], digest, row["body"]), self._status(digest, row)
 
     def status(self, digest: str) -> PlanStatus:
         """What has become of that plan. Raises KeyError."""
@@ -123,7 +139,16 @@ class PlanLedger(EventLog):
             if new is PlanState.APPROVED:
                 db.execute("UPDATE plan SET approved_by = ? WHERE digest = ?", (scrub(actor), digest))
             said = "; ".join(filter(None, (f"plan {row['number']} {new}", reason, note)))
-            self.record(_SAID.get(new, "plan"), said, actor=actor, plan=row["number"])
+            about = About(digest=digest, state=state)
+            self.record(_SAID.get(new, "plan"), said, actor=actor, plan=row["number"], about=about)
+            self.act(
+                ACTS.get(new, new.lower()),
+                actor=actor,
+                subject=f"plan {row['number']}",
+                plan=digest,
+                reason=reason,
+                detail=note,
+            )
         return self._status(digest)
 
     def set_outcome(self, digest: str, outcome: tuple[Measured, ...]) -> PlanStatus:
@@ -139,7 +164,8 @@ class PlanLedger(EventLog):
                 f" {m.predicted_without:.0%} without the plan"
                 for m in outcome
             )
-            self.record("outcome", f"plan {row['number']}: {said or 'nothing to measure'}", plan=row["number"])
+            text = f"plan {row['number']}: {said or 'nothing to measure'}"
+            self.record("outcome", text, plan=row["number"], about=About(digest=digest, state=row["state"]))
         return self._status(digest)
 
     def _plan_row(self, digest: str) -> sqlite3.Row:
@@ -167,7 +193,7 @@ class PlanLedger(EventLog):
 
 
 @lru_cache(maxsize=256)  # every picture for the screens shows the newest plans again
-def _check_body(number: int, digest: str, body: bytes) -> Plan:
+def body_of(number: int, digest: str, body: bytes) -> Plan:
     """The plan that these bytes are, if the digest names it."""
     try:
         plan = msgspec.json.decode(body, type=Plan)

@@ -7,14 +7,25 @@ from typing import Final
 
 import msgspec
 
-from sidestep.autopilot.journal_log import TEXT
-from sidestep.autopilot.journal_plans import PlanLedger
+from sidestep.autopilot.journal_log import TEXT, About
+from sidestep.autopilot.journal_plans import PlanLedger, body_of
 from sidestep.backends.base import StepResult
-from sidestep.fleet.labels import scrub
+from sidestep.fleet.labels import Label, scrub
 from sidestep.fleet.machines import ACTION, MOVE_STEPS, STEP, ActionState, StepName, StepState, advance
 from sidestep.fleet.plans import PlanStatus
 
 _LOUD: Final = frozenset({ActionState.FAILED_NEEDS_HUMAN, ActionState.ABORTED})
+#: what is said of actions in the audit log; users may wait for a commit, so its line reaches audit.log later
+_AUDITED: Final = {
+    ActionState.RUNNING: "begin",
+    ActionState.COMMITTED: "commit",
+    ActionState.DONE: "done",
+    ActionState.ABORTED: "abort",
+    ActionState.CANCELLED: "cancel-action",
+    ActionState.SKIPPED: "skip-action",
+    ActionState.FAILED_NEEDS_HUMAN: "needs-human",
+}
+EXECUTOR: Final = Label("executor")
 
 
 class StepLedger(PlanLedger):
@@ -47,7 +58,9 @@ class StepLedger(PlanLedger):
                 db.execute("UPDATE placement SET generation = max(generation, ?)", (row["token"],))
             why = note or (row["note"] if new in _LOUD else "")
             said = f"action {action} ({row['shard']}) {new}" + (f": {why}" if why else "")
-            self._touch(digest, said, error=new in _LOUD)
+            self._touch(digest, said, error=new in _LOUD, action=action, state=new)
+            if new in _AUDITED:
+                self._act(digest, action, _AUDITED[new], detail=note or row["note"])
         return self._status(digest)
 
     def token(self, digest: str, action: int) -> int:
@@ -89,7 +102,7 @@ class StepLedger(PlanLedger):
                     (result.bytes, msgspec.json.encode(result.notes).decode(), *here),
                 )
             said = f"action {action}: {step} {new} in {ms:.0f} ms" + (f": {detail}" if detail else "")
-            self._touch(digest, said, error=result is None)
+            self._touch(digest, said, error=result is None, action=action, step=step, state=new)
         return self._status(digest)
 
     def set_freeze(self, digest: str, action: int, ms: float) -> PlanStatus:
@@ -106,7 +119,7 @@ class StepLedger(PlanLedger):
             db.execute(
                 "UPDATE step SET state = ? WHERE digest = ? AND action = ? AND name = ?", (new, digest, action, step)
             )
-            self._touch(digest, f"action {action}: {step} taken back")
+            self._touch(digest, f"action {action}: {step} taken back", action=action, step=step, state=new)
         return self._status(digest)
 
     def notes(self, digest: str, action: int) -> dict[str, str]:
@@ -149,13 +162,38 @@ class StepLedger(PlanLedger):
         rows = self._rows("SELECT state FROM step WHERE digest = ? AND action = ? AND name = ?", digest, action, step)
         return StepState(rows[0][0]) if rows else StepState.PENDING
 
-    def _touch(self, digest: str, said: str = "", *, error: bool = False) -> None:
+    def _touch(
+        self, digest: str, said: str = "", *, error: bool = False, action: int = 0, step: str = "", state: str = ""
+    ) -> None:
         """Something of the plan changed; part of the caller's transaction."""
         with self._transaction() as db:
             db.execute("UPDATE plan SET updated = ? WHERE digest = ?", (self._clock(), digest))
             if said:
                 number = self._plan_row(digest)["number"]
-                self.record("error" if error else "step", f"plan {number} {said}", plan=number)
+                about = self._about(digest, action, step, state)
+                self.record("error" if error else "step", f"plan {number} {said}", plan=number, about=about)
+
+    def _about(self, digest: str, action: int, step: str, state: str) -> About:
+        row = self._plan_row(digest)
+        planned = next(a for a in body_of(row["number"], digest, row["body"]).actions if a.id == action)
+        return About(
+            digest=digest,
+            action=action,
+            shard=planned.shard,
+            source=planned.source,
+            destination=planned.destination,
+            step=step,
+            state=state,
+        )
+
+    def _act(self, digest: str, action: int, act: str, *, detail: str) -> None:
+        about = self._about(digest, action, "", "")
+        number = self._plan_row(digest)["number"]
+        move = f"{about.shard} from {about.source} to {about.destination}"
+        said = f"{move}: {detail}" if detail else move
+        subject = f"plan {number} action {action}"
+        later = act in ("begin", "commit", "done")
+        self.act(act, actor=EXECUTOR, subject=subject, plan=digest, detail=said, later=later)
 
     def _action_row(self, digest: str, action: int) -> sqlite3.Row:
         rows = self._rows("SELECT * FROM action WHERE digest = ? AND id = ?", digest, action)

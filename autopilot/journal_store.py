@@ -6,32 +6,32 @@ import sqlite3
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from importlib.resources import files
 from pathlib import Path
 from typing import Any, Final
 
+from sidestep.autopilot.journal_room import Room
+from sidestep.autopilot.journal_schema import APPLICATION, SCHEMA, JournalError, check, pragma, upgrade
 from sidestep.autopilot.private_file import claim
-from sidestep.fleet.errors import SidestepError
 
-#: "SStp" in the header of the file says that it is a journal of ours
-APPLICATION: Final = 0x53537470
-SCHEMA: Final = 1
+__all__ = ["APPLICATION", "SCHEMA", "JournalError", "Store"]
+
 _BUSY_SECONDS: Final = 5.0
-
-
-class JournalError(SidestepError):
-    """The journal cannot be opened, read or written; nothing was changed by the call that raised it."""
+#: what SQLite says when nothing can be written: the disk is full, breaks, or is read-only
+_UNWRITABLE: Final = frozenset(
+    {sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN}
+)
 
 
 class Store:
     """One SQLite file, 0600, write-ahead log, every transaction synced before it counts.
 
     ``clock`` gives unix seconds. Raises JournalError for a file that is not a journal, that a
-    newer version wrote, or that cannot be written.
+    newer version wrote, that is damaged, or that cannot be written.
     """
 
     def __init__(self, path: Path, *, clock: Callable[[], float] = time.time) -> None:
         self.path, self._clock = path, clock
+        self.room = Room(path.with_name(f"{path.stem}.reserve"))
         claim(path, JournalError)
         try:
             self._db = sqlite3.connect(path, timeout=_BUSY_SECONDS, isolation_level=None)
@@ -49,39 +49,46 @@ class Store:
             self._db.close()
             raise
 
+    @property
+    def trouble(self) -> str:
+        """Why nothing new may begin, or "": the journal cannot be written, or soon could not be."""
+        return self.room.trouble
+
+    def recheck(self) -> bool:
+        """Look again whether there is room; True if the journal can be written.
+
+        This, and nothing else, ends ``trouble``, by a write that succeeds. Call it now and then.
+        """
+        if self.room.look() and self.trouble:
+            try:
+                self._write_something()
+            except JournalError:
+                return False
+            self.room.trouble = ""
+        return not self.trouble
+
     def close(self) -> None:
         """Close the file; closing twice is harmless."""
         self._db.close()
 
     def _prepare(self) -> None:
         self._db.row_factory = sqlite3.Row
-        version = self._pragma("user_version")
-        application = self._pragma("application_id")
-        used = bool(self._db.execute("SELECT count(*) FROM sqlite_master").fetchone()[0])
-        if application != APPLICATION and (used or application or version):
-            raise JournalError(
-                f"{self.path}: this is a database of another program",
-                hint="move it away, or name another state folder",
-            )
-        if version > SCHEMA:
-            raise JournalError(
-                f"{self.path}: written by a newer sidestep (schema {version}, this one knows {SCHEMA})",
-                hint="run the newer version, or keep this file and name another state folder",
-            )
+        version = check(self._db, self.path)
         self._db.execute("PRAGMA journal_mode = WAL")
         self._db.execute("PRAGMA synchronous = FULL")
         self._db.execute("PRAGMA foreign_keys = ON")
-        if not used:
-            schema = files("sidestep.autopilot").joinpath("schema.sql").read_text(encoding="utf-8")
-            self._db.executescript(
-                f"BEGIN IMMEDIATE; PRAGMA application_id = {APPLICATION}; PRAGMA user_version = {SCHEMA};"
-                f"{schema}\nCOMMIT;"
-            )
-        with self._transaction():  # a file that can only be read is found now, not in the middle of a move
-            self._db.execute(f"PRAGMA user_version = {SCHEMA}")
+        upgrade(self._db, self.path, version)
+        self._write_something()  # a file that can only be read is found now, not in the middle of a move
+
+    def _write_something(self) -> None:
+        with self._transaction() as db:
+            db.execute("UPDATE pulse SET time = ?", (self._clock(),))
 
     def _pragma(self, name: str) -> int:
-        return int(self._db.execute(f"PRAGMA {name}").fetchone()[0])
+        return pragma(self._db, name)
+
+    def _committed(self) -> None:
+        """Called after every transaction that is durable now."""
 
     @contextmanager
     def _transaction(self) -> Iterator[sqlite3.Connection]:
@@ -95,12 +102,15 @@ class Store:
             yield self._db
             self._db.execute("COMMIT")
         except sqlite3.Error as error:
+            if error.sqlite_errorcode & 0xFF in _UNWRITABLE:
+                self.room.failed(f"{self.path}: {error}")
             raise JournalError(
                 f"{self.path}: {error}", hint="make room on the disk, and let one daemon only use this journal"
             ) from error
         finally:
             if self._db.in_transaction:
                 self._db.execute("ROLLBACK")
+        self._committed()
 
     def _rows(self, query: str, *values: Any) -> list[sqlite3.Row]:
         try:
