@@ -156,7 +156,8 @@ def _timed(
     order = np.lexsort((np.arange(len(start)), rows.wave, start))
     wave = np.array(timing.waves(order.tolist(), after, slots), dtype=np.int32)
     place = _places(order)
-    lists = [sorted(place[after[row]].tolist()) for row in order.tolist()]
+    named = place.tolist()
+    lists = [sorted(named[other] for other in after[row]) for row in order.tolist()]
     ptr = np.concatenate([[0], np.cumsum([len(some) for some in lists], dtype=np.int64)]).astype(np.int64)
     made = Schedule(
         move=number[order],
