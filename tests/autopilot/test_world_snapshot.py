@@ -50,6 +50,18 @@ async def test_pictures_are_numbered_and_cannot_be_written(scene: Scene) -> None
         second.hosts.use[0, 0] = 1.0
 
 
+async def test_racks_and_storage_are_those_of_the_declaration() -> None:
+    """S3.17: failure domains come with the picture, and storage that nobody declares is not known."""
+    fleet = small_fleet()
+    first = msgspec.structs.replace(fleet.hosts[0], rack=Label("r1"), disk=7 << 30)
+    third = msgspec.structs.replace(fleet.shards[2], disk=1 << 20)
+    fleet = msgspec.structs.replace(fleet, hosts=(first, *fleet.hosts[1:]), shards=(*fleet.shards[:2], third))
+    picture = scripted_world(fleet, FakeTime())[0].snapshot(PLACED, ShardFacts())
+    assert picture.hosts.racks == ("r1", "", "")
+    assert picture.hosts.disk[0] == 7 << 30 and np.isnan(picture.hosts.disk[1:]).all()
+    assert picture.shards.disk.tolist() == [0.0, 0.0, 1 << 20]
+
+
 async def test_samples_become_columns_and_allocatable_is_capacity_less_the_reserve(scene: Scene) -> None:
     """S1.3: measured use of every host, in the order of the dimensions."""
     scene.hosts["h1"].give(2.5, shard_sample("s1", cpu=1.5, token=3), memory=3e9)
