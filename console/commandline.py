@@ -8,13 +8,13 @@ from typing import Annotated
 import typer
 
 from sidestep import __version__
-from sidestep.console import commandline_fleet, commandline_oracle
+from sidestep.console import commandline_fleet, commandline_oracle, commandline_plans
 from sidestep.console.become import become as _become
 
 app = typer.Typer(
     name="sidestep",
     help="Moves work out of the way before hosts run hot. Without a command: the console.",
-    epilog="Exit codes: 0 done, 1 refused or failed, 2 bad input. Every list takes --json.",
+    epilog="Exit codes: 0 done, 1 refused or failed, 2 bad input, 3 no plan or host. Every list takes --json.",
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -23,6 +23,7 @@ plan = typer.Typer(rich_markup_mode=None, help="Plans: what is proposed, running
 app.add_typer(plan, name="plan")
 commandline_fleet.add(app)
 commandline_oracle.add(app)
+commandline_plans.add(app, plan)
 
 FleetFile = Annotated[Path | None, typer.Option("--fleet", metavar="FILE", help="The fleet file.")]
 Socket = Annotated[

@@ -32,6 +32,7 @@ folder, or because it is the only one that runs. `sidestep locate` prints these 
 | 0 | done |
 | 1 | refused or failed: no daemon, a stale plan, a lost connection |
 | 2 | bad input: an unknown command, option, plan, host or file; nothing was changed |
+| 3 | an answer that is no: no plan, no host with room, a host that cannot be emptied; the reasons are printed |
 
 Errors are one message on standard error that says what to do. Lists take `--json`: ASCII only, and unknown numbers
 are `null`.

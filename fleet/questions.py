@@ -7,7 +7,6 @@ changes when one changes its meaning.
 
 from __future__ import annotations
 
-import json
 from typing import Any, Final
 
 import msgspec
@@ -228,9 +227,13 @@ def schema(name: str) -> dict[str, Any]:
     """The JSON Schema of one answer."""
     kind = PUBLISHED[name]
     identity = {"$schema": "https://json-schema.org/draft/2020-12/schema", "$id": kind.__struct_defaults__[0]}
-    return {**identity, **msgspec.json.schema(kind)}
+    found: dict[str, Any] = nullable(msgspec.json.schema(kind))
+    return {**identity, **found}
 
 
-def page(name: str) -> str:
-    """The schema as it is published."""
-    return json.dumps(schema(name), indent=2, ensure_ascii=True) + "\n"
+def nullable(tree: Any) -> Any:
+    """A schema in which every number may be null: what is not known travels as NaN, which JSON has not."""
+    if isinstance(tree, dict):
+        found = {key: nullable(value) for key, value in tree.items() if key != "default"}
+        return found | {"type": ["number", "null"]} if tree.get("type") == "number" else found
+    return [nullable(value) for value in tree] if isinstance(tree, list) else tree

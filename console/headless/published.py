@@ -1,7 +1,8 @@
 """What ``sidestep hosts`` and ``sidestep oracle`` print as JSON, as types, and the JSON Schema of them.
 
-The schemas are published beside those of forecasts and demand, in ``fleet/*.schema.json``. They
-are made from the types: ``python -m sidestep.console.headless.published`` writes them anew.
+The schemas are published beside those of forecasts and demand, in ``fleet/*.schema.json``, and so
+are those of the planner's answers (``fleet.questions``). They are made from the types:
+``python -m sidestep.console.headless.published`` writes them anew.
 """
 
 from __future__ import annotations
@@ -15,8 +16,10 @@ from msgspec import Struct
 
 from sidestep import fleet
 from sidestep.autopilot.protocol_oracle import OracleView, RoundTrip
+from sidestep.fleet import questions
 from sidestep.fleet.forecast_types import Contention
 from sidestep.fleet.labels import Label
+from sidestep.fleet.questions import nullable
 
 HOSTS: Final = "sidestep.hosts/1"
 ORACLE: Final = "sidestep.oracle/1"
@@ -66,20 +69,13 @@ class HostReport(Struct, frozen=True, kw_only=True):
 
 def schemas() -> dict[str, dict[str, Any]]:
     """The JSON Schema of each, by name."""
-    return {"hosts": _schema(HOSTS, tuple[HostReport, ...]), "oracle": _schema(ORACLE, OracleView)}
+    asked = {name: questions.schema(name) for name in questions.PUBLISHED}
+    return {"hosts": _schema(HOSTS, tuple[HostReport, ...]), "oracle": _schema(ORACLE, OracleView), **asked}
 
 
 def _schema(name: str, kind: Any) -> dict[str, Any]:
-    found = _nullable(msgspec.json.schema(kind))
+    found = nullable(msgspec.json.schema(kind))
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", "$id": name, **found}
-
-
-def _nullable(tree: Any) -> Any:
-    """Every number may be null: what is not known travels as NaN, which JSON has not."""
-    if isinstance(tree, dict):
-        found = {key: _nullable(value) for key, value in tree.items() if key != "default"}
-        return found | {"type": ["number", "null"]} if tree.get("type") == "number" else found
-    return [_nullable(value) for value in tree] if isinstance(tree, list) else tree
 
 
 def page(name: str) -> str:

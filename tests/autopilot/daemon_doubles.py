@@ -23,6 +23,7 @@ from sidestep.autopilot.protocol import (
     SnapshotFrame,
     Welcome,
 )
+from sidestep.autopilot.protocol_plans import Planning, PlanRequest
 from sidestep.autopilot.server import UnknownReference
 from sidestep.fleet.errors import SidestepError, StalePlan
 from sidestep.fleet.labels import Label
@@ -87,6 +88,10 @@ class FakeService:
 
     async def get_demand(self, request: GetDemand) -> DemandList:
         return DemandList(('{"a":1}',))
+
+    async def planning(self, request: PlanRequest, actor: Label) -> Answer:
+        self.asked.append((request, actor))
+        return Planning(job=1, state="queued", elapsed=0.0)
 
     async def get_log(self, request: GetLog) -> EventList:
         return EventList(())

@@ -10,6 +10,7 @@ from pathlib import Path
 from random import Random
 
 from frames_oracle import START, OracleAnswers, raw
+from frames_plans import PlanAnswers
 
 from sidestep.autopilot.protocol import (
     HOST_STATES,
@@ -278,11 +279,12 @@ def succeeded(plan: Plan) -> PlanView:
     return view_of(plan, PlanState.SUCCEEDED, **done)
 
 
-class Daemon(OracleAnswers):
+class Daemon(OracleAnswers, PlanAnswers):
     """The service behind the real server: answers from a Fleet and remembers what it was told."""
 
     def __init__(self, path: Path, fleet: Fleet | None = None) -> None:
-        super().__init__()
+        OracleAnswers.__init__(self)
+        PlanAnswers.__init__(self)
         self.fleet = fleet or Fleet()
         self.time, self.number = START, 1
         self.approved: list[Approve] = []
@@ -302,6 +304,9 @@ class Daemon(OracleAnswers):
 
     async def __aexit__(self, *_: object) -> None:
         await self.server.aclose()
+
+    def example(self) -> Plan:
+        return make_plan(12)
 
     def tick(self, seconds: float = 0.0) -> None:
         """Let time pass and tell every console."""
