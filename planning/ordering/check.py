@@ -11,7 +11,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from sidestep.planning.model import Problem
-from sidestep.planning.model.problem import F64
+from sidestep.planning.model.problem import F64, Mask
 from sidestep.planning.ordering.model import Caps, Schedule
 
 #: rounding that is forgiven, as a fraction of a limit
@@ -106,11 +106,14 @@ def _steps(p: Problem) -> F64:
 def _upper(p: Problem, host: int, gone: set[int], come: set[int], late: dict[int, int] | None = None) -> F64:
     """(D,) demand of a host without some of its shards and with some others; ``late`` are not there before a step."""
     away, here = sorted(gone), sorted(come)
-    there = np.ones((len(here), p.limit.shape[1]))
+    there: F64 | Mask | float = 1.0
     if late:
-        there[:] = _steps(p) >= np.array([late.get(shard, 0) for shard in here])[:, None]
-    mean = p.mean[away].sum(axis=0, dtype=np.float64), (p.mean[here] * there).sum(axis=0, dtype=np.float64)
-    median = np.maximum(p.median[host] - mean[0], 0.0) + mean[1]
+        there = _steps(p) >= np.array([late.get(shard, 0) for shard in here]).reshape(-1, 1)
+    median = p.median[host]
+    if away:
+        median = np.maximum(median - p.mean[away].sum(axis=0, dtype=np.float64), 0.0)
+    if here:
+        median = median + (p.mean[here] * there).sum(axis=0, dtype=np.float64)
     square = np.square(p.away[host])
     if p.z and (gone or come):
         left, new = p.sd[away].astype(np.float64), p.sd[here].astype(np.float64) * there
@@ -177,6 +180,8 @@ class _World:
         self.come: dict[int, set[int]] = {}
         #: shards that move only from a step on
         self.late: dict[int, int] = {}
+        self.steps = _steps(p)
+        self.start: dict[int, F64] = {}
 
     def put(self, shard: int, host: int) -> None:
         self.at[shard].add(host)
@@ -196,8 +201,10 @@ class _World:
         """Why the host does not have room for the shard that has just come; "" if it has."""
         p = self.p
         upper = _upper(p, host, self.gone.get(host, set()), self.come.get(host, set()), self.late)
-        start = _upper(p, host, set(), set())
-        asks = ((p.mean[shard] > 0) | (p.sd[shard] > 0)) & (_steps(p) >= since)
+        if host not in self.start:
+            self.start[host] = _upper(p, host, set(), set())
+        start = self.start[host]
+        asks = ((p.mean[shard] > 0) | (p.sd[shard] > 0)) & (self.steps >= since)
         with np.errstate(invalid="ignore"):
             fits = upper <= np.fmax(p.room[host], start) * (1 + FORGIVEN) + 1e-9
             peak = upper <= np.fmax(self.ceiling * p.limit[host], start) * (1 + FORGIVEN) + 1e-9
@@ -233,7 +240,7 @@ def _replay(p: Problem, made: Schedule, events: Iterator[tuple[bool, int]]) -> s
             continue
         if not p.movable[shard] or not p.accepts[host] or (source >= 0 and not p.gives[source]):
             return f"row {row}: shard {shard} may not go from host {source} to host {host}"
-        if world.at[shard] != ({source} if source >= 0 else set()):
+        if source == host or world.at[shard] != ({source} if source >= 0 else set()):
             return f"row {row}: shard {shard} is not on host {source}"
         since = int(made.earliest[row] / made.step + 1e-6) if made.step > 0 else 0
         if since:

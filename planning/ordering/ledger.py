@@ -45,6 +45,7 @@ class Room:
         self.problem, self.peak = problem, peak
         self.relaxed = False
         self.start: F64 = problem.median + self.sign * np.abs(problem.away)
+        self._certain: F64 = self.sign * np.abs(problem.away)
         self.squared: F64 = np.square(problem.away)
         with np.errstate(invalid="ignore"):
             self.ceiling: F64 = _forgiving(np.minimum(problem.room, peak * problem.limit))
@@ -80,8 +81,17 @@ class Room:
 
     def over(self, hosts: I64, gone: F64, come: F64, asks: Mask) -> Mask:
         """(k, D) columns in which something is asked and the ceiling is passed, or nothing is known."""
+        p = self.problem
         with np.errstate(invalid="ignore"):
-            return np.asarray(~(self.upper(hosts, gone, come) <= self.ceiling[hosts]) & asks, dtype=np.bool_)
+            if not p.linear:
+                return np.asarray(~(self.upper(hosts, gone, come) <= self.ceiling[hosts]) & asks, dtype=np.bool_)
+            held = p.median[hosts]
+            held -= gone[0]
+            np.maximum(held, 0.0, out=held)
+            held += come[0]
+            held += self._certain[hosts]
+            fits = held <= self.ceiling[hosts]
+        return np.asarray(np.greater(asks, fits), dtype=np.bool_)
 
 
 class Ledger:

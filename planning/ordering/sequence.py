@@ -87,11 +87,11 @@ class Sequence:
         self.ledger.come += total(self.demand.parts[:, jobs], self.target[jobs], hosts)
         rest = self._by_priority(np.flatnonzero(~easy))
         self._end(jobs, self._starts(rest))
-        return rest[self.at[self.shard[rest]] != self.target[rest]]
+        return np.asarray(rest[self.at[self.shard[rest]] != self.target[rest]], dtype=np.int64)
 
     def _by_priority(self, jobs: I64) -> I64:
         """Earliest latest start first, then those for whose leaving most arrivals wait, then the biggest."""
-        waiting: I64 = np.bincount(self.target[jobs], minlength=self.problem.hosts)
+        waiting = np.bincount(self.target[jobs], minlength=self.problem.hosts)
         waited = np.where(self.source[jobs] >= 0, waiting[self.source[jobs]], 0)
         with np.errstate(invalid="ignore", divide="ignore"):
             size = (self.demand.mean[jobs] / self.problem.capacity[self.target[jobs]]).max(axis=1, initial=0.0)
@@ -102,9 +102,11 @@ class Sequence:
         """Waves until nothing is left or nothing can start; what is left."""
         changed = np.ones(self.problem.hosts, dtype=np.bool_) if changed is None else changed
         while len(pending):
-            keyed = np.fromiter((job in self.keys.adds for job in pending.tolist()), dtype=np.bool_, count=len(pending))
+            maybe = changed[self.target[pending]]
+            if self.keys.adds:
+                maybe |= np.isin(pending, np.fromiter(self.keys.adds, dtype=np.int64))
             self.wave += 1
-            started = self._starts(pending[changed[self.target[pending]] | keyed])
+            started = self._starts(pending[maybe])
             if not len(started):
                 break
             changed = np.zeros_like(changed)

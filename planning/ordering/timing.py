@@ -46,8 +46,9 @@ class Slots:
         self.of: list[tuple[int, ...]] = [()] * len(shard)
         #: (n, C) the resources that could run out, -1 for none
         self.table: I64 = np.where((table >= 0) & np.append(short, False)[table], table, -1)
-        for row in np.flatnonzero((self.table >= 0).any(axis=1)).tolist():
-            self.of[row] = tuple(slot for slot in self.table[row].tolist() if slot >= 0)
+        some = np.flatnonzero((self.table >= 0).any(axis=1))
+        for row, found in zip(some.tolist(), self.table[some].tolist(), strict=True):
+            self.of[row] = tuple([slot for slot in found if slot >= 0])
 
 
 def latest_starts(after: list[list[int]], deadline: F64, transfer: F64) -> F64:
@@ -181,13 +182,21 @@ def simulate(  # noqa: PLR0912 - one loop over events; parts of it would share a
 def waves(order: list[int], after: list[list[int]], slots: Slots) -> list[int]:
     """(K,) by row: the first wave after all that it waits for in which its slots are free; from 1."""
     wave = [0] * len(order)
-    taken: dict[tuple[int, int], int] = {}
+    taken: dict[int, int] = {}
+    wide = len(order) + 2
     for row in order:
-        number = 1 + max((wave[other] for other in after[row]), default=0)
+        number = 1
+        for other in after[row]:
+            if wave[other] >= number:
+                number = wave[other] + 1
+        at = 0
         of = slots.of[row]
-        while any(taken.get((slot, number), 0) >= slots.most[slot] for slot in of):
-            number += 1
+        while at < len(of):
+            if taken.get(of[at] * wide + number, 0) < slots.most[of[at]]:
+                at += 1
+            else:
+                number, at = number + 1, 0
         for slot in of:
-            taken[slot, number] = taken.get((slot, number), 0) + 1
+            taken[slot * wide + number] = taken.get(slot * wide + number, 0) + 1
         wave[row] = number
     return wave

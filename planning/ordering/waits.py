@@ -67,8 +67,7 @@ def _for_room(problem: Problem, room: Room, rows: Sequenced, step_of: I64, found
     parts, asks = demand.parts * there, demand.asks & there
     come = total(np.where(own[:, None], 0.0, parts), rows.destination, hosts)
     touched = np.unique(rows.destination)
-    any_ = np.zeros((hosts, asks.shape[1]), dtype=np.bool_)
-    np.logical_or.at(any_, rows.destination, asks)
+    any_ = total(asks[None].astype(np.float64), rows.destination, hosts)[0] > 0
     over = room.over(touched, np.zeros_like(come[:, touched]), come[:, touched], any_[touched]).any(axis=1)
     hard = np.zeros(hosts, dtype=np.bool_)
     hard[touched[over]] = True
@@ -122,16 +121,23 @@ class _Departures:
         if by_shard:
             for row in np.flatnonzero(home == rows.source).tolist():
                 self.back[row] = by_shard.get(int(rows.shard[row]), count)
+        #: nothing is parked: every departure is of a shard that was there from the start
+        self.simple = not self.guest[rows.source >= 0].any()
 
     def _apply(self, which: I64, number: int, sign: float) -> tuple[F64, F64]:
         """Sums of some arrivals' hosts with their departure of that number counted (1) or not (-1)."""
         left = self.order[self.first[which] + number]
-        part = self.demand.parts[:, left] * (sign * (self.back[left] > self.some[which]))[:, None]
+        part = self.demand.parts[:, left]
+        if self.simple:
+            return (self.gone[:, which] + part if sign > 0 else self.gone[:, which] - part), self.come[:, which]
+        part *= (sign * (self.back[left] > self.some[which]))[:, None]
         guest = self.guest[left][:, None]
         return self.gone[:, which] + np.where(guest, 0.0, part), self.come[:, which] - np.where(guest, part, 0.0)
 
     def _fits(self, which: I64, gone: F64, come: F64) -> Mask:
-        over = self.room.over(self.host[which], np.maximum(gone, 0.0), np.maximum(come, 0.0), self.asked[which])
+        if not self.simple:
+            gone, come = np.maximum(gone, 0.0), np.maximum(come, 0.0)
+        over = self.room.over(self.host[which], gone, come, self.asked[which])
         return np.asarray(~over.any(axis=1), dtype=np.bool_)
 
     def note(self, found: list[set[int]]) -> None:
@@ -155,5 +161,7 @@ class _Departures:
             kept = maybe[fits]
             self.gone[:, kept], self.come[:, kept] = gone[:, fits], come[:, fits]
             used[kept, number] = False
-        for which, number in np.argwhere(used).tolist():
-            found[int(self.some[which])].add(int(self.order[self.first[which] + number]))
+        which, turn = np.nonzero(used)
+        left = self.order[self.first[which] + turn]
+        for row, other in zip(self.some[which].tolist(), left.tolist(), strict=True):
+            found[row].add(other)
