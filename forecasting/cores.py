@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from sidestep.forecasting.calibrate import Bands, Pending, along, ladder
 
 F64 = NDArray[np.float64]
+Floats = NDArray[np.floating]
 Steps = NDArray[np.int64]
 Rows = NDArray[np.int64]
 
@@ -35,7 +36,7 @@ class Core(Protocol):
         """Learn one step (S,) or several (K, S), oldest first; NaN is missing."""
         ...
 
-    def forecast(self, steps: Steps, levels: tuple[float, ...]) -> F64:
+    def forecast(self, steps: Steps, levels: tuple[float, ...]) -> Floats:
         """(S, T, Q) at ``steps`` (T,) >= 1 steps after the last observed one; NaN for a series never seen."""
         ...
 
@@ -48,7 +49,7 @@ class Core(Protocol):
 class PeakCore(Core, Protocol):
     """A core that also knows the highest value of a coming window."""
 
-    def peaks(self, windows: Steps, levels: tuple[float, ...]) -> F64:
+    def peaks(self, windows: Steps, levels: tuple[float, ...]) -> Floats:
         """(S, W, Q) quantiles of the highest value within the next ``windows`` (W,) steps."""
         ...
 
@@ -133,4 +134,4 @@ def kept(values: NDArray[np.floating], rows: Rows, fresh: float) -> F64:
     return found
 
 
-__all__ = ["F64", "Core", "PanelCore", "PeakCore", "Rows", "Steps", "along", "kept"]
+__all__ = ["F64", "Core", "Floats", "PanelCore", "PeakCore", "Rows", "Steps", "along", "kept"]

@@ -71,7 +71,7 @@ class PanelForecaster(BaseForecaster):
     def forecast_array(self, steps: int | NDArray[np.int64], levels: tuple[float, ...] = LEVELS) -> F64:
         """(S, T, Q) quantiles for the next ``steps`` steps, or for the given ones; NaN for a series never seen."""
         ahead = np.arange(1, steps + 1) if isinstance(steps, int) else np.asarray(steps, dtype=np.int64)
-        return self.core_.forecast(ahead, tuple(levels))
+        return np.asarray(self.core_.forecast(ahead, tuple(levels)), dtype=np.float64)
 
     def select(self, rows: NDArray[np.int64]) -> None:
         """Keep and reorder series by row; -1 adds one that was never seen."""
@@ -125,7 +125,7 @@ class PanelForecaster(BaseForecaster):
 
     def _ahead(self, fh: Any, levels: tuple[float, ...]) -> F64:
         steps = np.asarray(fh.to_relative(self.cutoff).to_numpy()).astype(np.int64)
-        return self.core_.forecast(steps, levels)
+        return np.asarray(self.core_.forecast(steps, levels), dtype=np.float64)
 
     def _frame(self, fh: Any, found: F64, columns: pd.Index) -> pd.DataFrame:
         times = fh.to_absolute_index(self.cutoff)

@@ -127,17 +127,16 @@ def memory_of(pid: int) -> Sample:
 def held_bytes(thing: object, seen: set[int] | None = None) -> int:
     """Bytes of all arrays that an object holds, however deep; shared ones and views' bases count once."""
     seen = set() if seen is None else seen
+    if isinstance(thing, (dict, list, tuple, set, frozenset, deque)):
+        # containers are not marked: the number of one that is gone may be that of another
+        return sum(held_bytes(each, seen) for each in (thing.values() if isinstance(thing, dict) else thing))
     if id(thing) in seen:
         return 0
     seen.add(id(thing))
     if isinstance(thing, np.ndarray):
         return held_bytes(thing.base, seen) if isinstance(thing.base, np.ndarray) else thing.nbytes
-    if isinstance(thing, dict):
-        return sum(held_bytes(each, seen) for each in thing.values())
-    if isinstance(thing, (list, tuple, set, frozenset, deque)):
-        return sum(held_bytes(each, seen) for each in thing)
-    inside = getattr(thing, "__dict__", None) or {}
-    slots = {name: getattr(thing, name, None) for name in getattr(type(thing), "__slots__", ())}
     if type(thing).__module__.startswith("sidestep"):
+        inside = getattr(thing, "__dict__", None) or {}
+        slots = {name: getattr(thing, name, None) for name in getattr(type(thing), "__slots__", ())}
         return held_bytes({**inside, **slots}, seen)
     return 0

@@ -75,15 +75,14 @@ class Edges:
         count = self.count[group]
         return np.asarray((count * own + DOUBT * self.shrunk(group - 1)) / (count + DOUBT))
 
-    def widened(self, mixed: F32) -> F32:
-        """(Q, B, S) with every distance from the median times its factor; quantiles still ascend."""
+    def widen(self, mixed: F32) -> None:
+        """Take every distance from the median of (Q, B, S) times its factor, in place; quantiles still ascend."""
         factors = np.exp(np.stack([self.shrunk(group) for group in range(len(JUDGED))], axis=1))
         at = np.empty((len(WATCHED), len(KNOTS), factors.shape[2]), np.float32)
         for b, (low, part) in enumerate(PLACES):
             np.multiply(factors[:, low], 1 - part, out=at[:, b])
             at[:, b] += factors[:, low + 1] * part
-        out = np.empty_like(mixed)
-        median = out[MEDIAN] = mixed[MEDIAN]
+        median = mixed[MEDIAN]
         for side, levels, inner, outer in (
             (-1, range(MEDIAN - 1, -1, -1), at[1], at[0]),
             (1, range(MEDIAN + 1, len(LEVELS)), at[2], at[3]),
@@ -95,8 +94,7 @@ class Edges:
                     np.negative(distance, out=distance)
                 distance *= _factor(level, inner, outer)
                 np.maximum(reach, distance, out=reach)
-                (np.subtract if side < 0 else np.add)(median, reach, out=out[level])
-        return out
+                (np.subtract if side < 0 else np.add)(median, reach, out=mixed[level])
 
     def select(self, rows: NDArray[np.int64]) -> None:
         """Keep and reorder series; -1 makes one whose bands never missed."""

@@ -6,9 +6,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sidestep.forecasting.aggregate.bands import Edges
-from sidestep.forecasting.aggregate.experts import MOVED, NETWORK, PERSISTENCE, SEASONAL, SHAPE, WINDOW, Said, ask
+from sidestep.forecasting.aggregate.experts import (
+    MOVED,
+    NETWORK,
+    PERSISTENCE,
+    SEASONAL,
+    SHAPE,
+    WINDOW,
+    Later,
+    Said,
+    ask,
+)
 from sidestep.forecasting.aggregate.weighing import JUDGED, SCORED, Weighing
-from sidestep.forecasting.cores import F64, Rows, Steps
+from sidestep.forecasting.cores import Floats, Rows, Steps
 from sidestep.forecasting.network.features import KNOTS, WINDOWS
 from sidestep.forecasting.network.memory import F32, MOST, Memory
 from sidestep.forecasting.network.net import Network, Weights, shipped
@@ -28,9 +38,10 @@ class AggregateCore:
         self.network = Network(weights if weights is not None else shipped())
         self.weighing = Weighing(series)
         self.edges = Edges(series)
-        self._said: Said | None = None
+        self._later: Later | None = None
+        #: (Q, B, S) the experts' weighed opinion, and whether its bands have been widened already
         self._mixed: F32 | None = None
-        self._known: F32 | None = None
+        self._wide = False
         self._adopted = b""
 
     @property
@@ -56,9 +67,7 @@ class AggregateCore:
             due = [g for g, knot in enumerate(JUDGED) if self.weighing.due(clock, g)]
             self.edges.settle(clock, relative, due)
             self.weighing.settle(clock, relative, due)
-            said = self._said = ask(self.memory, self.network)
-            mixed = self._mixed = self._mix(said)
-            self._known = None
+            said, mixed = self._think()
             for g in due:
                 knot = KNOTS.index(JUDGED[g])
                 self.weighing.hold(clock, g, said.at(knot, SCORED), said.guessed)
@@ -80,21 +89,32 @@ class AggregateCore:
 
     def shares(self) -> F32:
         """(K, B, S) the weight of every expert of ``NAMES`` at every knot; a row without a season has none of it."""
-        return self.weighing.shares(self._opinions()[0].season, self.memory.seen[0])
+        return self.weighing.shares(self._kept().season, self.memory.seen[0])
 
-    def _opinions(self) -> tuple[Said, F32]:
-        if self._said is None or self._mixed is None:
-            self._said = ask(self.memory, self.network)
-            self._mixed = self._mix(self._said)
-        return self._said, self._mixed
+    def _think(self) -> tuple[Said, F32]:
+        """Ask all experts, weigh what they say, and keep what forecasts need of it."""
+        said = ask(self.memory, self.network)
+        mixed = self._mix(said)
+        self._later, self._mixed, self._wide = said.later(), mixed, False
+        return said, mixed
+
+    def _kept(self) -> Later:
+        if self._later is None:
+            self._think()
+        assert self._later is not None
+        return self._later
 
     def at_knots(self) -> F32:
         """(Q, B, S) calibrated quantiles at ``KNOTS`` and the memory's levels, relative to the anchor."""
-        if self._known is None:
-            self._known = self.edges.widened(self._opinions()[1])
-        return self._known
+        if self._mixed is None:
+            self._think()
+        assert self._mixed is not None
+        if not self._wide:
+            self.edges.widen(self._mixed)
+            self._wide = True
+        return self._mixed
 
-    def forecast(self, steps: Steps, levels: tuple[float, ...]) -> F64:
+    def forecast(self, steps: Steps, levels: tuple[float, ...]) -> Floats:
         """(S, T, Q) at ``steps`` (T,) >= 1 steps after the last observed one; NaN for a series never seen."""
         steps = np.asarray(steps)
         found = at_levels(along(self.at_knots(), steps), levels)
@@ -105,9 +125,9 @@ class AggregateCore:
         between = [row for row, step in enumerate(steps.tolist()) if step not in KNOTS and step < KNOTS[-1]]
         if not between or not self.memory.slots:
             return found
-        said = self._opinions()[0]
-        share = self.weighing.shares(said.season, self.memory.seen[0])[SEASONAL : MOVED + 1].sum(axis=0)
-        lines = along(said.centre[1][None], steps[between])[0]
+        kept = self._kept()
+        share = self.shares()[SEASONAL : MOVED + 1].sum(axis=0)
+        lines = along(kept.last[None], steps[between])[0]
         belief = along(share[None], steps[between])[0]
         out = found.copy()
         for at, row in enumerate(between):
@@ -115,17 +135,18 @@ class AggregateCore:
             out[:, row] += belief[at] * np.nan_to_num(true - lines[at])
         return out
 
-    def peaks(self, windows: Steps, levels: tuple[float, ...]) -> F64:
+    def peaks(self, windows: Steps, levels: tuple[float, ...]) -> Floats:
         """(S, W, Q) quantiles of the highest value within the next ``windows`` (W,) steps.
 
         Never below those of any step in the window: the highest is at least as high as each.
         """
-        said, known = self._opinions()[0].network, self.at_knots()
-        rows = [known[:, 0]]
+        said, known = self._kept().windows, self.at_knots()
+        rows = np.empty((len(known), 1 + len(WINDOWS), self.series), np.float32)
+        rows[:, 0] = known[:, 0]
         for at in range(len(WINDOWS)):
-            rows.append(np.maximum(rows[-1], said[:, len(KNOTS) + at]))
+            np.maximum(rows[:, at], said[:, at], out=rows[:, at + 1])
         windows = np.asarray(windows)
-        found = along(np.stack(rows, axis=1), windows, np.array((1, *WINDOWS)))
+        found = along(rows, windows, np.array((1, *WINDOWS)))
         highest, knot = known[:, 0].copy(), 1
         for row in np.argsort(windows, kind="stable").tolist():
             while knot < len(KNOTS) and KNOTS[knot] <= windows[row]:
@@ -137,7 +158,7 @@ class AggregateCore:
                 np.maximum(found[:, row], along(known, windows[row : row + 1])[:, 0], out=found[:, row])
         return self._absolute(at_levels(found, levels))
 
-    def _absolute(self, found: F32) -> F64:
+    def _absolute(self, found: F32) -> Floats:
         return absolute(found, self.memory.anchor[0], self.floor)
 
     def adopt(self, weights: bytes) -> None:
@@ -146,11 +167,11 @@ class AggregateCore:
             return
         self.network = Network(Weights.from_bytes(weights))
         self._adopted = weights
-        self._said = self._mixed = self._known = None
+        self._later = self._mixed = None
 
     def select(self, rows: Rows) -> None:
         """Keep and reorder series; -1 adds one that was never seen."""
         self.memory.select(rows)
         self.weighing.select(rows)
         self.edges.select(rows)
-        self._said = self._mixed = self._known = None
+        self._later = self._mixed = None

@@ -34,6 +34,17 @@ _LOG_LAGS: Final = np.log(np.array(LAGS, np.float64))
 
 
 @dataclass(frozen=True, eq=False)
+class Later:
+    """What forecasts between two steps need of the experts: a part of ``Said``, since all of it is large."""
+
+    #: (Q, W, S) quantiles of the windows' highest values
+    windows: F32
+    #: (B, S) the last season, and 1 where it is known
+    last: F32
+    season: F32
+
+
+@dataclass(frozen=True, eq=False)
 class Said:
     """What all experts say, relative to the anchor.
 
@@ -49,6 +60,10 @@ class Said:
     season: F32
     #: (S,) whether there is only a guess: nothing is learned from how it turns out
     guessed: NDArray[np.bool_]
+
+    def later(self) -> Later:
+        """What of it is still needed once it has been weighed and held."""
+        return Later(self.network[:, len(KNOTS) :].copy(), self.centre[1].copy(), self.season)
 
     def at(self, knot: int, levels: tuple[int, ...]) -> F32:
         """(K, q, S) what every expert says at one knot, at some rows of the levels."""

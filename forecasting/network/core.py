@@ -7,7 +7,7 @@ from abc import ABC, abstractmethod
 import numpy as np
 from numpy.typing import NDArray
 
-from sidestep.forecasting.cores import F64, Rows, Steps
+from sidestep.forecasting.cores import Floats, Rows, Steps
 from sidestep.forecasting.network.features import KNOTS, WINDOWS, columns
 from sidestep.forecasting.network.memory import F32, Memory
 from sidestep.forecasting.network.net import Network, Weights, shipped
@@ -38,11 +38,11 @@ class MemoryCore(ABC):
     def _at_knots(self) -> F32:
         """(Q, B, S) at KNOTS and the memory's levels, relative to the anchor."""
 
-    def forecast(self, steps: Steps, levels: tuple[float, ...]) -> F64:
+    def forecast(self, steps: Steps, levels: tuple[float, ...]) -> Floats:
         """(S, T, Q) at ``steps`` (T,) >= 1 steps after the last observed one; NaN for a series never seen."""
         return self._absolute(at_levels(along(self._at_knots(), np.asarray(steps)), levels))
 
-    def _absolute(self, found: F32) -> F64:
+    def _absolute(self, found: F32) -> Floats:
         return absolute(found, self.memory.anchor[0], self.floor)
 
     def select(self, rows: Rows) -> None:
@@ -67,7 +67,7 @@ class NetworkCore(MemoryCore):
     def _at_knots(self) -> F32:
         return self._said()[:, : len(KNOTS)]
 
-    def peaks(self, windows: Steps, levels: tuple[float, ...]) -> F64:
+    def peaks(self, windows: Steps, levels: tuple[float, ...]) -> Floats:
         """(S, W, Q) quantiles of the highest value within the next ``windows`` (W,) steps."""
         said = self._said()
         whole = np.concatenate([said[:, :1], said[:, len(KNOTS) :]], axis=1)

@@ -11,9 +11,10 @@ from numpy.typing import NDArray
 from sidestep.forecasting.network.features import KNOTS
 from sidestep.forecasting.network.memory import F32, LEVELS
 
-F64 = NDArray[np.float64]
 Steps = NDArray[np.int64]
 
+#: anchors beyond this are kept apart from float32, which ends at 3.4e38
+LARGEST: Final = 1e37
 MEDIAN: Final = LEVELS.index(0.5)
 _KNOTS: Final = np.array(KNOTS)
 _NORMAL: Final = np.array([NormalDist().inv_cdf(level) for level in LEVELS])
@@ -58,9 +59,14 @@ def at_levels(values: F32, levels: tuple[float, ...]) -> F32:
     return out
 
 
-def absolute(values: F32, anchor: NDArray[np.float64], floor: float | None) -> F64:
-    """(S, T, Q) values of (Q, T, S) distances from the anchor (S,), not below the floor."""
-    out = np.empty((values.shape[2], values.shape[1], len(values)))
+def absolute(values: F32, anchor: NDArray[np.float64], floor: float | None) -> NDArray[np.floating]:
+    """(S, T, Q) values of (Q, T, S) distances from the anchor (S,), not below the floor.
+
+    As precise as the distances are: float32, unless an anchor is too large for it.
+    """
+    small = not (np.abs(anchor) > LARGEST).any()
+    kind: type[np.floating] = np.float32 if small else np.float64
+    out = np.empty((values.shape[2], values.shape[1], len(values)), kind)
     out[:] = values.transpose(2, 1, 0)
-    out += anchor[:, None, None]
-    return out if floor is None else np.maximum(out, floor, out=out)
+    out += anchor.astype(kind)[:, None, None]
+    return out if floor is None else np.maximum(out, kind(floor), out=out)
