@@ -46,4 +46,6 @@ def make(names: Sequence[str], about: About, plugins: Mapping[str, Maker] | None
             found.append(BUILT_IN[name](about))
         elif plugins is not None and name in plugins:
             found.append(Guarded(name, plugins[name], about))
+    if found and type(found[-1]) is Headroom:
+        found.pop()  # the exact one says the same and more
     return (*found, Finest(about))

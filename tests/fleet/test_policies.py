@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 from pathlib import Path
@@ -249,3 +250,17 @@ def test_a_goal_that_nobody_has_is_refused_where_plugins_are_known() -> None:
         parse_documents([document], goals=lambda: {"theirs"})
     assert "did you mean headroom?" in str(caught.value)
     assert parse_documents([document]).policy.goals == ("headrom", "theirs")
+
+
+@given(st.text(max_size=300))
+def test_no_text_at_all_makes_anything_but_a_config_error(text: str) -> None:
+    with contextlib.suppress(ConfigError):
+        policies.parse(text, "p.toml", "p")
+
+
+@given(st.dictionaries(st.sampled_from(["does", "policy", "use", "goals", "x"]), st.integers() | st.booleans()))
+def test_values_of_any_type_make_nothing_but_a_config_error(values: dict[str, object]) -> None:
+    rows = "\n".join(f"{key} = {str(value).lower()}" for key, value in values.items())
+    for text in (rows, f'does = "x."\n[policy]\n{rows}'):
+        with contextlib.suppress(ConfigError):
+            policies.parse(text, "p.toml", "p")
