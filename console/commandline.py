@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from sidestep import __version__
-from sidestep.console import commandline_fleet, commandline_oracle, commandline_plans
+from sidestep.console import commandline_fleet, commandline_journal, commandline_oracle, commandline_plans
 from sidestep.console.become import become as _become
 
 app = typer.Typer(
@@ -23,6 +23,7 @@ plan = typer.Typer(rich_markup_mode=None, help="Plans: what is proposed, running
 app.add_typer(plan, name="plan")
 commandline_fleet.add(app)
 commandline_oracle.add(app)
+commandline_journal.add(app)
 commandline_plans.add(app, plan)
 
 FleetFile = Annotated[Path | None, typer.Option("--fleet", metavar="FILE", help="The fleet file.")]
