@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
@@ -16,7 +17,7 @@ from sidestep.fleet.placement import Placement
 from sidestep.fleet.resources import DIMENSIONS, PLANNED
 from sidestep.fleet.snapshot import Snapshot
 from sidestep.planning.load import Load, read
-from sidestep.planning.model import Duty, Move, Problem
+from sidestep.planning.model import Duty, DutyKind, Move, Problem
 from sidestep.planning.rows import DOMAINS, Rows, bundle, constraints
 from sidestep.planning.rules import Rules
 
@@ -75,7 +76,7 @@ def build(
     found: dict[int, list[Contention]] = {}
     for contention in load.contentions:
         found.setdefault(rules.host_row[contention.host], []).append(contention)
-    duties = (*_rules(problem, rows), *_hosts(snapshot, problem, policy), *_contentions(problem, found, policy))
+    duties = (*_rules(problem), *_hosts(snapshot, problem, policy), *_contentions(problem, found, policy))
     return Built(load, rules, rows, policy, problem, duties, found)
 
 
@@ -89,7 +90,7 @@ def _problem(
     movable: NDArray[np.bool_],
 ) -> Problem:
     hosts, steps = len(rules.host_names), load.median.shape[2]
-    mean = load.shard_mean.reshape(len(load.shard_mean), -1)
+    mean = load.shard_mean.reshape(len(load.shard_mean), PLANNED * steps)
     sd = load.shard_sd.reshape(mean.shape)
     mean, sd = np.nan_to_num(mean), np.nan_to_num(sd)
     disk, asked = _disk(snapshot)
@@ -171,7 +172,7 @@ def _disk(snapshot: Snapshot) -> tuple[F64 | None, F64]:
 
 def _wide(values: F64, disk: F64 | None) -> F64:
     """(H, D) of (H, R, T); what does not change over time is certain."""
-    flat = values.reshape(len(values), -1).astype(np.float64)
+    flat = values.reshape(len(values), math.prod(values.shape[1:])).astype(np.float64)
     return flat if disk is None else np.concatenate([flat, np.zeros((len(flat), 1))], axis=1)
 
 
@@ -185,7 +186,7 @@ def _columns_of(values: F64, steps: int, last: float | F64, more: bool) -> F64:
 
 def _columns(deviation: F64, problem: Problem) -> F64:
     """(k, D) of (k, R, T)."""
-    flat = deviation.reshape(len(deviation), -1)
+    flat = deviation.reshape(len(deviation), math.prod(deviation.shape[1:]))
     more = problem.limit.shape[1] - flat.shape[1]
     return np.concatenate([flat, np.zeros((len(flat), more))], axis=1) if more else flat
 
@@ -211,28 +212,30 @@ def _sums(host: NDArray[np.int32], sd: NDArray[np.float32], hosts: int) -> tuple
     return variance, deviation
 
 
-def _rules(problem: Problem, rows: Rows) -> tuple[Duty, ...]:
-    """Broken rules, which are repaired before anything else."""
+def _rules(problem: Problem) -> tuple[Duty, ...]:
+    """Broken rules, which are repaired before anything else; a step of a repair is better than none."""
     duties: list[Duty] = []
     at, rules = problem.host, problem.constraints
     for kind, group, members in rules.broken(at):
-        least = len(members) - int(rules.most[group]) if kind == "group" else 1
-        host = int(at[members[0]])
-        duties.append(Duty(kind="rule", host=host, level=RULE, shards=members, least=least, group=group))
+        most = len(members) - int(rules.most[group]) if kind == "group" else 1
+        for least in range(1, most + 1):
+            host = int(at[members[0]])
+            duties.append(Duty(kind="rule", host=host, level=RULE, shards=members, least=least, group=group))
     return tuple(duties)
 
 
 def _hosts(snapshot: Snapshot, problem: Problem, policy: Policy) -> tuple[Duty, ...]:
-    """Hosts that are being emptied; and, if the policy says so, dead ones."""
+    """Hosts that are being emptied; and, if the policy says so, dead ones: shard by shard."""
     duties: list[Duty] = []
     for row, state in enumerate(snapshot.hosts.states):
-        shards = tuple(problem.on(row).tolist())
-        if not shards:
-            continue
         if state is HostState.DRAINING and problem.gives[row]:
-            duties.append(Duty(kind="drain", host=row, level=DRAIN, shards=shards))
+            kind: DutyKind = "drain"
         elif state is HostState.DEAD and "failover" in policy.kinds:
-            duties.append(Duty(kind="failover", host=row, level=FAILOVER, shards=shards))
+            kind = "failover"
+        else:
+            continue
+        level = DRAIN if kind == "drain" else FAILOVER
+        duties += [Duty(kind=kind, host=row, level=level, shards=(shard,)) for shard in problem.on(row).tolist()]
     return tuple(duties)
 
 

@@ -1,10 +1,12 @@
 """An operator's own plan: one shard to one host, refused if it would break something.
 
 The same hard constraints as the planner's; that the move is worth it is the operator's
-business, so no contention and no gain are needed.
+business, so no contention and no gain are needed. Shards that must stay near it come along.
 """
 
 from __future__ import annotations
+
+import numpy as np
 
 from sidestep.fleet.errors import SidestepError, UsageError
 from sidestep.fleet.forecast import Forecast
@@ -12,15 +14,17 @@ from sidestep.fleet.inventory import FleetSpec, Policy
 from sidestep.fleet.labels import Label, scrub
 from sidestep.fleet.placement import Placement
 from sidestep.fleet.plans import Plan, Reason
-from sidestep.fleet.resources import DIMENSIONS, MEMORY, show_size
 from sidestep.fleet.snapshot import Snapshot, basis_for
 from sidestep.planning import explain
-from sidestep.planning.load import Load, persistence, read
+from sidestep.planning.build import Built, build
+from sidestep.planning.curves import outlook
+from sidestep.planning.load import persistence
+from sidestep.planning.model import Move, State
+from sidestep.planning.model.state import TOLERANCE
 from sidestep.planning.planner import involved, usable
-from sidestep.planning.rules import WHY_HOST_NOT, WHY_SHARD_NOT, Rules
-from sidestep.planning.solve import Solution
+from sidestep.planning.rejected import lacking, why_blocked
+from sidestep.planning.rules import WHY_HOST_NOT, WHY_SHARD_NOT
 from sidestep.planning.transfer import DEFAULT_TRANSFER, TransferModel
-from sidestep.planning.trial import Move, Trial
 
 
 def plan_move(
@@ -43,18 +47,21 @@ def plan_move(
     Raises UsageError for a shard or host that does not exist, SidestepError naming what
     blocks the move for everything else.
     """
-    rules = Rules(snapshot, placement, fleet)
-    move = _move(rules, shard, destination)
     if forecast is None or usable(snapshot, forecast) is not None:
         forecast = persistence(snapshot, policy)
-    load = read(snapshot, forecast, policy)
-    if not load.known[move.shard]:
+    built = build(snapshot, forecast, policy, placement, fleet)
+    move = _move(built, shard, destination)
+    if not built.load.known[built.rules.shard_row[shard]]:
         forecast = persistence(snapshot, policy)
-        load = read(snapshot, forecast, policy)
-    _check(load, rules, move)
-    context = explain.Context(load=load, rules=rules, policy=policy, transfer=transfer, created=created)
+        built = build(snapshot, forecast, policy, placement, fleet)
+    _check(built, move, shard)
     moves = (move,)
     said = f": {reason}" if reason else ""
+    seconds = transfer.estimate(float(built.problem.bytes[move.shard]))[0]
+    contention = next(iter(built.contentions.get(move.source, ())), None)
+    end = contention.starts_at - policy.margin if contention else created + policy.expire
+    context = explain.Context(built=built, transfer=transfer, created=created)
+    asked = Reason("OPERATOR", scrub(f"{author} asked for it{said}"))
     return Plan(
         number=number,
         fleet=fleet.name,
@@ -64,16 +71,17 @@ def plan_move(
         snapshot=snapshot.number,
         forecast=forecast.id,
         policy=policy,
-        basis=basis_for(involved(rules, moves), snapshot.hosts, placement),
-        actions=explain.actions(context, moves, Reason("OPERATOR", scrub(f"{author} asked for it{said}"))),
-        outlook=explain.outlook(context, moves),
-        without_forecast=explain.difference(rules, moves, Solution((), {})),
-        summary=scrub(f"{explain.named(rules, moves)}, asked for by {author}{said}"),
+        basis=basis_for(involved(built, moves), snapshot.hosts, placement),
+        actions=explain.actions(context, moves, (explain.Timed(latest=end - seconds),), asked),
+        outlook=outlook(built, State(built.problem, moves)),
+        without_forecast=explain.difference(built, moves, (), {}),
+        summary=scrub(f"{explain.named(built, moves)}, asked for by {author}{said}"),
     )
 
 
-def _move(rules: Rules, shard: str, destination: str) -> Move:
+def _move(built: Built, shard: str, destination: str) -> Move:
     """The move by rows. Raises for what is unknown, or where the shard is already."""
+    rules = built.rules
     row, host = rules.shard_row.get(shard), rules.host_row.get(destination)
     if row is None:
         raise UsageError(f"there is no shard {shard}", hint="sidestep status --json lists all shards")
@@ -86,42 +94,49 @@ def _move(rules: Rules, shard: str, destination: str) -> Move:
         raise SidestepError(f"shard {shard} runs on no host", hint="start it before moving it")
     if source == host:
         raise SidestepError(f"shard {shard} is on {destination} already")
-    return Move(row, source, host, source)
+    return Move(int(built.rows.row_of[row]), source, host, source)
 
 
-def _check(load: Load, rules: Rules, move: Move) -> None:
+def _check(built: Built, move: Move, name: str) -> None:
     """Raise SidestepError for the first thing that blocks the move."""
-    shard, source = rules.shard_names[move.shard], rules.host_names[move.source]
-    to = rules.host_names[move.destination]
-    if rules.kept[move.shard]:
-        code = rules.kept[move.shard]
-        raise SidestepError(f"shard {shard} cannot move: {code}: it {WHY_SHARD_NOT[code]}")
+    rules, problem = built.rules, built.problem
+    source, to = rules.host_names[move.source], rules.host_names[move.destination]
+    for row in built.rows.shards[move.shard]:
+        shard, code = rules.shard_names[row], rules.kept[row]
+        if code:
+            raise SidestepError(f"shard {shard} cannot move: {code}: it {WHY_SHARD_NOT[code]}")
+        if not built.load.known[row]:
+            raise SidestepError(f"the demand of shard {shard} is not known yet", hint="wait for its first samples")
     if rules.gives(move.source):
         state = rules.snapshot.hosts.states[move.source]
-        raise SidestepError(f"shard {shard} cannot leave {source}: the host is {state}", hint="wait until it is READY")
-    if rules.received[move.destination]:
-        code = rules.received[move.destination]
+        raise SidestepError(f"shard {name} cannot leave {source}: the host is {state}", hint="wait until it is READY")
+    if not problem.accepts[move.destination]:
+        code = rules.received[move.destination] or "STANDBY"
         state = rules.snapshot.hosts.states[move.destination]
         raise SidestepError(f"host {to} cannot take shards: {code}: it {WHY_HOST_NOT[code]} (state {state})")
-    if not load.known[move.shard]:
-        raise SidestepError(f"the demand of shard {shard} is not known yet", hint="wait for its first samples")
-    trial = Trial(load, rules)
-    others = [o for o in sorted(rules.conflicts(move.shard)) if rules.host[o] == move.destination]
-    if others:
-        names = ", ".join(rules.shard_names[o] for o in others[:4])
-        raise SidestepError(f"shard {shard} must not share a host with {names}, which {to} holds")
-    if not trial.fits(move.destination, move.shard):
-        raise SidestepError(_no_room(load, trial, move, shard, to))
+    state_now = State(problem)
+    if problem.constraints.blocked(state_now.at, move.shard)[move.destination]:
+        avoided = problem.constraints.avoided(move.shard)
+        there = [o for o in avoided.tolist() if problem.host[o] == move.destination]
+        names = ", ".join(rules.shard_names[built.rows.shards[o][0]] for o in there[:4])
+        if names:
+            raise SidestepError(f"shard {name} must not share a host with {names}, which {to} holds")
+        code, why = why_blocked(built, state_now, move.shard, move.destination)
+        raise SidestepError(f"shard {name} may not be on {to}: {code}: it {why}")
+    if state_now.spare(move.shard, np.array([move.destination]))[0] < -TOLERANCE:
+        raise SidestepError(_no_room(built, state_now, move, name))
 
 
-def _no_room(load: Load, trial: Trial, move: Move, shard: str, to: str) -> str:
+def _no_room(built: Built, state: State, move: Move, shard: str) -> str:
     """What is missing, where, and that both ends hold the shard while it moves."""
-    upper = trial.upper(move.destination, load.strict, [move.shard]).max(axis=1)
-    limit = load.limit[move.destination]
-    worst = int(((upper - limit) / load.capacity[move.destination]).argmax())
-    lack = float(upper[worst] - limit[worst])
-    amount = show_size(lack) if worst == MEMORY else f"{lack:.2f} cores"
+    problem, to = built.problem, built.rules.host_names[move.destination]
+    upper = state.arrivals(move.shard, np.array([move.destination]))[0]
+    over = (upper - problem.room[move.destination]) / problem.capacity[move.destination]
+    worst = int(np.nanargmax(over))
+    amount = lacking(built, move.destination, worst, float(upper[worst] - problem.room[move.destination, worst]))
+    missing, dimension = amount.split(" more ")[0], amount.split(" more ")[1].split(" ")[0]
     return (
-        f"host {to} has no room for shard {shard}: {DIMENSIONS[worst]} would pass its limit by {amount} "
-        f"at the {load.strict.level:.0%} quantile, counted from the start of the move because both hosts hold it then"
+        f"host {to} has no room for shard {shard}: {dimension} would pass its limit by {missing} "
+        f"at the {built.load.strict.level:.0%} quantile, counted from the start of the move because both hosts hold it "
+        f"then"
     )

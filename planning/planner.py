@@ -1,10 +1,12 @@
 """The planner's entrance: a snapshot and a forecast in, a plan or a reasoned "no plan" out.
 
-Pure and deterministic: no clock, no randomness, no I/O; the same arguments give the same
-digest.
+Pure and deterministic: no clock, no randomness without the policy's seed, no I/O; the same
+arguments give the same digest.
 """
 
 from __future__ import annotations
+
+from collections.abc import Callable
 
 import numpy as np
 
@@ -12,15 +14,17 @@ from sidestep.fleet.forecast import Forecast
 from sidestep.fleet.inventory import FleetSpec, Policy
 from sidestep.fleet.labels import Label, scrub
 from sidestep.fleet.placement import Placement
-from sidestep.fleet.plans import PLANNER, Basis, NoPlan, Plan, Reason
+from sidestep.fleet.plans import PLANNER, Basis, NoPlan, Plan, Proof, Reason
+from sidestep.fleet.policies import effective
 from sidestep.fleet.resources import DIMENSIONS
 from sidestep.fleet.snapshot import Snapshot, basis_for
-from sidestep.planning import explain
-from sidestep.planning.load import Load, persistence, read
-from sidestep.planning.rules import Rules
-from sidestep.planning.solve import keep_previous, solve
+from sidestep.planning import explain, undone
+from sidestep.planning.build import CONTENTION, Built, build
+from sidestep.planning.curves import outlook
+from sidestep.planning.load import Load, persistence
+from sidestep.planning.model import Move, Outcome, State
+from sidestep.planning.solve import Asked, Solution, budget_of, same_moves, solve
 from sidestep.planning.transfer import DEFAULT_TRANSFER, TransferModel
-from sidestep.planning.trial import Move
 
 
 def propose(
@@ -37,13 +41,16 @@ def propose(
     previous: Plan | None = None,
     transfer: TransferModel = DEFAULT_TRANSFER,
     author: Label = PLANNER,
+    expired: Callable[[], bool] | None = None,
+    progress: Callable[[Outcome], None] | None = None,
 ) -> Plan | NoPlan:
-    """Take hosts out of predicted contention with the fewest bytes moved.
+    """Repair broken rules, then take hosts out of predicted contention, with the fewest moves.
 
     ``busy`` and ``settling`` name hosts and shards that are moving now or moved lately:
-    they neither give, receive nor move. ``previous`` is kept, action by action, while it
-    still solves the problem at nearly the cost of a new plan. A plan may leave hosts hot;
-    its summary says which and why.
+    they neither give, receive nor move. Actions of ``previous`` are kept while they still
+    help, so that a plan that was read is not replaced for nothing. A plan may leave hosts
+    hot; it says which and why. ``expired`` may end the search early (the plan then says so);
+    ``progress`` is told of every better plan on the way.
     """
 
     def none(*reasons: Reason) -> NoPlan:
@@ -52,17 +59,23 @@ def propose(
     refusal = usable(snapshot, forecast)
     if refusal is not None:
         return none(refusal)
-    load = read(snapshot, forecast, policy)
-    if not load.contentions:
-        return none(_nothing_to_do(load, snapshot, policy))
-    rules = Rules(snapshot, placement, fleet, busy, settling)
-    solution = solve(load, rules, policy)
-    if previous is not None and solution.moves:
-        solution = keep_previous(load, rules, previous, solution) or solution
+    acting = effective(policy)
+    built = build(snapshot, forecast, acting, placement, fleet, busy=busy, settling=settling)
+    if not built.duties:
+        return none(_nothing_to_do(built.load, snapshot, acting))
+    budget = budget_of(built, expired)
+    before = same_moves(built, previous)
+    asked = Asked(created=created, transfer=transfer, budget=budget, previous=before, progress=progress)
+    solution = solve(built, asked)
+    left = undone.reasons(built, solution.left, acting.max_moves)
+    if solution.flaw:
+        return none(Reason("NOT_VERIFIED", scrub(solution.flaw)))
     if not solution.moves:
-        return none(*solution.left.values())
-    context = explain.Context(load=load, rules=rules, policy=policy, transfer=transfer, created=created)
-    present = solve(read(snapshot, persistence(snapshot, policy), policy), rules, policy)
+        return none(*left.values())
+    built = solution.built
+    undone_duties = tuple(one.duty for one in solution.left)
+    context = explain.Context(built=built, transfer=transfer, created=created, undone=undone_duties)
+    ends = explain.moves_once(solution.moves)
     return Plan(
         number=number,
         fleet=fleet.name,
@@ -72,11 +85,44 @@ def propose(
         snapshot=snapshot.number,
         forecast=forecast.id,
         policy=policy,
-        basis=basis_for(involved(rules, solution.moves), snapshot.hosts, placement),
-        actions=explain.actions(context, solution.moves),
-        outlook=explain.outlook(context, solution.moves),
-        without_forecast=explain.difference(rules, solution.moves, present),
-        summary=explain.summary(context, solution),
+        basis=basis_for(involved(built, solution.moves), snapshot.hosts, placement),
+        actions=explain.actions(context, solution.moves, solution.times),
+        outlook=outlook(built, State(built.problem, ends)),
+        without_forecast=_from_present(snapshot, acting, placement, fleet, busy, settling, asked, built, ends),
+        summary=explain.summary(context, solution.moves, left),
+        proof=_proof(solution, ends),
+        left=tuple(left.values()),
+    )
+
+
+def _from_present(
+    snapshot: Snapshot,
+    policy: Policy,
+    placement: Placement,
+    fleet: FleetSpec,
+    busy: frozenset[str],
+    settling: frozenset[str],
+    asked: Asked,
+    built: Built,
+    ends: tuple[Move, ...],
+) -> Label:
+    """What would have been planned from present load alone, in a line."""
+    now = build(snapshot, persistence(snapshot, policy), policy, placement, fleet, busy=busy, settling=settling)
+    quiet = Asked(created=asked.created, transfer=asked.transfer, budget=asked.budget)
+    found = solve(now, quiet)
+    reasons = undone.reasons(now, found.left, policy.max_moves)
+    return explain.difference(built, ends, explain.moves_once(found.moves), reasons)
+
+
+def _proof(solution: Solution, ends: tuple[Move, ...]) -> Proof:
+    outcome = solution.outcome
+    return Proof(
+        moves=int(solution.built.problem.count[[m.shard for m in ends]].sum()),
+        bound=outcome.bound,
+        proven=outcome.proven,
+        left=sum(one.duty.level == CONTENTION for one in solution.left),
+        iterations=outcome.iterations,
+        cut=outcome.cut,
     )
 
 
@@ -86,10 +132,10 @@ def basis_now(plan: Plan, snapshot: Snapshot, placement: Placement) -> Basis:
     return basis_for(hosts, snapshot.hosts, placement)
 
 
-def involved(rules: Rules, moves: tuple[Move, ...]) -> frozenset[str]:
+def involved(built: Built, moves: tuple[Move, ...]) -> frozenset[str]:
     """The hosts that any move leaves or enters, and those for whose sake it is made."""
     rows = {row for move in moves for row in (move.source, move.destination, move.relieves)}
-    return frozenset(rules.host_names[row] for row in rows)
+    return frozenset(built.rules.host_names[row] for row in rows if row >= 0)
 
 
 def usable(snapshot: Snapshot, forecast: Forecast) -> Reason | None:

@@ -19,8 +19,11 @@ F64 = NDArray[np.float64]
 ALTERNATIVES = 3
 
 
-def alternatives(built: Built, state: State, move: Move) -> tuple[Alternative, ...]:
-    """The best destinations that were not taken, as things stood when the move was chosen."""
+def alternatives(built: Built, state: State, move: Move, final: State) -> tuple[Alternative, ...]:
+    """The best destinations that were not taken, as things stood when the move was chosen.
+
+    ``state`` is before the move, ``final`` after the whole plan.
+    """
     problem, rules = built.problem, built.rules
     rows = np.arange(problem.hosts)
     upper = state.arrivals(move.shard)
@@ -34,12 +37,12 @@ def alternatives(built: Built, state: State, move: Move) -> tuple[Alternative, .
     order = np.lexsort((problem.rank, peak, grade))
     made: list[Alternative] = []
     for row in [r for r in order.tolist() if usable[r]][:ALTERNATIVES]:
-        reason = _why_not(built, state, move, row, int(grade[row]), room)
+        reason = _why_not(built, state, final, move, row, int(grade[row]), room)
         made.append(Alternative(rules.host_names[row], reason, round(float(peak[row]), 4)))
     return tuple(made)
 
 
-def _why_not(built: Built, state: State, move: Move, row: int, grade: int, room: F64) -> Reason:
+def _why_not(built: Built, state: State, final: State, move: Move, row: int, grade: int, room: F64) -> Reason:
     """The coded reason against one host."""
     if grade == 4:
         code = built.rules.received[row] or "STANDBY"
@@ -50,19 +53,25 @@ def _why_not(built: Built, state: State, move: Move, row: int, grade: int, room:
         return Reason(*why_blocked(built, state, move.shard, row))
     if grade == 1:
         return Reason("NO_ROOM", scrub(f"would lack {-room[row]:.0%} of its capacity"))
-    return _worse(built, move, row, room)
+    return _worse(built, final, move, row, room)
 
 
-def _worse(built: Built, move: Move, row: int, room: F64) -> Reason:
+def _worse(built: Built, final: State, move: Move, row: int, room: F64) -> Reason:
     """Why a host that could have taken the shard was not the best one."""
     taken, cost, first = room[move.destination], built.problem.cost, built.policy.goals[:1]
     if room[row] <= taken:
         return Reason("HOTTER", scrub(f"would keep {room[row]:.0%} of its capacity free, not {taken:.0%}"))
     if first == ("cost",) and cost[row] > cost[move.destination]:
         return Reason("DEARER", scrub(f"costs {cost[row]:g} an hour, not {cost[move.destination]:g}"))
+    only = np.array([row])
+    filled = final.spare(move.shard, only)[0] < -TOLERANCE
+    if filled or built.problem.constraints.blocked(final.at, move.shard)[row]:
+        return Reason("RESERVED", Label("its room is needed by other moves of this plan"))
     if first and first != ("headroom",):
-        return Reason("OTHER_GOAL", scrub(f"does worse by {first[0]}, which comes before headroom"))
-    return Reason("RESERVED", Label("its room is needed by other moves of this plan"))
+        return Reason(
+            "OTHER_GOAL", scrub(f"would keep more of its capacity free, but {first[0]} comes before headroom")
+        )
+    return Reason("AS_GOOD", scrub(f"would do as well: it would keep {room[row]:.0%} of its capacity free"))
 
 
 def why_blocked(built: Built, state: State, row: int, host: int) -> tuple[str, Label]:

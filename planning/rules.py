@@ -1,17 +1,15 @@
-"""Hard constraints that do not depend on numbers: who may leave, who may receive, who avoids whom.
+"""Hard constraints that do not depend on numbers: who may leave, who may receive.
 
 Every "no" has a stable code: CORDONED, NOT_READY, BUSY, SETTLING, UNKNOWN, DISPUTED for
-hosts; PINNED, BUSY, SETTLING, NOT_RUNNING, UNKNOWN, DISPUTED for shards; AVOID for a pair.
+hosts; PINNED, BUSY, SETTLING, NOT_RUNNING, UNKNOWN, DISPUTED for shards.
 """
 
 from __future__ import annotations
 
-from functools import cached_property
-
 import numpy as np
 from numpy.typing import NDArray
 
-from sidestep.fleet.inventory import FleetSpec, ShardSpec
+from sidestep.fleet.inventory import FleetSpec
 from sidestep.fleet.machines import HostState, ShardState
 from sidestep.fleet.placement import Placement
 from sidestep.fleet.resources import PLANNED
@@ -29,6 +27,7 @@ WHY_HOST_NOT = {
     "BUSY": "takes part in a running move",
     "SETTLING": "settles after a move",
     "UNKNOWN": "has no known capacity",
+    "STANDBY": "is a standby host: a plan must activate it first",
     "DISPUTED": "does not hold the shards that the placement says",
 }
 WHY_SHARD_NOT = {
@@ -56,7 +55,6 @@ class Rules:
         self.host_names, self.shard_names = snapshot.hosts.names, snapshot.shards.names
         self.host_row: dict[str, int] = {name: row for row, name in enumerate(self.host_names)}
         self.shard_row: dict[str, int] = {name: row for row, name in enumerate(self.shard_names)}
-        self.specs: dict[str, ShardSpec] = {spec.name: spec for spec in fleet.shards}
         self.host: NDArray[np.int32] = snapshot.shards.host
         #: rank of every host's name, the last tie-break
         self.rank = np.argsort(np.argsort(np.array(self.host_names, dtype=str), kind="stable"), kind="stable")
@@ -116,47 +114,6 @@ class Rules:
         if self.snapshot.hosts.states[host] not in _GIVES:
             return "NOT_READY"
         return self._held[host]
-
-    @cached_property
-    def members(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Shard rows ordered by host, and where each host's begin (H + 1 numbers)."""
-        order = np.argsort(self.host, kind="stable")
-        starts = np.searchsorted(self.host[order], np.arange(len(self.host_names) + 1))
-        return order, starts
-
-    def on(self, host: int) -> list[int]:
-        """The shards of a host, by row."""
-        order, starts = self.members
-        rows: list[int] = order[starts[host] : starts[host + 1]].tolist()
-        return rows
-
-    @cached_property
-    def _by_label(self) -> dict[str, list[int]]:
-        """Rows of every app's shards, and of every shard by its own name."""
-        found: dict[str, list[int]] = {}
-        for row, (name, app) in enumerate(zip(self.shard_names, self.snapshot.shards.apps, strict=True)):
-            for label in {name, app}:
-                found.setdefault(label, []).append(row)
-        return found
-
-    @cached_property
-    def _avoiders(self) -> dict[str, list[int]]:
-        found: dict[str, list[int]] = {}
-        for spec in self.fleet.shards:
-            row = self.shard_row.get(spec.name)
-            if row is not None:
-                for label in spec.avoid:
-                    found.setdefault(label, []).append(row)
-        return found
-
-    def conflicts(self, shard: int) -> frozenset[int]:
-        """The shards that must not share a host with this one: those it avoids and those avoiding it."""
-        name, app = self.shard_names[shard], self.snapshot.shards.apps[shard]
-        spec = self.specs.get(name)
-        rows = [row for label in (spec.avoid if spec else ()) for row in self._by_label.get(label, ())]
-        rows += self._avoiders.get(name, ())
-        rows += self._avoiders.get(app, ())
-        return frozenset(rows) - {shard}
 
 
 def _held(name: str, busy: frozenset[str], settling: frozenset[str], disputed: frozenset[str]) -> str:

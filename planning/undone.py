@@ -20,10 +20,18 @@ HELD = {
 
 
 def waiting(built: Built) -> tuple[tuple[Duty, ...], tuple[Left, ...]]:
-    """The duties that can be done now, and those whose host lets nothing go at present."""
-    todo, held = [], []
+    """The duties that can be done now, and those that cannot: their host lets nothing go at present.
+
+    While contention is predicted no more than half of the churn budget repairs rules.
+    """
+    todo: list[Duty] = []
+    held: list[Left] = []
+    share = max(1, built.policy.max_moves // 2) if built.contentions else len(built.duties)
     for duty in built.duties:
         code = "" if duty.kind in ("rule", "failover") else built.rules.gives(duty.host)
+        if duty.kind == "rule":
+            share -= 1
+            code = "CHURN" if share < 0 else ""
         if code:
             held.append(Left(duty=duty, code=code))
         else:
@@ -57,7 +65,7 @@ def _where(built: Built, duty: Duty) -> str:
     if duty.kind == "rule":
         return f"the rule between {subject(built, duty)} is broken"
     state = built.rules.snapshot.hosts.states[duty.host]
-    return f"{built.rules.host_names[duty.host]} is {state} and holds {len(duty.shards)} shards"
+    return f"{built.rules.host_names[duty.host]} is {state} and holds {len(built.problem.on(duty.host))} shards"
 
 
 def _why(built: Built, left: Left, max_moves: int) -> str:

@@ -70,8 +70,8 @@ def hopeful(sequence: Sequence, pending: I64) -> I64:
 
 def _parkable(sequence: Sequence, kept: frozenset[int]) -> Mask:
     p = sequence.problem
-    # a shard that has moved already stays where it is: it would have to leave its destination again
-    out = p.movable & (sequence.at >= 0) & (sequence.at == p.host)
+    out = p.movable & (sequence.at >= 0)
+    out[sequence.shard[sequence.since > 0]] = False
     out &= p.gives[np.maximum(sequence.at, 0)]
     out[np.fromiter(sequence.parked | kept, dtype=np.int64)] = False
     return np.asarray(out, dtype=np.bool_)
@@ -202,7 +202,7 @@ def _hosts_for(sequence: Sequence, way: Way, pending: I64) -> list[int] | None:
         arrived = at.copy()
         arrived[guest] = target
         open_ &= ~p.constraints.blocked(arrived, shard)
-        open_[[target, int(sequence.at[shard])]] = False
+        open_[[target, int(sequence.at[shard]), int(p.host[shard])]] = False
         if not open_.any():
             return None
         gone, come = ledger.gone, ledger.come + demand.parts

@@ -169,8 +169,10 @@ def _preferred(ground: Ground, shard: int, host: int, plan: Plan) -> Reason:
             return Reason("HOTTER", scrub(text))
     if policy.goals[:1] == ("cost",) and p.cost[host] > p.cost[to]:
         return Reason("DEARER", scrub(f"costs {p.cost[host]:g} an hour, {rules.host_names[to]} {p.cost[to]:g}"))
-    goal = policy.goals[0] if policy.goals else Label("moves")
-    return Reason("AS_GOOD", scrub(f"would do as well; the search, by {goal}, ended with {rules.host_names[to]}"))
+    if policy.goals[:1] and policy.goals[:1] != ("headroom",):
+        text = f"would keep more of its capacity free, but {policy.goals[0]} comes before headroom"
+        return Reason("OTHER_GOAL", scrub(text))
+    return Reason("AS_GOOD", scrub(f"would do as well: it would keep {room[0]:.0%} of its capacity free"))
 
 
 def _unasked(ground: Ground, shard: int, plan: Plan | None) -> Reason:

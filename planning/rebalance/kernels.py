@@ -14,8 +14,8 @@ from sidestep.planning.rebalance.jit import inlined
 from sidestep.planning.rebalance.state import EXCESS, MOST, SHORT, TOTAL, UNMET
 
 #: kinds of proposals, the order of ``mix`` and ``tally``
-SHIFT, UNDO, SWAP, CHAIN, PAIR, ROTATE = range(6)
-KINDS = 6
+SHIFT, UNDO, SWAP, NEAR_SHIFT, NEAR_SWAP, KIN_SWAP, CHAIN, PAIR = range(8)
+KINDS = 8
 #: a place in which nothing fits
 FAR = 1 << 62
 
@@ -283,10 +283,11 @@ def shift(s, p, to, limit, penalty, crush):
     unmet = 0
     if z1 != z2:
         unmet = leave(s, a, z1) + enter(s, a, z2)
-        if rise + penalty * unmet > limit:
+    if rise + penalty * unmet > limit:
+        if z1 != z2:
             leave(s, a, z2)
             enter(s, a, z1)
-            return False
+        return False
     most = s.sums[MOST]
     place(s, p, to)
     s.sums[UNMET] += unmet
@@ -326,20 +327,22 @@ def swap(s, p, q, limit, penalty, crush):
     if rise - loose > limit:
         return False
     unmet = 0
+    z1, z2 = s.zone[h1], s.zone[h2]
+    crossing = a != b and z1 != z2
     if a != b:
         d1, d2 = s.domain[h1], s.domain[h2]
         rise += penalty * (shorter(s, k, a, d1, d2) + shorter(s, j, b, d2, d1))
         if rise - penalty * s.sums[UNMET] > limit:
             return False
-        z1, z2 = s.zone[h1], s.zone[h2]
-        if z1 != z2:
-            unmet = enter(s, a, z2) + enter(s, b, z1) + leave(s, a, z1) + leave(s, b, z2)
-            if rise + penalty * unmet > limit:
-                enter(s, a, z1)
-                enter(s, b, z2)
-                leave(s, a, z2)
-                leave(s, b, z1)
-                return False
+    if crossing:
+        unmet = enter(s, a, z2) + enter(s, b, z1) + leave(s, a, z1) + leave(s, b, z2)
+    if rise + penalty * unmet > limit:
+        if crossing:
+            enter(s, a, z1)
+            enter(s, b, z2)
+            leave(s, a, z2)
+            leave(s, b, z1)
+        return False
     most = s.sums[MOST]
     place(s, p, h2)
     place(s, q, h1)

@@ -42,6 +42,8 @@ class State(NamedTuple):
     needed: I32
     shards_at: I32  # (A + 1,) where an app's shards begin
     shards: I32  # (N,)
+    hosts_at: I32  # (domains + 1,) where a domain's hosts begin
+    hosts: I32  # (H,)
 
     host: I32  # (N,)
     room: I64  # (H, R) capacity left while all moves run
@@ -77,6 +79,7 @@ def begin(problem: Reassignment, host: I64) -> State:
     needed_at, needed = _grouped(needs[:, 1], needs[:, 0], apps)
     shards_at, by_app = _grouped(problem.app, np.arange(shards), apps)
 
+    hosts_at, by_domain = _grouped(problem.domain, np.arange(hosts), int(problem.domain.max()) + 1)
     row = many[problem.app]
     part = row >= 0
     on = np.zeros((len(several) + 1, hosts), np.uint8)
@@ -103,6 +106,7 @@ def begin(problem: Reassignment, host: I64) -> State:
         problem.home.astype(np.int32), problem.move_cost * problem.move_weight,
         problem.host_move_cost * problem.host_weight, np.array([problem.app_weight]),
         problem.spread.astype(np.int32), need_at, need, needed_at, needed, shards_at, by_app,
+        hosts_at, by_domain,
         host.astype(np.int32), room, excess, over,
         (np.maximum(over, 0) * weight).sum(axis=1), on, per_domain, domains, near, moved,
         np.bincount(moved, minlength=int(size.max(initial=0)) + 2).astype(np.int64), slot, count, rows,

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from sidestep.planning.rebalance.compound import together
 from sidestep.planning.rebalance.jit import compiled, inlined
-from sidestep.planning.rebalance.kernels import CHAIN, PAIR, SHIFT, SWAP, UNDO, below, draw, shift, swap
+from sidestep.planning.rebalance.kernels import CHAIN, KIN_SWAP, NEAR_SHIFT, NEAR_SWAP, SHIFT, SWAP, UNDO, below, draw, shift, swap
 from sidestep.planning.rebalance.model import I64
 from sidestep.planning.rebalance.state import State
 
@@ -30,6 +30,13 @@ def fellow(s, rng, p):
     a = s.app[p]
     begin = s.shards_at[a]
     return s.shards[begin + below(rng, s.shards_at[a + 1] - begin)]
+
+
+@inlined
+def close_by(s, rng, at):
+    """A random host of the same failure domain, perhaps the same one: no app's spread minds it."""
+    begin = s.hosts_at[s.domain[at]]
+    return s.hosts[begin + below(rng, s.hosts_at[s.domain[at] + 1] - begin)]
 
 
 @compiled
@@ -69,38 +76,30 @@ def walk(
             taken = shift(s, p, s.home[p], limit, penalty, crush)
         elif kind == SWAP:
             taken = swap(s, p, below(rng, len(s.host)), limit, penalty, crush)
+        elif kind == NEAR_SHIFT:
+            taken = shift(s, p, close_by(s, rng, s.host[p]), limit, penalty, crush)
+        elif kind == NEAR_SWAP:
+            at = close_by(s, rng, s.host[p])
+            if s.filled[at] == 0:
+                continue
+            taken = swap(s, p, s.rows[at, below(rng, s.filled[at])], limit, penalty, crush)
+        elif kind == KIN_SWAP:
+            taken = swap(s, p, fellow(s, rng, p), limit, penalty, crush)
         elif kind == CHAIN:
             to[0] = below(rng, hosts)
             if s.filled[to[0]] == 0:
                 continue
-            q = s.rows[to[0], below(rng, s.filled[to[0]])]
-            who[0], who[1] = p, q
-            to[1] = s.home[q] if (bits & np.uint64(3)) == 0 and s.home[q] != to[0] else below(rng, hosts)
-            if p == q:
+            who[0], who[1] = p, s.rows[to[0], below(rng, s.filled[to[0]])]
+            if p == who[1]:
                 continue
-            taken = together(s, who, to, 2, limit, penalty, crush, old)
-        elif kind == PAIR:
-            q = fellow(s, rng, p)
-            if p == q:
-                continue
-            d1, d2 = s.domain[s.host[p]], s.domain[s.host[q]]
-            who[0], who[1] = p, q
-            to[0], to[1] = below(rng, hosts), below(rng, hosts)
-            for _ in range(64):
-                if s.domain[to[0]] == d2:
-                    break
-                to[0] = below(rng, hosts)
-            for _ in range(64):
-                if s.domain[to[1]] == d1:
-                    break
-                to[1] = below(rng, hosts)
+            home = s.home[who[1]]
+            to[1] = home if (bits & np.uint64(3)) == 0 and home != to[0] else below(rng, hosts)
             taken = together(s, who, to, 2, limit, penalty, crush, old)
         else:
-            q, r = fellow(s, rng, p), fellow(s, rng, p)
-            if p in (q, r) or q == r:
+            who[0], who[1] = p, fellow(s, rng, p)
+            if p == who[1]:
                 continue
-            who[0], who[1], who[2] = p, q, r
-            to[0], to[1], to[2] = s.host[q], s.host[r], s.host[p]
-            taken = together(s, who, to, 3, limit, penalty, crush, old)
+            to[0], to[1] = close_by(s, rng, s.host[who[1]]), close_by(s, rng, s.host[p])
+            taken = together(s, who, to, 2, limit, penalty, crush, old)
         tally[kind, 0] += 1
         tally[kind, 1] += taken

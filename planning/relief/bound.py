@@ -1,7 +1,7 @@
 """How few moves any plan can do with: what is proven, not guessed.
 
 Every host with a duty must shed its own minimum cover, and different hosts shed different
-shards, so the covers add up.
+shards, so the covers add up. What giants add to that is told in ``giants``.
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ import numpy as np
 from sidestep.planning.model import Duty
 from sidestep.planning.relief.covers import Shedding
 from sidestep.planning.relief.desk import Desk
-
 
 def least_count(desk: Desk, shedding: Shedding) -> int:
     """No cover counts fewer moves than this."""

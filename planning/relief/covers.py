@@ -17,6 +17,7 @@ import numpy as np
 from sidestep.planning.model import Duty, State
 from sidestep.planning.model.problem import F64, I64, Mask
 from sidestep.planning.relief.goals import falls, peaks
+from sidestep.planning.relief.program import smallest
 
 #: sets of one size that are looked at for one host; with more the search is not complete
 SETS = 300_000
@@ -176,9 +177,10 @@ class Shedding:
         needed = np.maximum(lacking, 1e-12)
         return np.asarray(np.minimum(weight / needed, 1.0).sum(axis=1), dtype=np.float64)
 
-    def greedy(self) -> I64:
+    def greedy(self, keep: Mask | None = None) -> I64:
         """(k,) the first shards by worth that are enough, without what is not needed; empty if none."""
         order = np.argsort(-self.worth(), kind="stable")
+        order = order if keep is None else order[keep[order]]
         if not len(order) or not self.met(order[None])[0]:
             return np.zeros(0, dtype=np.int64)
         low, high = 1, len(order)
@@ -192,6 +194,23 @@ class Shedding:
                 chosen = fewer
         return np.array(sorted(chosen), dtype=np.int64)
 
+    def smallest(self, cost: F64, keep: Mask | None = None) -> tuple[I64, float]:
+        """(k,) positions of the cheapest cover among those that ``keep`` (M,) allows, and a bound on its cost.
+
+        An integer program where one says it, then checked exactly; else the greedy one.
+        """
+        every = np.arange(len(self.shards)) if keep is None else np.flatnonzero(keep)
+        none = np.zeros(0, dtype=np.int64)
+        if not len(every) or not self.met(every[None])[0]:
+            return none, np.inf
+        bound = 0.0
+        if self._plain:
+            weight, lacking = self.weights()
+            picks, bound = smallest(weight[every], lacking, cost[every])
+            if len(picks) and self.met(every[picks][None])[0]:
+                return every[picks], bound
+        return self.greedy(keep), bound
+
     def least(self) -> int:
         """No set of fewer shards is enough, whether one of that size is found or not."""
         for size in range(1, ENUMERATED + 1):
@@ -202,20 +221,19 @@ class Shedding:
         if not self._plain:
             return floor
         weight, lacking = self.weights()
-        total = np.cumsum(-np.sort(-weight, axis=0), axis=0)
-        reached = (total >= lacking - 1e-7 * np.abs(lacking)).argmax(axis=0) + 1
-        return max(floor, int(reached.max(initial=1)))
+        bound = smallest(weight, lacking, np.ones(len(self.shards)))[1]
+        return max(floor, int(np.ceil(min(bound, len(self.shards)) - 1e-6)))
 
-    def sizes(self) -> Iterator[tuple[int, I64]]:
-        """Minimal covers by size, the smallest first; what is greedy comes last."""
+    def sizes(self, *, every: bool = False) -> Iterator[tuple[int, I64]]:
+        """Minimal covers by size, the smallest first, of ``every`` size if asked; what is greedy comes last."""
         some = False
-        for size in range(1, ENUMERATED + 1):
+        for size in range(1, (len(self.shards) if every else ENUMERATED) + 1):
             picks, _ = self.of_size(size)
             some = some or len(picks) > 0
             if len(picks):
                 yield size, picks
         if not some:
-            rest = self.greedy()
+            rest = self.smallest(1.0 + 1e-4 * np.arange(len(self.shards)) / max(1, len(self.shards)))[0]
             if len(rest):
                 yield len(rest), rest[None]
 

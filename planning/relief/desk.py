@@ -13,6 +13,8 @@ from sidestep.planning.relief.goals import PER_MOVE, Place, Tasks, best_place
 
 #: a shard that takes at most this part of a typical host's room is as easy to place as any smaller one
 EASY = 0.5
+#: sets of up to so many shards are bounded column by column
+TOP = 12
 
 
 class Desk:
@@ -39,6 +41,7 @@ class Desk:
         lost = [shard for duty in duties if duty.kind == "failover" for shard in duty.shards]
         self.free[lost] = self.problem.movable[lost]
         self._typical: F64 | None = None
+        self._tops: dict[int, F64] = {}
 
     @property
     def typical(self) -> F64:
@@ -60,6 +63,28 @@ class Desk:
         p = self.problem
         asked = p.mean[shards] + abs(p.z) * p.sd[shards]
         return np.asarray((asked / self.typical).max(axis=1, initial=0.0), dtype=np.float64)
+
+    def tops(self, host: int) -> F64:
+        """(TOP + 1, D) the most that any 0, 1, 2 ... movable shards of a host ask for together, column by column."""
+        if host not in self._tops:
+            rows = self.problem.on(host)
+            rows = rows[self.free[rows]]
+            asked = self.problem.mean[rows].astype(np.float64) + abs(self.problem.z) * self.problem.sd[rows]
+            best = np.cumsum(-np.sort(-asked, axis=0)[:TOP], axis=0)
+            out = np.zeros((TOP + 1, asked.shape[1]))
+            out[1 : len(best) + 1] = best
+            out[len(best) + 1 :] = best[-1] if len(best) else 0.0
+            self._tops[host] = out
+        return self._tops[host]
+
+    def most(self, host: int, count: int) -> F64:
+        """(D,) the most that any ``count`` movable shards of a host ask for together, column by column."""
+        if count <= TOP:
+            return np.asarray(self.tops(host)[count], dtype=np.float64)
+        rows = self.problem.on(host)
+        rows = rows[self.free[rows]]
+        asked = self.problem.mean[rows].astype(np.float64) + abs(self.problem.z) * self.problem.sd[rows]
+        return np.asarray(asked.sum(axis=0), dtype=np.float64)
 
     def movable_on(self, host: int) -> I64:
         """The shards of a host that may move and have not."""
@@ -146,7 +171,7 @@ class Desk:
         known = np.array([tasks.before(s) is not None for s in shards.tolist()], dtype=np.float64)
         kept = known[picks].sum(axis=1)
         worst = hard[picks].max(axis=1)
-        light = [count, size + PER_MOVE * count, -kept]
+        light = [count, -kept, size + PER_MOVE * count]
         few = [size, worst, -kept, count]
         return np.asarray(np.lexsort(light if tasks.prefer == "bytes" else few), dtype=np.int64)
 

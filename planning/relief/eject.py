@@ -5,18 +5,26 @@ What came to a host in this very plan goes elsewhere for nothing; what was there
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 
+from sidestep.planning.model import Move
 from sidestep.planning.model.problem import F64, I64
 from sidestep.planning.model.state import TOLERANCE
-from sidestep.planning.relief.covers import Need, Shedding
-from sidestep.planning.relief.desk import Desk
+from sidestep.planning.relief.covers import ENUMERATED, Need, Shedding
+from sidestep.planning.relief.desk import TOP, Desk
 
 #: hosts, and sets of one host, that are tried for one guest
 HOSTS = 24
+#: hosts for which the fewest evictions are computed where they are more than ``ENUMERATED``
+LARGER = 16
 SETS = 8
-#: what stands in the way goes away one after the other, in chains of at most so many guests
+#: chains of at most so many guests, each of which another one makes room for
 DEPTH = 2
+
+#: hosts, those that lack least, that are looked at for one guest
+LOOKED_AT = 96
 
 
 def evict(desk: Desk, cover: list[int], relieves: int, extra: int, *, depth: int = 0) -> bool:
@@ -37,22 +45,93 @@ def make_room(desk: Desk, guest: int, relieves: int, extra: int, *, depth: int =
     """Place one shard that fits nowhere: reroute what came, or evict what counts ``extra`` moves at most."""
     if reroute(desk, guest, relieves):
         return True
+    if exchange(desk, guest, relieves, extra, depth):
+        return True
+    if extra < 1:
+        return False
     saved = tuple(desk.state.moves)
-    for size in range(1, extra + 1):
-        for host in receivers(desk, guest, size)[:HOSTS].tolist():
-            shedding = Shedding(desk.state, Need(host, guest=guest), desk.movable_on(host))
-            picks, _ = shedding.of_size(size) if size <= 3 else (shedding.greedy()[None], False)
-            if picks.shape[1] == 0:
-                continue
-            for at in desk.order(picks, shedding.shards)[:SETS].tolist():
-                chosen = shedding.shards[picks[at]].tolist()
-                count = int(desk.problem.count[chosen].sum())
-                if count > extra or not desk.affords([*chosen, guest]):
-                    continue
-                if _displace(desk, chosen, guest, host, (relieves, extra - count, depth)):
-                    return True
-                desk.back(saved)
+    for host, chosen in ways(desk, guest, extra):
+        count = int(desk.problem.count[chosen].sum())
+        if count > extra or not desk.affords([*chosen, guest]):
+            continue
+        if _displace(desk, chosen, guest, host, (relieves, extra - count, depth)):
+            return True
+        desk.back(saved)
     return False
+
+
+def ways(desk: Desk, guest: int, most: int) -> Iterator[tuple[int, list[int]]]:
+    """Hosts and the shards that would have to leave them for the guest, the fewest first."""
+    near = receivers(desk, guest, most)
+    made: dict[int, Shedding] = {}
+    for size in range(1, min(most, ENUMERATED) + 1):
+        for host in [host for host, least in near if least <= size][:HOSTS]:
+            if host not in made:
+                made[host] = Shedding(desk.state, Need(host, guest=guest), desk.movable_on(host))
+            for chosen in sets(desk, made[host], size):
+                yield host, chosen
+    if most <= ENUMERATED:
+        return
+    larger = []
+    for host, fewest in sorted(near, key=lambda n: n[1])[:LARGER]:
+        if larger and fewest > min(larger)[0]:
+            break
+        shedding = Shedding(desk.state, Need(host, guest=guest), desk.movable_on(host))
+        hard = desk.hardness(shedding.shards)
+        picks, _ = shedding.smallest(desk.problem.count[shedding.shards] + 1e-3 * np.minimum(hard, 1.0), hard < 1.0)
+        if len(picks) > ENUMERATED:
+            larger.append((len(picks), host, shedding.shards[picks].tolist()))
+    for _, host, chosen in sorted(larger):
+        yield host, chosen
+
+
+def exchange(desk: Desk, guest: int, relieves: int, extra: int, depth: int) -> bool:
+    """Put the guest on a host that sheds anyway, by another choice of what that sheds."""
+    state = desk.state
+    by_host: dict[int, list[Move]] = {}
+    for move in state.moves:
+        if move.source == move.relieves:
+            by_host.setdefault(move.source, []).append(move)
+    saved = tuple(state.moves)
+    open_ = state.open(guest) & ~desk.closed & ~desk.gains
+    rows = np.array([h for h, moves in by_host.items() if open_[h] and len(moves) <= ENUMERATED], dtype=np.int64)
+    lack = lacking(desk, guest, rows)
+    for at in np.lexsort([rows, lack.max(axis=1, initial=0.0)]).tolist():
+        host = int(rows[at])
+        own = by_host[host]
+        gone = desk.problem.mean[[move.shard for move in own]].sum(axis=0, dtype=np.float64)
+        if not (desk.most(host, len(own) + extra) >= (lack[at] + gone) * (1 - 1e-9)).all():
+            continue
+        before = desk.count
+        for move in own:
+            desk.take(move.shard)
+        shedding = Shedding(state, Need(host, guest=guest), desk.movable_on(host))
+        for chosen in sets(desk, shedding, len(own) + extra) if len(shedding.columns) else []:
+            mark = len(state.moves)
+            spent = desk.count + int(desk.problem.count[[*chosen, guest]].sum()) - before
+            if spent <= extra + int(desk.problem.count[guest]) and _displace(
+                desk, chosen, guest, host, (host, 0, depth)
+            ) and not state.hot(rows[at : at + 1])[0]:
+                _owe(desk, guest, relieves)
+                return True
+            desk.reset(mark)
+        desk.back(saved)
+    return False
+
+
+def _owe(desk: Desk, guest: int, relieves: int) -> None:
+    """Say for whose sake the guest moved."""
+    state = desk.state
+    at = next(i for i, move in enumerate(state.moves) if move.shard == guest)
+    state.moves[at] = state.moves[at]._replace(relieves=relieves)
+
+
+def sets(desk: Desk, shedding: Shedding, size: int) -> list[list[int]]:
+    """Some sets of ``size`` shards whose departure is enough, the one to try first first."""
+    if size <= ENUMERATED:
+        picks, _ = shedding.of_size(size)
+        return [shedding.shards[picks[at]].tolist() for at in desk.order(picks, shedding.shards)[:SETS].tolist()]
+    return []
 
 
 def _displace(desk: Desk, chosen: list[int], guest: int, host: int, how: tuple[int, int, int]) -> bool:
@@ -65,7 +144,7 @@ def _displace(desk: Desk, chosen: list[int], guest: int, host: int, how: tuple[i
             before = desk.count
             if not desk.put(shard, relieves, besides=host) and not (
                 desk.put(shard, relieves, during=False, besides=host)
-                or make_room(desk, shard, relieves, extra, depth=depth + 1)
+                or make_room(desk, shard, relieves, min(extra, ENUMERATED), depth=depth + 1)
             ):
                 return False
             extra -= desk.count - before - int(desk.problem.count[shard])
@@ -123,24 +202,21 @@ def lacking(desk: Desk, guest: int, rows: I64) -> F64:
     return np.where(asks, lack, 0.0)
 
 
-def receivers(desk: Desk, guest: int, size: int) -> I64:
-    """Hosts that would have room for the guest once some ``size`` of their shards left, the likeliest first."""
+def receivers(desk: Desk, guest: int, most: int) -> list[tuple[int, int]]:
+    """Hosts that may have room for the guest once up to ``most`` of theirs left, and how many at least."""
     p, state = desk.problem, desk.state
     rows = np.flatnonzero(state.open(guest) & ~desk.closed & ~desk.gains)
     lack = lacking(desk, guest, rows)
     with np.errstate(invalid="ignore", divide="ignore"):
-        worst = np.nan_to_num(lack / p.capacity[rows], nan=np.inf).max(axis=1)
-    near = np.argsort(worst, kind="stable")
-    able = []
-    for at in near[np.isfinite(worst[near])].tolist():
-        shards = desk.movable_on(int(rows[at]))
-        columns = np.flatnonzero(lack[at] > 0)
-        if len(shards) < size or not len(columns):
-            continue
-        asked = p.mean[np.ix_(shards, columns)].astype(np.float64) + abs(p.z) * p.sd[np.ix_(shards, columns)]
-        best = -np.sort(-asked, axis=0)[:size].sum(axis=0)
-        if (best >= lack[at, columns] * (1 - 1e-9)).all():
-            able.append(int(rows[at]))
-        if len(able) >= HOSTS:
-            break
-    return np.array(able, dtype=np.int64)
+        worst = np.nan_to_num(lack / p.capacity[rows], nan=np.inf).max(axis=1, initial=0.0)
+    # one shard alone gives no more than itself, and not more than there is
+    able = np.flatnonzero(np.isfinite(worst) & (lack <= p.median[rows] + np.abs(p.away[rows])).all(axis=1))
+    found = []
+    for at in able[np.argsort(worst[able], kind="stable")].tolist():
+        host = int(rows[at])
+        enough = (desk.tops(host)[: most + 1] >= lack[at] * (1 - 1e-9)).all(axis=1)
+        if enough.any():
+            found.append((host, max(1, int(enough.argmax()))))
+        elif most > TOP and (desk.most(host, most) >= lack[at] * (1 - 1e-9)).all():
+            found.append((host, TOP + 1))
+    return found

@@ -9,6 +9,7 @@ from sidestep.planning.model import Budget, Duty, Left, Move, Outcome, Problem
 from sidestep.planning.relief.bound import least_count, per_host
 from sidestep.planning.relief.desk import Desk
 from sidestep.planning.relief.eject import settle
+from sidestep.planning.relief.giants import Giants
 from sidestep.planning.relief.goals import DEFAULT, Place, Prefer, Rating, Tasks
 from sidestep.planning.relief.order import sequence, trim
 from sidestep.planning.relief.reasons import reason
@@ -148,4 +149,27 @@ class _Run:
                 if key not in self._least:
                     self._least[key] = least_count(self.desk, self.server.fresh(duty))
                 covers[duty.host] = max(covers.get(duty.host, 0), self._least[key])
-        return per_host(self.desk, served, covers)
+        total = per_host(self.desk, served, covers)
+        if total >= self.desk.count or not Giants.usable(self.desk):
+            return total
+        return total + self._forced(served, covers)
+
+    def _forced(self, served: Sequence[Duty], covers: dict[int, int]) -> int:
+        """What giants add to the bound."""
+        base = dict(covers)
+        for duty in served:
+            if duty.kind != "contention":
+                for shard in duty.shards:
+                    host = int(self.problem.host[shard])
+                    base[host] = base.get(host, 0) + 1
+        reliefs = [
+            (self.server.fresh(duty), covers[duty.host])
+            for duty in served
+            if duty.kind == "contention" and not self._met_at_start(duty)
+        ]
+        self.giants = Giants(self.desk, base, reliefs)
+        added, _ = self.giants.match()
+        return added
+
+    def _met_at_start(self, duty: Duty) -> bool:
+        return not len(self.server.fresh(duty).columns)

@@ -13,16 +13,21 @@ import numpy as np
 from sidestep.planning.model import Duty, State
 from sidestep.planning.model.problem import I64
 from sidestep.planning.relief.covers import Need, Shedding
-from sidestep.planning.relief.desk import Desk, shards_of
+from sidestep.planning.relief.desk import EASY, Desk, shards_of
 from sidestep.planning.relief.eject import evict
-from sidestep.planning.relief.goals import has_left
+from sidestep.planning.relief.goals import PER_MOVE, has_left
 
 #: covers of one size that are tried for one duty
 TRIED = 48
+#: shards of a host of which every set is looked at for the fewest bytes
+SMALL = 10
 #: covers of one size that are tried with evictions
 EJECTED = 12
-#: moves beyond the fewest that a duty may take
-EXTRA = 4
+#: moves beyond the fewest that a duty may take; up to how many of them every way is tried
+EXTRA = 60
+NEAR = 3
+#: covers for which more than that are evicted at once
+FAR = 3
 
 
 class Server:
@@ -66,10 +71,23 @@ class Server:
     def covers(self, duty: Duty) -> Iterator[list[int]]:
         """Covers of a duty of contention, by size, the best of a size first."""
         shedding = self.shedding(duty)
+        if self.desk.tasks.prefer == "bytes":
+            yield from self._lightest(shedding)
+            return
         for _, picks in shedding.sizes():
             order = self.desk.order(picks, shedding.shards)
             for at in order[:TRIED].tolist():
                 yield shedding.shards[picks[at]].tolist()
+
+    def _lightest(self, shedding: Shedding) -> Iterator[list[int]]:
+        """Covers of all sizes, the one that carries the fewest bytes first."""
+        p, shards = self.desk.problem, shedding.shards
+        size = p.bytes[shards] + PER_MOVE * p.count[shards]
+        found = [picks[at] for _, picks in shedding.sizes(every=len(shards) <= SMALL)
+                 for at in self.desk.order(picks, shards)[:TRIED].tolist()]  # fmt: skip
+        found.append(shedding.smallest(size / max(float(size.max(initial=1.0)), 1.0))[0])
+        for picks in sorted((f for f in found if len(f)), key=lambda f: (float(size[f].sum()), f.tolist())):
+            yield shards[picks].tolist()
 
     def first(self, duties: Sequence[Duty]) -> list[Duty]:
         """Do as many as can be at first sight; those that are left, in order."""
@@ -83,7 +101,7 @@ class Server:
             elif not self.is_done(duty):
                 left.append(duty)
         total, chosen = desk.count, []
-        for count, duty, shards in sorted(wanted, key=lambda w: w[0]):
+        for count, duty, shards in sorted(wanted, key=lambda w: (w[1].level, w[0])):
             total += count
             if total <= desk.max_moves:
                 chosen.append((duty, shards))
@@ -117,6 +135,8 @@ class Server:
         """Do one duty that is undone with the fewest further moves, at most ``most``; else leave all as it was."""
         if self.is_done(duty):
             return True
+        if self.desk.count >= self.desk.max_moves:
+            return False
         if duty.kind != "contention":
             return self._others(duty)
         tried = list(self.covers(duty))
@@ -124,8 +144,36 @@ class Server:
             return False
         count = self.desk.problem.count
         least = min(int(count[cover].sum()) for cover in tried)
-        end = least + EXTRA if most is None else most
-        return any(self._counting(duty, tried, total, least) for total in range(least, end + 1))
+        easy = self.easy(duty)
+        alone = int(count[easy].sum()) if easy else least + EXTRA
+        if most is not None:
+            alone = min(alone, most + 1)
+        if any(self._counting(duty, tried, total, least) for total in range(least, min(alone, least + NEAR + 1))):
+            return True
+        for cover in sorted(tried, key=lambda cover: int(count[cover].sum()))[:FAR]:
+            extra = alone - 1 - int(count[cover].sum())
+            if extra > NEAR and self._any(duty, [cover], lambda c, extra=extra: evict(self.desk, c, duty.host, extra)):  # type: ignore[misc]
+                return True
+        if not easy or (most is not None and int(count[easy].sum()) > most):
+            return False
+        return self._any(duty, [easy], lambda cover: self.desk.put_all(cover, duty.host)) or self._any(
+            duty, [easy], lambda cover: self.desk.put_all(cover, duty.host, during=False)
+        )
+
+    def easy(self, duty: Duty) -> list[int]:
+        """The smallest cover of which every shard has room somewhere now; none if there is none."""
+        desk, shedding = self.desk, self.shedding(duty)
+        hard = desk.hardness(shedding.shards)
+        big = [at for at in np.flatnonzero(hard > EASY).tolist() if not self._has_room(int(shedding.shards[at]))]
+        if not big:
+            return []
+        keep = np.ones(len(hard), dtype=np.bool_)
+        keep[big] = False
+        picks, _ = shedding.smallest(desk.problem.count[shedding.shards] + 1e-3 * np.minimum(hard, 1.0), keep)
+        return shedding.shards[picks].tolist()
+
+    def _has_room(self, shard: int) -> bool:
+        return len(self.desk.rows(shard)) > 0 or len(self.desk.rows(shard, during=False)) > 0
 
     def _counting(self, duty: Duty, covers: list[list[int]], total: int, least: int) -> bool:
         """Do a duty with exactly ``total`` further moves, evictions included."""
@@ -138,6 +186,16 @@ class Server:
         for k in range(total, least - 1, -1):
             ways.append((of[k][:EJECTED], lambda cover, extra=total - k: evict(desk, cover, duty.host, extra)))  # type: ignore[misc]
         return any(self._any(duty, some, place) for some, place in ways)
+
+    def _in_order(self, duty: Duty, covers: list[list[int]]) -> bool:
+        """Do a duty with the first cover that has room, while everything moves, else after it, else with evictions."""
+        desk = self.desk
+        ways: tuple[Callable[[list[int]], bool], ...] = (
+            lambda cover: desk.put_all(cover, duty.host),
+            lambda cover: desk.put_all(cover, duty.host, during=False),
+            lambda cover: any(evict(desk, cover, duty.host, extra) for extra in range(EXTRA)),
+        )
+        return any(self._any(duty, covers, place) for place in ways)
 
     def _any(self, duty: Duty, covers: Sequence[list[int]], place: Callable[[list[int]], bool]) -> bool:
         for cover in covers:

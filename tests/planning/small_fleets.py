@@ -35,6 +35,11 @@ class ShardIn:
     movable: bool = True
     shard_state: ShardState = ShardState.RUNNING
     priority: int = 3
+    near: tuple[str, ...] = ()
+    prefer_near: tuple[str, ...] = ()
+    spread: str = ""
+    requires: tuple[tuple[str, str], ...] = ()
+    disk: float = 0.0
 
 
 @dataclass
@@ -48,6 +53,12 @@ class HostIn:
     cordoned: bool = False
     own_cpu: float = 0.0
     own_sd: float = 0.0
+    zone: str = ""
+    rack: str = ""
+    disk: float = np.nan
+    standby: bool = False
+    cost: float = 0.0
+    labels: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass
@@ -63,7 +74,18 @@ class Small:
 
     def spec(self) -> FleetSpec:
         hosts = tuple(
-            HostSpec(name=Label(h.name), address="127.0.0.1", cpu=h.cpu, memory=8 * GIB, cordoned=h.cordoned)
+            HostSpec(
+                name=Label(h.name),
+                address="127.0.0.1",
+                cpu=h.cpu,
+                memory=8 * GIB,
+                cordoned=h.cordoned,
+                zone=Label(h.zone),
+                rack=Label(h.rack),
+                standby=h.standby,
+                cost=h.cost,
+                labels=tuple((Label(k), Label(v)) for k, v in h.labels),
+            )
             for h in self.hosts
         )
         shards = tuple(
@@ -74,6 +96,12 @@ class Small:
                 start="true",
                 pinned=s.pinned,
                 avoid=tuple(Label(a) for a in s.avoid),
+                near=tuple(Label(a) for a in s.near),
+                prefer_near=tuple(Label(a) for a in s.prefer_near),
+                spread=s.spread,  # type: ignore[arg-type]
+                requires=tuple((Label(k), Label(v)) for k, v in s.requires),
+                disk=int(s.disk),
+                priority=s.priority,
             )
             for s in self.shards
         )
@@ -105,7 +133,9 @@ class Small:
             names=tuple(Label(h.name) for h in self.hosts),
             states=tuple(h.state for h in self.hosts),
             reasons=tuple(Label("") for _ in self.hosts),
-            zones=tuple(Label("") for _ in self.hosts),
+            zones=tuple(Label(h.zone) for h in self.hosts),
+            racks=tuple(Label(h.rack) for h in self.hosts),
+            disk=np.array([h.disk for h in self.hosts], dtype=np.float64),
             capacity=capacity,
             allocatable=capacity.copy(),
             use=use,
@@ -122,6 +152,7 @@ class Small:
             priority=np.array([s.priority for s in self.shards], dtype=np.int32),
             token=np.arange(1, len(rows) + 1, dtype=np.int64),
             movable=np.array([s.movable for s in self.shards], dtype=np.bool_),
+            disk=np.array([s.disk for s in self.shards], dtype=np.float64),
         )
         return Snapshot(number=number, time=NOW, generation=len(rows), hosts=hosts, shards=shards)
 

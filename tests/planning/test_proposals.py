@@ -148,7 +148,7 @@ def test_a_plan_that_no_longer_solves_the_problem_is_replaced() -> None:
 
 
 def test_a_plan_that_became_much_dearer_than_another_is_replaced() -> None:
-    small = rising()
+    small = rising(policy=Policy(prefer="bytes"))
     made = plan(small)
     small.shards[0].state = 200e6
     assert moves(plan(small, previous=made)) == [("kv-2", "h1", "h2")]
@@ -198,7 +198,7 @@ def test_a_cover_larger_than_the_churn_budget_is_refused_by_name() -> None:
     assert len(plan(small).actions) == 10
 
 
-def test_fewer_bytes_come_before_fewer_moves() -> None:
+def test_the_policy_prefers_fewer_moves_or_fewer_bytes() -> None:
     """S2.7: two light shards rather than either of the heavy ones that would do alone."""
     small = Small(
         [HostIn("h1"), HostIn("h2")],
@@ -210,6 +210,8 @@ def test_fewer_bytes_come_before_fewer_moves() -> None:
             ShardIn("fixed", "h1", 1.0, pinned=True),
         ],
     )
+    assert [shard for shard, _, _ in moves(plan(small))] == ["heavy-1"]
+    small.policy = Policy(prefer="bytes")
     assert {shard for shard, _, _ in moves(plan(small))} == {"light-1", "light-2"}
     small.shards[0].state = 20e6
     assert [shard for shard, _, _ in moves(plan(small))] == ["heavy-1"]

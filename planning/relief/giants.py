@@ -1,0 +1,231 @@
+"""Giants: shards that have room nowhere before something leaves, and what they force.
+
+Where every minimum cover of a hot host holds a giant, either the host sheds more than its
+minimum, or the giant goes to a host that sheds for it. Which of them do what is a matching
+between the hosts in need and those that could serve them; its optimum is a bound on the moves of
+every plan, and says where to put the giants in a plan that meets it.
+
+Everything here is optimistic on purpose: rules between shards are ignored, and so is where that
+goes which leaves. So the optimum is never more than the truth.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from sidestep.planning.model import State
+from sidestep.planning.model.problem import F64, I64
+from sidestep.planning.relief.covers import ENUMERATED, Need, Shedding
+from sidestep.planning.relief.desk import TOP, Desk
+from sidestep.planning.relief.program import matching
+
+#: rounds of solving the matching and making what it chose exact; ways that are made exact in one
+_ROUNDS = 12
+_REFINED = 4
+#: integer programs of single hosts that are solved for one bound
+_PROGRAMS = 80
+#: hosts in need beyond which no matching is made
+_NEEDS = 60
+
+
+@dataclass(frozen=True)
+class Way:
+    """One way to serve a host in need: ``giant`` goes to ``host``, or is not moved at all (-1) and ``host`` sheds."""
+
+    giant: int
+    host: int
+    #: departures of ``host`` beyond its base that this takes at least
+    extra: int
+
+
+@dataclass(frozen=True)
+class Needy:
+    """A hot host of which every minimum cover of ``least`` shards holds a giant."""
+
+    host: int
+    least: int
+    giants: tuple[int, ...]
+    #: further departures of its own with which it needs no giant to move; none if that never is enough
+    own: int | None
+
+
+class Giants:
+    """The hosts in need of a problem, for problems in which demand simply adds up and every move counts one.
+
+    ``base`` says how many shards leave each host anyway.
+    """
+
+    def __init__(self, desk: Desk, base: Mapping[int, int], reliefs: Iterable[tuple[Shedding, int]]) -> None:
+        self.desk, self.base, self.state = desk, dict(base), State(desk.problem)
+        self._fewest: dict[tuple[int, int], float] = {}
+        self.needy = [one for one in (self._needy(*relief) for relief in reliefs) if one is not None]
+
+    @staticmethod
+    def usable(desk: Desk) -> bool:
+        """Whether the reasoning holds for this problem."""
+        return desk.problem.certain and desk.problem.duration <= 1 and bool((desk.problem.count == 1).all())
+
+    def _needy(self, shedding: Shedding, least: int) -> Needy | None:
+        shards = shedding.shards
+        suspect = np.ones(len(shards), dtype=np.bool_)
+        if least <= ENUMERATED:
+            picks, complete = shedding.of_size(least)
+            # only who is in a minimum cover need be looked at
+            suspect[:] = not complete
+            suspect[picks.ravel()] = True
+        rooms = {int(s): self._roomy(int(s)) for s in shards[suspect].tolist()}
+        if least <= ENUMERATED and complete:
+            if any(all(rooms[int(shards[at])] for at in pick) for pick in picks.tolist()):
+                return None
+            easy = np.array([rooms[s] if s in rooms else self._roomy(s) for s in shards.tolist()], dtype=np.bool_)
+        else:
+            easy = np.array([rooms[s] for s in shards.tolist()], dtype=np.bool_)
+        if easy.all():
+            return None
+        without = shedding.smallest(np.ones(len(shards)), easy)[1] if easy.any() else np.inf
+        own = None if np.isinf(without) else max(0, int(np.ceil(without - 1e-6)) - least)
+        if own == 0:
+            return None
+        return Needy(shedding.need.host, least, tuple(shards[~easy].tolist()), own)
+
+    def _candidates(self, shard: int) -> I64:
+        p = self.desk.problem
+        may = p.accepts & p.constraints.masks[p.constraints.mask[shard]] & ~self.desk.closed
+        may[p.host[shard]] = False
+        return np.flatnonzero(may)
+
+    def _roomy(self, shard: int) -> bool:
+        """Whether some host has room for the shard before anything left, whatever rules between shards say."""
+        rows = self._candidates(shard)
+        return bool((self._lack((shard,), rows) <= 0).all(axis=1).any())
+
+    def _lack(self, shards: tuple[int, ...], rows: I64) -> F64:
+        """(k, D) what every host lacks for all of the shards before anything has left."""
+        p = self.desk.problem
+        asked = p.mean[list(shards)].astype(np.float64)
+        lack = self.state.upper(rows) + asked.sum(axis=0) - (p.room[rows] + 1e-9 * p.capacity[rows])
+        lack = np.where(np.isnan(lack), np.inf, np.maximum(lack, 0.0))
+        return np.where((asked > 0).any(axis=0), lack, 0.0)
+
+    def _departures(self, shards: tuple[int, ...], rows: I64) -> F64:
+        """(k,) how many must leave each host at least before the shards have room, each column by itself."""
+        lack = self._lack(shards, rows)
+        out = np.full(len(rows), np.inf)
+        for at in np.flatnonzero(np.isfinite(lack).all(axis=1)).tolist():
+            host, wanted = int(rows[at]), lack[at] * (1 - 1e-9) - 1e-12
+            enough = (self.desk.tops(host) >= wanted).all(axis=1)
+            if enough.any():
+                out[at] = int(enough.argmax())
+            elif (self.desk.most(host, self.desk.problem.shards) >= wanted).all():
+                out[at] = TOP + 1
+        return out
+
+    def ways(self) -> list[list[Way]]:
+        """For every host in need all that could serve it, each at the least it takes as far as is known."""
+        found: list[list[Way]] = []
+        for one in self.needy:
+            options = [] if one.own is None else [Way(-1, one.host, one.own)]
+            for giant in one.giants:
+                rows = self._candidates(giant)
+                for host, away in zip(rows.tolist(), self._departures((giant,), rows).tolist(), strict=True):
+                    if np.isfinite(away):
+                        options.append(Way(giant, host, max(0, int(away) - self.base.get(host, 0))))
+            found.append(options)
+        return found
+
+    def exact(self, way: Way) -> Way | None:
+        """The same way with what it really takes; None if it never is enough."""
+        if way.giant < 0:
+            return way
+        key = (way.giant, way.host)
+        if key not in self._fewest:
+            if len(self._fewest) >= _PROGRAMS:
+                return way
+            self._fewest[key] = self._least(*key)
+        fewest = self._fewest[key]
+        if np.isinf(fewest):
+            return None
+        return Way(way.giant, way.host, max(way.extra, int(fewest) - self.base.get(way.host, 0)))
+
+    def _least(self, giant: int, host: int) -> float:
+        rows = self.desk.problem.on(host)
+        shedding = Shedding(self.state, Need(host, guest=giant), rows[self.desk.free[rows]])
+        if not len(shedding.columns):
+            return 0.0
+        if not len(shedding.shards) or not shedding.possible():
+            return np.inf
+        return float(shedding.least())
+
+    def match(self) -> tuple[int, list[Way]]:
+        """How many further departures the giants force at least, and the ways that take so few, by host in need."""
+        if not self.needy or len(self.needy) > _NEEDS:
+            return 0, []
+        options = self.ways()
+        if any(not ways for ways in options):
+            return 0, []
+        pairs = self._pairs()
+        bound, chosen = 0, [ways[0] for ways in options]
+        for _ in range(_ROUNDS):
+            low, picked = matching([[(w.host, w.extra) for w in ways] for ways in options], pairs, self._bases())
+            if not picked:
+                break
+            bound = max(bound, low)
+            chosen = [ways[at] for ways, at in zip(options, picked, strict=True)]
+            if not self._refine(options, chosen):
+                break
+        return bound, chosen
+
+    def _bases(self) -> Mapping[int, int]:
+        return self.base
+
+    def _refine(self, options: list[list[Way]], chosen: list[Way]) -> bool:
+        """Make the chosen ways and some as cheap ones exact; whether any of them takes more than was thought."""
+        changed = False
+        for ways, one in zip(options, chosen, strict=True):
+            near = sorted((w for w in ways if w.extra <= one.extra), key=lambda w: w != one)[:_REFINED]
+            for way in near:
+                if (way.giant, way.host) in self._fewest or way.giant < 0:
+                    continue
+                true = self.exact(way)
+                if true != way:
+                    at = ways.index(way)
+                    ways[at : at + 1] = [] if true is None else [true]
+                    changed = changed or way == one
+        return changed and all(options)
+
+    def _pairs(self) -> dict[tuple[int, int], dict[int, float]]:
+        """For pairs of hosts in need: how many departures it takes at least on each host to serve both there.
+
+        Infinite where that is never enough; hosts that are not told need no more for both than for one.
+        """
+        p = self.desk.problem
+        found: dict[tuple[int, int], dict[int, float]] = {}
+        for first in range(len(self.needy)):
+            for second in range(first):
+                one, other = self.needy[first], self.needy[second]
+                least: dict[int, float] = {}
+                zones = p.constraints.mask[[one.giants[0], other.giants[0]]]
+                rows = np.flatnonzero(p.constraints.masks[zones].all(axis=0) & p.accepts)
+                if len(one.giants) > 1 or len(other.giants) > 1 or not len(rows):
+                    continue
+                both = self._departures((one.giants[0], other.giants[0]), rows)
+                least.update(zip(rows.tolist(), both.tolist(), strict=True))
+                # at home a giant stays if its host sheds instead, and then the other one must fit beside it
+                for home, guest in ((one, other), (other, one)):
+                    if home.host in least:
+                        least[home.host] = self._beside(guest.giants[0], home)
+                found[first, second] = least
+        return found
+
+    def _beside(self, guest: int, home: Needy) -> float:
+        """How many must leave a host for the guest if its own giants stay."""
+        lack = self._lack((guest,), np.array([home.host], dtype=np.int64))[0]
+        rows = self.desk.problem.on(home.host)
+        rows = np.setdiff1d(rows[self.desk.free[rows]], np.array(home.giants))
+        asked = self.desk.problem.mean[rows].astype(np.float64)
+        best = np.cumsum(-np.sort(-asked, axis=0), axis=0)
+        enough = (best >= lack * (1 - 1e-9)).all(axis=1)
+        return float(enough.argmax() + 1) if enough.any() else np.inf
