@@ -15,7 +15,7 @@ from sidestep.fleet.inventory import FleetSpec, Policy
 from sidestep.fleet.labels import Label, scrub
 from sidestep.fleet.placement import Placement
 from sidestep.fleet.plans import PLANNER, Basis, NoPlan, Plan, Proof, Reason
-from sidestep.fleet.policies import effective
+from sidestep.fleet.policies import effective, least_priority
 from sidestep.fleet.resources import DIMENSIONS
 from sidestep.fleet.snapshot import Snapshot, basis_for
 from sidestep.planning import explain, undone
@@ -25,6 +25,7 @@ from sidestep.planning.load import Load, persistence
 from sidestep.planning.model import Move, Outcome, State
 from sidestep.planning.solve import Asked, Solution, budget_of, same_moves, solve
 from sidestep.planning.transfer import DEFAULT_TRANSFER, TransferModel
+from sidestep.planning.urgency import urgent
 
 
 def propose(
@@ -61,13 +62,14 @@ def propose(
         return none(refusal)
     acting = effective(policy)
     built = build(snapshot, forecast, acting, placement, fleet, busy=busy, settling=settling)
+    built, spared = urgent(built, least_priority(policy))
     if not built.duties:
-        return none(_nothing_to_do(built.load, snapshot, acting))
+        return none(*(spared.values() or (_nothing_to_do(built.load, snapshot, acting),)))
     budget = budget_of(built, expired)
     before = same_moves(built, previous)
     asked = Asked(created=created, transfer=transfer, budget=budget, previous=before, progress=progress)
     solution = solve(built, asked)
-    left = undone.reasons(built, solution.left, acting.max_moves)
+    left = {**undone.reasons(built, solution.left, acting.max_moves), **spared}
     if solution.flaw:
         return none(Reason("NOT_VERIFIED", scrub(solution.flaw)))
     if not solution.moves:
