@@ -154,8 +154,8 @@ def predict_contention(snapshot: Snapshot, forecast: Forecast, policy: Policy) -
 
 
 def actionable(contention: tuple[Contention, ...]) -> tuple[Contention, ...]:
-    """What automation above level advise may act on: where such chances have proved right on this very series."""
-    return tuple(item for item in contention if item.proven)
+    """What automation above level advise may act on: chances that have proved right on this very series, and facts."""
+    return tuple(item for item in contention if item.proven or item.measured)
 
 
 def foresee(snapshot: Snapshot, forecast: Forecast, policy: Policy) -> Foresight:
@@ -187,7 +187,8 @@ def foresee(snapshot: Snapshot, forecast: Forecast, policy: Policy) -> Foresight
     first = np.where(first >= 0, first, likeliest(chance, steps))
     first = np.where(reactive, 0, first)
     capacity = limit / thresholds(policy)
-    peaks = _peaks(forecast, policy)
+    measured = reactive & over_now
+    peaks = np.fmax(_peaks(forecast, policy), np.where(measured, snapshot.hosts.use[:, :PLANNED], np.nan))
     with np.errstate(invalid="ignore"):
         sure: NDArray[np.bool_] = np.asarray(probability >= policy.min_probability)
     found = [
@@ -199,6 +200,7 @@ def foresee(snapshot: Snapshot, forecast: Forecast, policy: Policy) -> Foresight
             lead=float(first[h, r] + 1) * forecast.step,
             peak=float(np.fmax(np.fmax.reduce(curve[h, r]), peaks[h, r]) / capacity[h, r]),
             proven=bool(proven[h, r]),
+            measured=bool(measured[h, r]),
         )
         for h, r in np.argwhere(sure & np.isfinite(limit))
     ]

@@ -18,7 +18,8 @@ class Contention(Struct, frozen=True, kw_only=True):
     quantile first stays above it; ``peak`` the highest value of that quantile as a
     fraction of allocatable capacity, of pressure as a fraction of time. ``proven`` says
     whether such probabilities have beaten the climatology on this very series; automation
-    above level advise ignores those that have not.
+    above level advise ignores those that have not. ``measured`` says that nothing was predicted:
+    the series cannot be forecast, and is above its threshold now, which needs no proof (S5.22).
     """
 
     host: Label
@@ -30,6 +31,7 @@ class Contention(Struct, frozen=True, kw_only=True):
     proven: bool = False
     #: "demand" or "pressure"
     cause: str = "demand"
+    measured: bool = False
 
 
 class Account(Struct, frozen=True, kw_only=True):

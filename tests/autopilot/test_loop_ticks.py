@@ -157,6 +157,16 @@ async def test_a_series_that_cannot_be_forecast_counts_only_as_it_is_measured_an
     assert [(str(c.host), c.dimension, c.probability) for c in scene.loop.picture.contention] == [("h1", "cpu", 1.0)]
 
 
+async def test_level_full_acts_on_what_is_measured_of_a_series_that_cannot_be_forecast(scene: Scene) -> None:
+    """S5.22: the fallback is to react; a host over its limit needs no proof of anything."""
+    scene.loop.level = "full"
+    scene.oracle.peak, scene.oracle.reactive, scene.oracle.proven = 2.9, True, False
+    await scene.tick(2, cpu=0.9)
+    assert scene.executor.ran == []
+    await scene.tick(2, cpu=2.7)
+    assert len(scene.executor.ran) == 1 and "waits for approval" not in scene.said.getvalue()
+
+
 async def test_a_forecast_of_an_earlier_snapshot_says_how_old_it_is(scene: Scene) -> None:
     scene.oracle.behind = 3
     await scene.tick()

@@ -145,6 +145,19 @@ def test_of_what_cannot_be_forecast_only_what_is_measured_counts(use: float, exp
     assert [(c.lead, c.proven) for c in contention] == ([(1.0, False)] if expected == 1 else [])
 
 
+def test_what_is_measured_needs_no_proof() -> None:
+    """S5.22: automation acts on a host that is over its limit now and cannot be forecast, and on no guess about it."""
+    snapshot, forecast = world(cpu=0.1, hosts=2, use=0.9)
+    reactive = dataclasses.replace(forecast, reactive=np.array([[True, False], [False, False]]))
+    found = foresee(snapshot, reactive, POLICY).contention
+    (fact,) = [c for c in found if c.host == "h0" and c.dimension == "cpu"]
+    assert (fact.measured, fact.proven, fact.probability) == (True, False, 1.0)
+    assert fact.peak == pytest.approx(0.9), "at least what is measured, whatever is forecast"
+    assert actionable(found) == (fact,)
+    guessed = dataclasses.replace(with_chance(world(cpu=0.95, hosts=2, use=0.5)[1], 0.9), reactive=reactive.reactive)
+    assert actionable(foresee(world(hosts=2, use=0.5)[0], guessed, POLICY).contention) == ()
+
+
 def test_of_a_dead_host_neither_chance_nor_pressure_is_said() -> None:
     snapshot, forecast = world(cpu=0.95)
     forecast = with_pressure(with_chance(forecast, 0.9), "psi_io", (90, 90, 90))
