@@ -77,14 +77,14 @@ class AggregateCore:
         """(Q, B, S) the weighed mean of every quantile."""
         share = self.weighing.shares(said.season, self.memory.seen[0])
         rules = share[PERSISTENCE : MOVED + 1]
-        centre = (rules * said.centre).sum(axis=0)
-        spread = (rules * said.spread).sum(axis=0)
-        mixed: F32 = said.network[:, : len(KNOTS)] * share[NETWORK]
+        centre, spread = _weighed(rules, said.centre), _weighed(rules, said.spread)
+        mixed = np.empty((len(SHAPE), *centre.shape), np.float32)
+        part = np.empty_like(centre)
         for level, shape in enumerate(SHAPE):
-            here = mixed[level]
+            here = np.multiply(said.network[level, : len(KNOTS)], share[NETWORK], out=mixed[level])
             here += centre
-            here += spread * shape
-            here += share[WINDOW] * said.window[level]
+            here += np.multiply(spread, shape, out=part)
+            here += np.multiply(share[WINDOW], said.window[level], out=part)
         return mixed
 
     def shares(self) -> F32:
@@ -175,3 +175,12 @@ class AggregateCore:
         self.weighing.select(rows)
         self.edges.select(rows)
         self._later = self._mixed = None
+
+
+def _weighed(shares: F32, values: F32) -> F32:
+    """(B, S) the sum over experts of (K, B, S) values times their shares."""
+    found: F32 = shares[0] * values[0]
+    part = np.empty_like(found)
+    for share, value in zip(shares[1:], values[1:], strict=True):
+        found += np.multiply(share, value, out=part)
+    return found

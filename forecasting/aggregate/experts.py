@@ -84,10 +84,8 @@ def ask(memory: Memory, network: Network) -> Said:
     for first in range(0, count, CHUNK):
         part = slice(first, min(count, first + CHUNK))
         seen, location, scale = columns(memory, part)
-        found = network.quantiles(seen)
-        found *= scale
+        found = np.multiply(network.quantiles(seen), scale, out=said[:, :, part])
         found += location
-        said[:, :, part] = found
     scale, location = memory.scale(), memory.means[CENTRE]
     still = (scale == 0) & (memory.seen[0] < YOUNG)
     if still.any():

@@ -232,8 +232,10 @@ class Memory:
         ring = self.yesterday if ring is None else ring
         at = self.slot(ahead)
         here, before, after = ring[at, take], ring[at - 1, take], ring[(at + 1) % self.slots, take]
-        sides = np.where(np.isnan(before), here, before) + np.where(np.isnan(after), here, after)
-        return np.asarray(here * 0.5 + sides * 0.25)
+        found = _smooth(here, before + after)
+        if np.isnan(found).any():
+            found = _smooth(here, np.where(np.isnan(before), here, before) + np.where(np.isnan(after), here, after))
+        return found
 
     def last_season(self, ahead: int) -> F32:
         """(S,) the value one season before the step ``ahead`` of the open one: its own if every step has a slot."""
@@ -251,6 +253,12 @@ class Memory:
         """(S,) the newest value, or the quick mean where it is missing; relative to the anchor."""
         newest = self.back(0)
         return np.where(np.isfinite(newest), newest, self.means[0])
+
+
+def _smooth(here: F32, sides: F32) -> F32:
+    sides *= np.float32(0.25)
+    sides += here * np.float32(0.5)
+    return sides
 
 
 def quantiles(ordered: F32, levels: tuple[float, ...]) -> F32:

@@ -8,6 +8,7 @@ from importlib import resources
 from typing import Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from sidestep.fleet.errors import SidestepError
 from sidestep.forecasting.network.features import COUNT, KNOTS, WINDOWS
@@ -109,24 +110,28 @@ class Network:
         unit = 1.0 / weights.unit
         shift = weights.mean * unit
         order = np.arange(SAID * len(LEVELS)).reshape(SAID, len(LEVELS)).T.reshape(-1)
-        # the scaling of features goes into the layers that read them; a row for every output
-        self._first = np.ascontiguousarray((weights.first * unit[:, None]).T)
-        self._first_bias = (weights.first_bias - shift @ weights.first)[:, None]
+        # the scaling of features goes into the layers that read them, and so do biases: a row for every output
+        self._hidden = weights.second.shape[1]
+        self._first = _with_bias((weights.first * unit[:, None]).T, weights.first_bias - shift @ weights.first)
         self._second = np.ascontiguousarray(weights.second.T)
         self._second_bias = weights.second_bias[:, None].copy()
-        self._third = np.ascontiguousarray(weights.third.T[order])
-        self._short = np.ascontiguousarray((weights.short * unit[:, None]).T[order])
-        self._third_bias = (weights.third_bias - shift @ weights.short)[order][:, None]
+        short = _with_bias((weights.short * unit[:, None]).T, weights.third_bias - shift @ weights.short)
+        self._last = np.ascontiguousarray(np.concatenate([weights.third.T, short], axis=1)[order])
 
     def quantiles(self, seen: F32) -> F32:
         """(Q, SAID, S) of (COUNT, S) features, in scales from the location: knots first, then windows."""
-        hidden = self._first @ seen
-        hidden += self._first_bias
+        # the second layer, a row of ones, and the features: what the last layer reads, and the first one a part of
+        read = np.empty((self._hidden + 1 + COUNT, seen.shape[1]), np.float32)
+        read[self._hidden] = 1.0
+        read[self._hidden + 1 :] = seen
+        hidden = self._first @ read[self._hidden :]
         np.maximum(hidden, 0.0, out=hidden)
-        second = self._second @ hidden
+        second = np.matmul(self._second, hidden, out=read[: self._hidden])
         second += self._second_bias
         np.maximum(second, 0.0, out=second)
-        raw = self._third @ second
-        raw += self._short @ seen
-        raw += self._third_bias
-        return ladder(raw.reshape(len(LEVELS), SAID, -1))
+        return ladder((self._last @ read).reshape(len(LEVELS), SAID, -1))
+
+
+def _with_bias(weights: F32, bias: NDArray[np.floating]) -> F32:
+    """(outputs, 1 + inputs) weights of a row of ones and of the inputs."""
+    return np.ascontiguousarray(np.concatenate([bias[:, None], weights], axis=1), dtype=np.float32)

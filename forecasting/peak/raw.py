@@ -93,8 +93,19 @@ def _highest(curves: NDArray[np.floating], levels: tuple[float, ...]) -> F64:
     below, beyond = _tails(levels)
     low = (curves[..., 0] - below * (curves[..., 1] - curves[..., 0])).max(axis=1)
     high = (curves[..., -1] + beyond * (curves[..., -1] - curves[..., -2])).max(axis=1)
-    found = np.concatenate([low[:, None], curves.max(axis=1), high[:, None]], axis=1)
+    found = np.concatenate([low[:, None], _top(curves), high[:, None]], axis=1)
     return np.asarray(np.clip(np.maximum.accumulate(found, axis=1), -_HUGE, _HUGE), np.float64)
+
+
+def _top(values: NDArray[np.floating]) -> NDArray[np.floating]:
+    """(n, Q) the highest over the steps of (n, T, Q), by halving: several times faster than over one short axis."""
+    while values.shape[1] > 1:
+        half = values.shape[1] // 2
+        top = np.maximum(values[:, :half], values[:, half : 2 * half])
+        if values.shape[1] % 2:
+            np.maximum(top[:, :1], values[:, -1:], out=top[:, :1])
+        values = top
+    return values[:, 0]
 
 
 def _read(values: NDArray[np.floating], levels: tuple[float, ...], limit: F64) -> F64:
