@@ -19,6 +19,7 @@ from sidestep.fleet.policies import effective, least_priority
 from sidestep.fleet.resources import DIMENSIONS
 from sidestep.fleet.snapshot import Snapshot, basis_for
 from sidestep.planning import explain, undone
+from sidestep.planning.advice import Advice, advise
 from sidestep.planning.build import CONTENTION, Built, build
 from sidestep.planning.curves import outlook
 from sidestep.planning.load import Load, persistence
@@ -26,6 +27,9 @@ from sidestep.planning.model import Move, Outcome, State
 from sidestep.planning.solve import Asked, Solution, budget_of, same_moves, solve
 from sidestep.planning.transfer import DEFAULT_TRANSFER, TransferModel
 from sidestep.planning.urgency import urgent
+
+#: no advice
+NOTHING = Advice()
 
 
 def propose(
@@ -44,6 +48,7 @@ def propose(
     author: Label = PLANNER,
     expired: Callable[[], bool] | None = None,
     progress: Callable[[Outcome], None] | None = None,
+    prove: bool = False,
 ) -> Plan | NoPlan:
     """Repair broken rules, then take hosts out of predicted contention, with the fewest moves.
 
@@ -51,11 +56,19 @@ def propose(
     they neither give, receive nor move. Actions of ``previous`` are kept while they still
     help, so that a plan that was read is not replaced for nothing. A plan may leave hosts
     hot; it says which and why. ``expired`` may end the search early (the plan then says so);
-    ``progress`` is told of every better plan on the way.
+    ``progress`` is told of every better plan on the way; with ``prove`` small fleets are told
+    whether any moves could do what is left.
     """
 
-    def none(*reasons: Reason) -> NoPlan:
-        return NoPlan(created=created, snapshot=snapshot.number, forecast=forecast.id, reasons=reasons)
+    def none(*reasons: Reason, advice: Advice = NOTHING) -> NoPlan:
+        return NoPlan(
+            created=created,
+            snapshot=snapshot.number,
+            forecast=forecast.id,
+            reasons=(*reasons, *advice.reasons),
+            advice=advice.actions,
+            impossible=advice.impossible,
+        )
 
     refusal = usable(snapshot, forecast)
     if refusal is not None:
@@ -72,12 +85,12 @@ def propose(
     left = {**undone.reasons(built, solution.left, acting.max_moves), **spared}
     if solution.flaw:
         return none(Reason("NOT_VERIFIED", scrub(solution.flaw)))
+    built, ends = solution.built, explain.moves_once(solution.moves)
+    advice = advise(built, solution.left, ends, prove=prove)
     if not solution.moves:
-        return none(*left.values())
-    built = solution.built
+        return none(*left.values(), advice=advice)
     undone_duties = tuple(one.duty for one in solution.left)
     context = explain.Context(built=built, transfer=transfer, created=created, undone=undone_duties)
-    ends = explain.moves_once(solution.moves)
     return Plan(
         number=number,
         fleet=fleet.name,
@@ -92,8 +105,9 @@ def propose(
         outlook=outlook(built, State(built.problem, ends)),
         without_forecast=_from_present(snapshot, acting, placement, fleet, busy, settling, asked, built, ends),
         summary=explain.summary(context, solution.moves, left),
-        proof=_proof(solution, ends),
-        left=tuple(left.values()),
+        proof=_proof(solution, ends, impossible=advice.impossible),
+        left=(*left.values(), *advice.reasons),
+        advice=advice.actions,
     )
 
 
@@ -116,13 +130,14 @@ def _from_present(
     return explain.difference(built, ends, explain.moves_once(found.moves), reasons)
 
 
-def _proof(solution: Solution, ends: tuple[Move, ...]) -> Proof:
+def _proof(solution: Solution, ends: tuple[Move, ...], *, impossible: bool) -> Proof:
     outcome = solution.outcome
     return Proof(
         moves=int(solution.built.problem.count[[m.shard for m in ends]].sum()),
         bound=outcome.bound,
         proven=outcome.proven,
         left=sum(one.duty.level == CONTENTION for one in solution.left),
+        impossible=impossible,
         iterations=outcome.iterations,
         cut=outcome.cut,
     )

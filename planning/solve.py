@@ -23,6 +23,9 @@ from sidestep.planning.undone import waiting
 
 Progress = Callable[[Outcome], None]
 
+#: a plan already shown is kept while it carries at most this many times the bytes of another one
+STICKY = 1.10
+
 
 @dataclass(frozen=True, eq=False)
 class Solution:
@@ -56,7 +59,7 @@ def solve(built: Built, asked: Asked) -> Solution:
     """
     todo, held = waiting(built)
     problem = built.problem
-    outcome = _run(built, problem, todo, asked)
+    outcome = _kept_or_lighter(built, todo, asked)
     hopeless = frozenset(one.duty.host for one in outcome.left if one.duty.level == CONTENTION and one.code != "CHURN")
     if hopeless and built.load.relaxed is not built.load.strict:
         gentler = built.relaxed(hopeless)
@@ -92,6 +95,17 @@ def same_moves(built: Built, previous: Plan | None) -> tuple[Move, ...]:
         relieves = rules.host_row.get(action.evidence.host) if action.evidence else None
         found[row] = Move(row, source, to, source if relieves is None else relieves)
     return tuple(found.values())
+
+
+def _kept_or_lighter(built: Built, todo: tuple[Duty, ...], asked: Asked) -> Outcome:
+    """The best plan that keeps what was shown before; where bytes count, unless another carries far fewer."""
+    outcome = _run(built, built.problem, todo, asked)
+    if built.policy.prefer != "bytes" or not asked.previous:
+        return outcome
+    fresh = _run(built, built.problem, todo, replace(asked, previous=()))
+    carried = [float(built.problem.bytes[[m.shard for m in one.moves]].sum()) for one in (fresh, outcome)]
+    lighter = carried[0] * STICKY < carried[1] and _undone(fresh) <= _undone(outcome)
+    return fresh if lighter or _undone(fresh) < _undone(outcome) else outcome
 
 
 def _places(built: Built) -> tuple[Goal, ...]:

@@ -122,3 +122,12 @@ def test_a_plan_says_how_near_it_is_to_the_fewest_moves() -> None:
     proof = plan(rising()).proof
     assert proof is not None
     assert (proof.moves, proof.bound, proof.proven, proof.left) == (1, 1, True, 0)
+
+
+def test_where_moves_do_not_do_a_standby_host_is_advised() -> None:
+    """S3.15, show 3: it is proven that nothing else does, and the move that it makes possible is named."""
+    small = rising(HostIn("h2", own_cpu=3.0), HostIn("h3", standby=True))
+    made = refusal(small, prove=True)
+    assert [(a.kind, a.destination) for a in made.advice] == [("activate", "h3"), ("migrate", "h3")]
+    assert made.impossible
+    assert "1 more like h3 would do" in made.reasons[-1].text
