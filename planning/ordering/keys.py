@@ -10,8 +10,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from sidestep.planning.model import Constraints
-from sidestep.planning.model.problem import I32, I64
+from sidestep.planning.model import Constraints, Problem
+from sidestep.planning.model.problem import I32, I64, Mask
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,6 +88,33 @@ def _groups(keys: Keys, rules: Constraints, at: I32, shard: I64, source: I64, de
     _note(keys.adds, number, place, group * width + into)
     left = out >= 0
     _note(keys.frees, number, place[left], (group * width + out)[left])
+
+
+def full(problem: Problem, shard: I64, source: I64, destination: I64) -> Mask:
+    """(M,) moves between domains of a group that holds all it may in every domain that could take one.
+
+    While it moves a shard is at both ends, so that no order exists, whatever else moves.
+    """
+    rules = problem.constraints
+    out = np.zeros(len(shard), dtype=np.bool_)
+    place, group = expanded(rules.groups, shard)
+    if not len(place):
+        return out
+    kind = rules.kind[group]
+    into = rules.domains[kind, destination[place]]
+    crosses = (source[place] < 0) | (rules.domains[kind, np.maximum(source[place], 0)] != into)
+    size = np.diff(rules.members[0])
+    takes = [len(np.unique(domain[problem.accepts])) for domain in rules.domains]
+    # only groups that are large enough for that need to be counted
+    maybe = np.unique(group[crosses & (size[group] >= rules.most[group] * np.array(takes)[kind])])
+    no_place = np.zeros(len(size), dtype=np.bool_)
+    for number in maybe.tolist():
+        domain = rules.domains[rules.kind[number]]
+        hosts = problem.host[rules.members_of(number)]
+        held = np.bincount(domain[hosts[hosts >= 0]], minlength=int(domain.max()) + 1)
+        no_place[number] = bool((held[np.unique(domain[problem.accepts])] >= rules.most[number]).all())
+    out[place[crosses & no_place[group]]] = True
+    return out
 
 
 def _note(into: dict[int, list[int]], number: dict[int, int], place: I64, key: I64) -> None:

@@ -43,7 +43,8 @@ class Lack(NamedTuple):
 class Cancelled(NamedTuple):
     """A move that the order leaves out, by its place among the moves given.
 
-    Codes: IMMOVABLE (it may not leave), CLOSED (its destination does not receive it), NO_ROOM
+    Codes: IMMOVABLE (it may not leave), CLOSED (its destination does not receive it), GROUP_FULL
+    (its group fills every domain, so that none of it can be at two hosts for a while), NO_ROOM
     and RULE (not even with all other moves done), NO_ORDER (it waits for moves that wait for it).
     """
 

@@ -27,16 +27,23 @@ class Way(NamedTuple):
     shards: tuple[int, ...]
 
 
-def unblock(sequence: Sequence, pending: I64, kept: frozenset[int]) -> I64 | None:
+#: ways found before, by job, and how often what is on its destination had changed by then
+Known = dict[int, tuple[int, list[Way]]]
+
+
+def unblock(sequence: Sequence, pending: I64, kept: frozenset[int], known: Known) -> I64 | None:
     """Park what is in the way of some pending move; the pending jobs then, or None if nothing helps.
 
-    Shards in ``kept`` stay where they are.
+    Shards in ``kept`` stay where they are. ``known`` is kept from call to call.
     """
     ways: list[Way] = []
     job_of = {int(sequence.shard[job]): int(job) for job in pending}
     free = _parkable(sequence, kept)
     for job in hopeful(sequence, pending)[:LOOKED_AT].tolist():
-        ways += _ways(sequence, pending, job, job_of, free)
+        now = int(sequence.changes[sequence.target[job]])
+        if job in sequence.keys.adds or known.get(job, (-1, []))[0] != now:
+            known[job] = now, _ways(sequence, pending, job, job_of, free)
+        ways += known[job][1]
     for way in sorted(ways)[:TRIED]:
         hosts = _hosts_for(sequence, way, pending)
         if hosts is None:

@@ -13,9 +13,10 @@ import numpy as np
 from sidestep.planning.model import Move, Problem
 from sidestep.planning.model.problem import F64, I64, Mask
 from sidestep.planning.ordering import stuck, timing
+from sidestep.planning.ordering.keys import full
 from sidestep.planning.ordering.ledger import Demand, Room, total
 from sidestep.planning.ordering.model import Cancelled, Caps, Lack, Schedule
-from sidestep.planning.ordering.parking import unblock
+from sidestep.planning.ordering.parking import Known, unblock
 from sidestep.planning.ordering.sequence import Sequence
 from sidestep.planning.ordering.waits import Sequenced, waits
 
@@ -40,7 +41,7 @@ def schedule(
     peak = _peak(problem, shard[run], source[run], target[run])
     sequence, pending, room = _sequence(problem, peak, shard[run], source[run], target[run],
                                         (deadlines - transfer_s[shard])[run])  # fmt: skip
-    codes = ["IMMOVABLE", "CLOSED"]
+    codes = ["IMMOVABLE", "CLOSED", "GROUP_FULL"]
     cancelled = [Cancelled(int(move), codes[int(np.argmax(left_out[:, move]))])
                  for move in np.flatnonzero(left_out.any(axis=0))]  # fmt: skip
     first_empty: tuple[Lack, ...] = ()
@@ -79,21 +80,22 @@ def _columns(problem: Problem, moves: Several[Move], deadlines: F64) -> tuple[I6
 
 
 def _refused(problem: Problem, shard: I64, source: I64, target: I64) -> Mask:
-    """(2, M) moves whose shard may not leave, and whose destination does not receive it whatever is done."""
+    """(3, M) moves whose shard may not leave, whose destination does not receive it whatever is done, and
+    those within a group that has no domain left to move to."""  # fmt: skip
     rules = problem.constraints
     stays = ~problem.movable[shard] | ((source >= 0) & ~problem.gives[np.maximum(source, 0)])
     closed = ~problem.accepts[target] | ~rules.masks[rules.mask[shard], target]
-    return np.stack([stays, closed])
+    return np.stack([stays, closed, full(problem, shard, source, target)])
 
 
 def _peak(problem: Problem, shard: I64, source: I64, target: I64) -> float:
-    """The greatest predicted share of a limit, before or after all moves."""
+    """The greatest predicted share of a limit before or after all moves; after them no contention counts."""
     before = Room(problem, np.inf)
     parts = Demand(problem, shard).parts
     leaves = source >= 0
     gone = total(parts[:, leaves], source[leaves], problem.hosts)
     upper = before.upper(np.arange(problem.hosts), gone, total(parts, target, problem.hosts))
-    return max(share(problem, before.start), share(problem, upper))
+    return max(share(problem, before.start), min(share(problem, upper), 1.0))
 
 
 def share(problem: Problem, upper: F64) -> float:
@@ -110,12 +112,13 @@ def _sequence(
     kept: frozenset[int] = frozenset()
     for attempt in range(ATTEMPTS):
         room = Room(problem, peak)
+        known: Known = {}
         sequence = Sequence(problem, room, shard, source, target, latest)
         pending = sequence.run(sequence.begin())
         while len(pending):
             changed = room.relax()
             if not changed and attempt < ATTEMPTS - 1:
-                more = unblock(sequence, pending, kept)
+                more = unblock(sequence, pending, kept, known)
                 pending, changed = (pending, False) if more is None else (more, True)
             if not changed and not sequence.later(pending):
                 break

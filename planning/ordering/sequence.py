@@ -54,6 +54,8 @@ class Sequence:
         self.rows, self.wave = Rows(), 0
         self.ledger = Ledger(room)
         self.parked: set[int] = set()
+        #: (H,) counts changes of what is on a host
+        self.changes: I64 = np.zeros(problem.hosts, dtype=np.int64)
         timed = np.arange(problem.limit.shape[1]) < problem.timed
         #: (D,) the step that a column is of; those that do not change with time are of every step
         self.step_of: I64 = np.where(timed, np.arange(len(timed)) % max(problem.steps, 1), np.iinfo(np.int64).max)
@@ -146,6 +148,8 @@ class Sequence:
         for jobs in (easy, started):
             self.rows.add(jobs.tolist(), self.source[jobs].tolist(), self.target[jobs].tolist(), self.wave, False)
         jobs = np.concatenate([easy, started])
+        self.changes[self.source[jobs]] += 1
+        self.changes[self.target[jobs]] += 1
         self.ledger.leave(self.source[jobs], self.shard[jobs], self.demand.parts[:, jobs])
         self.at[self.shard[jobs]] = self.target[jobs]
         if self.keys.frees:
@@ -172,6 +176,7 @@ class Sequence:
         parts = self.demand.parts[:, [job]]
         self.wave += 1
         self.rows.add([job], source.tolist(), [host], self.wave, True)
+        self.changes[[host, int(source[0])]] += 1
         self.ledger.arrive(np.array([host]), shard, parts)
         self.ledger.leave(source, shard, parts)
         self.source[job] = host

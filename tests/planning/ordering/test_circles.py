@@ -107,6 +107,16 @@ def test_a_pair_that_changes_places_parks_one_elsewhere() -> None:
     assert [c.code for c in ordered(nowhere, go(nowhere, (0, 1), (1, 0))).cancelled] == ["NO_ORDER", "NO_ORDER"]
 
 
+def test_a_group_that_fills_every_host_cannot_be_ordered_whatever_is_parked() -> None:
+    """Three shards of an app on three hosts, one a host: none can be at two of them. With a fourth host they can."""
+    for hosts, code in ((3, "GROUP_FULL"), (4, "")):
+        rules = Constraints.make(hosts, 3, groups=[(0, 1, [0, 1, 2])])
+        made = by_hand([10.0] * hosts, [(0, 1), (1, 1), (2, 1)], constraints=rules)
+        order = ordered(made, go(made, (0, 1), (1, 2), (2, 0)))
+        assert {c.code for c in order.cancelled} == ({code} if code else set())
+        assert len(order) == (0 if code else 4)
+
+
 def test_a_host_that_is_too_full_is_not_made_worse() -> None:
     """It is above its room at the start: what arrives waits until no more is there than before."""
     made = by_hand([10, 20, 20], [(0, 6), (0, 6), (1, 5)])
