@@ -110,10 +110,14 @@ def priority(contention: Contention | None, policy: Policy) -> int:
     return 1 + doubt + time
 
 
-def duty_of(context: Context, move: Move) -> Duty | None:
-    """The duty that a move serves directly: the one about its shard, else the one about its host."""
-    undone = {id(duty) for duty in context.undone}
+def duty_of(context: Context, move: Move, earlier: tuple[Move, ...] = ()) -> Duty | None:
+    """The duty that a move serves directly: the one about its shard, else the one about its host.
+
+    A broken rule that ``earlier`` moves have repaired already is no reason any more.
+    """
+    undone, gone = {id(duty) for duty in context.undone}, {one.shard for one in earlier}
     served = [d for d in context.built.duties if id(d) not in undone]
+    served = [d for d in served if d.kind != "rule" or len(gone & set(d.shards)) < d.least]
     served = [d for d in served if d.host == move.relieves or move.shard in d.shards]
     about = [d for d in served if move.shard in d.shards]
     return next(iter(about or [d for d in served if d.kind == "contention" and d.host == move.source]), None)
@@ -125,7 +129,7 @@ def _reason(
     built, move, rules = context.built, moves[at], context.built.rules
     if times[at].parked:
         return Reason("PARKS", Label("steps aside, so that a circle of full hosts can be undone"))
-    duty = duty_of(context, move)
+    duty = duty_of(context, move, moves[:at])
     name, source = rules.shard_names[built.rows.shards[move.shard][0]], rules.host_names[move.source]
     known = {
         "rule": Reason("REPAIRS", scrub(f"{name} must not be on {source}: a rule is broken there")),
