@@ -1,15 +1,13 @@
 """What daemon and worker say to each other, over the worker's standard streams.
 
-A frame is four bytes of big-endian length and that many bytes of msgpack. Arrays are
-C-ordered little-endian ``f4``. Every request is answered by exactly one reply, in order.
-Needs msgspec and numpy only.
+Frames are those of ``forecasting.frames``. Arrays are C-ordered little-endian ``f4``. Every
+request is answered by exactly one reply, in order. Needs msgspec and numpy only.
 """
 
 from __future__ import annotations
 
-from typing import BinaryIO, Final
+from typing import Final
 
-import msgspec
 import numpy as np
 from msgspec import Struct
 from numpy.typing import NDArray
@@ -20,10 +18,12 @@ from sidestep.fleet.forecast_types import Account
 from sidestep.fleet.inventory import OracleSpec
 from sidestep.fleet.occasions import Occasion
 from sidestep.fleet.resources import HOST_SERIES, SHARD_SERIES
+from sidestep.forecasting import frames
+from sidestep.forecasting.frames import HEADER, MAX_FRAME, frame_length, parser, read_frame
 from sidestep.forecasting.training.messages import Adoption
 
-MAX_FRAME: Final = 256 * 1024 * 1024
-HEADER: Final = 4
+__all__ = ["HEADER", "MAX_FRAME", "frame_length", "read_frame"]
+
 #: series of a host and of a shard
 EMPTY: Final = memoryview(b"")
 HOST_WIDTH: Final = len(HOST_SERIES)
@@ -199,59 +199,26 @@ class Failed(Struct, frozen=True, tag="failed"):
 Request = Configure | Replay | Past | Ask | Know | Adopt | AskScores | AskLearned
 Response = Ready | Replayed | Done | Answer | Scored | Learned | Failed
 
-_encoder: Final = msgspec.msgpack.Encoder()
-_request: Final = msgspec.msgpack.Decoder(Request)
-_response: Final = msgspec.msgpack.Decoder(Response)
+_request: Final = parser(Request, "a request to the oracle")
+_response: Final = parser(Response, "an answer of the oracle")
 
 
 def pack(message: Request | Response) -> bytearray:
     """The whole frame, length first."""
-    # an answer's arrays at once, and not as a buffer that grows to twice their size
     known = len(message.hosts) + len(message.shards) + len(message.peaks) if isinstance(message, Answer) else 0
-    frame = bytearray(HEADER + known + (known >> 4))
-    _encoder.encode_into(message, frame, HEADER)
-    frame[:HEADER] = (len(frame) - HEADER).to_bytes(HEADER, "big")
-    return frame
-
-
-def frame_length(header: bytes) -> int:
-    """The length that a header announces. Raises ProtocolError if it is truncated or absurd."""
-    if len(header) != HEADER:
-        raise ProtocolError(f"oracle frame: header of {len(header)} bytes, not {HEADER}; the peer ended in mid-frame")
-    length = int.from_bytes(header, "big")
-    if not 0 < length <= MAX_FRAME:
-        raise ProtocolError(f"oracle frame of {length} bytes announced; at most {MAX_FRAME} are allowed")
-    return length
-
-
-def read_frame(stream: BinaryIO) -> bytes | None:
-    """The next frame's bytes, or None at the end. Raises ProtocolError for a frame that was cut off."""
-    header = stream.read(HEADER)
-    if not header:
-        return None
-    length = frame_length(header)
-    data = stream.read(length)
-    if len(data) != length:
-        raise ProtocolError(f"oracle frame of {length} bytes ended after {len(data)}; the peer ended in mid-frame")
-    return data
+    return frames.pack(message, known + (known >> 4))
 
 
 def parse_request(data: bytes) -> Request:
     """A request from a frame's bytes. Raises ProtocolError."""
-    try:
-        request: Request = _request.decode(data)
-        return request
-    except (msgspec.DecodeError, msgspec.ValidationError) as error:
-        raise ProtocolError(f"not a request to the oracle: {error}") from error
+    request: Request = _request(data)
+    return request
 
 
 def parse_response(data: bytes) -> Response:
     """A response from a frame's bytes. Raises ProtocolError."""
-    try:
-        response: Response = _response.decode(data)
-        return response
-    except (msgspec.DecodeError, msgspec.ValidationError) as error:
-        raise ProtocolError(f"not an answer of the oracle: {error}") from error
+    response: Response = _response(data)
+    return response
 
 
 def to_bytes(values: NDArray[np.floating]) -> bytes:

@@ -1,6 +1,6 @@
 """What the daemon and the trainer say to each other, over the trainer's standard streams.
 
-Frames are those of ``forecasting.wire``; every request is answered by exactly one response,
+Frames are those of ``forecasting.frames``; every request is answered by exactly one response,
 in order and soon: rounds and refits run in children of the trainer, and ``Wait`` lets them.
 """
 
@@ -8,14 +8,14 @@ from __future__ import annotations
 
 from typing import Final
 
-import msgspec
 from msgspec import Struct
 
-from sidestep.fleet.errors import ProtocolError
 from sidestep.fleet.inventory import OracleSpec
+from sidestep.forecasting.frames import pack, parser
 from sidestep.forecasting.training.arenas import Arena
 from sidestep.forecasting.training.messages import Adoption, Champion
-from sidestep.forecasting.wire import HEADER
+
+__all__ = ["pack"]
 
 
 class Standing(Struct, frozen=True):
@@ -98,29 +98,17 @@ class Failed(Struct, frozen=True, tag="failed"):
 Request = Begin | Learn | Round | Wait
 Response = Ready | Learned | State | Failed
 
-_request: Final = msgspec.msgpack.Decoder(Request)
-_response: Final = msgspec.msgpack.Decoder(Response)
-
-
-def pack(message: Request | Response) -> bytes:
-    """The whole frame, length first."""
-    data = msgspec.msgpack.encode(message)
-    return len(data).to_bytes(HEADER, "big") + data
+_request: Final = parser(Request, "a request to the trainer")
+_response: Final = parser(Response, "an answer of the trainer")
 
 
 def parse_request(data: bytes) -> Request:
     """A request from a frame's bytes. Raises ProtocolError."""
-    try:
-        request: Request = _request.decode(data)
-        return request
-    except (msgspec.DecodeError, msgspec.ValidationError) as error:
-        raise ProtocolError(f"not a request to the trainer: {error}") from error
+    request: Request = _request(data)
+    return request
 
 
 def parse_response(data: bytes) -> Response:
     """A response from a frame's bytes. Raises ProtocolError."""
-    try:
-        response: Response = _response.decode(data)
-        return response
-    except (msgspec.DecodeError, msgspec.ValidationError) as error:
-        raise ProtocolError(f"not an answer of the trainer: {error}") from error
+    response: Response = _response(data)
+    return response
