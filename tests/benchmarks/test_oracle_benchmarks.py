@@ -16,6 +16,7 @@ if str(ROOT) not in sys.path:
     sys.path.append(str(ROOT))
 
 from benchmarks.oracle import data, rolling, score  # noqa: E402
+from benchmarks.oracle.fleets import held_bytes  # noqa: E402
 from benchmarks.oracle.rules import DOUBT, RULES, empirical, persistence, seasonal, window  # noqa: E402
 from sidestep.fleet.errors import UsageError  # noqa: E402
 from sidestep.forecasting.registry import make  # noqa: E402
@@ -298,3 +299,29 @@ def test_cold_streams_are_stretches_of_the_scored_time_that_begin_with_known_sam
         at = [(k, s) for k in range(len(scored) - 59) for s in range(scored.shape[1])
               if np.array_equal(scored[k : k + 60, s], stream, equal_nan=True)]  # fmt: skip
         assert at
+
+
+# --- cost -------------------------------------------------------------------------------
+
+
+def test_held_bytes_are_those_of_all_arrays_and_shared_ones_count_once() -> None:
+    one = np.zeros(100)
+    assert held_bytes([one, one[:50], {"again": one}]) == one.nbytes
+    parts = [{"a": np.zeros(10)} for _ in range(50)]
+    assert held_bytes([dict(part) for part in parts]) == 50 * 80
+
+
+def test_the_state_of_the_default_model_is_below_its_bound_at_all_times() -> None:
+    """Issue 4: at most 5 KB a series, what is kept between two steps and all."""
+    series = 50
+    forecaster = make("aggregate", 288.0, 60)
+    forecaster.begin(series)
+    core = forecaster.core_
+    random = np.random.default_rng(2)
+    for at in range(70):
+        core.observe(random.gamma(2.0, 1.0, series))
+        if at % 3 == 0:
+            core.forecast(np.array([1, 7, 60]), (0.1, 0.5, 0.9))
+            core.peaks(np.array([15, 60]), (0.5, 0.9))
+        held = held_bytes(core) - held_bytes(vars(core)["network"])
+        assert held <= 5000 * series
