@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -15,6 +15,7 @@ from sidestep.autopilot.daemon_planning_jobs import Job, Jobs, limits
 from sidestep.autopilot.daemon_policies import Known, chosen, listing
 from sidestep.autopilot.frames import Picture
 from sidestep.autopilot.journal import Journal
+from sidestep.autopilot.planner import propose
 from sidestep.autopilot.protocol_plans import (
     AskWhy,
     AskWhyNot,
@@ -45,7 +46,7 @@ from sidestep.fleet.machines import PlanState
 from sidestep.fleet.nearest import near
 from sidestep.fleet.plans import PLANNER, Plan
 from sidestep.fleet.questions import PlanAnswer
-from sidestep.planning import propose
+from sidestep.planning.goals import Maker
 from sidestep.planning.queries.ask import Propose, ask, propose_on
 from sidestep.planning.queries.diff import difference
 from sidestep.planning.queries.drain import preflight
@@ -77,6 +78,8 @@ class PlanDesk:
     busy: Callable[[], frozenset[str]] = frozenset
     settling: Callable[[], frozenset[str]] = frozenset
     planner: Propose = propose
+    #: goals of plugins, by name
+    goals: Mapping[str, Maker] = field(default_factory=dict)
     jobs: Jobs = field(default_factory=Jobs)
 
     async def answer(self, request: PlanRequest, picture: Picture, actor: Label) -> PlanReply:  # noqa: PLR0911 - one a request
@@ -151,6 +154,7 @@ class PlanDesk:
             "settling": self.settling(),
             "previous": previous,
             "author": author,
+            **({"goals": self.goals} if self.goals else {}),
         }
 
     def _current(self) -> Plan | None:
@@ -218,6 +222,7 @@ class PlanDesk:
                     limit=limit,
                     busy=busy,
                     settling=settling,
+                    goals=self.goals,
                 )
             )
 

@@ -13,6 +13,7 @@ from typing import Final
 
 from sidestep.autopilot.daemon_log import AUTOPILOT
 from sidestep.autopilot.journal import Journal
+from sidestep.autopilot.planner import propose
 from sidestep.autopilot.world_clock import Clock
 from sidestep.fleet.forecast import Forecast
 from sidestep.fleet.inventory import FleetSpec
@@ -21,7 +22,7 @@ from sidestep.fleet.machines import PlanState
 from sidestep.fleet.placement import Placement
 from sidestep.fleet.plans import PLANNER, NoPlan, Plan
 from sidestep.fleet.snapshot import Snapshot
-from sidestep.planning import basis_now, propose
+from sidestep.planning import basis_now
 
 #: plans among which recent rejections are looked for
 RECENT: Final = 20

@@ -6,7 +6,7 @@ arguments give the same digest.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import numpy as np
 
@@ -22,8 +22,10 @@ from sidestep.planning import explain, undone
 from sidestep.planning.advice import Advice, advise
 from sidestep.planning.build import CONTENTION, Built, build
 from sidestep.planning.curves import outlook
+from sidestep.planning.goals import Maker
 from sidestep.planning.load import Load, persistence
 from sidestep.planning.model import Move, Outcome, State
+from sidestep.planning.places import places, silent
 from sidestep.planning.solve import Asked, Solution, budget_of, same_moves, solve
 from sidestep.planning.transfer import DEFAULT_TRANSFER, TransferModel
 from sidestep.planning.urgency import urgent
@@ -49,6 +51,7 @@ def propose(
     expired: Callable[[], bool] | None = None,
     progress: Callable[[Outcome], None] | None = None,
     prove: bool = False,
+    goals: Mapping[str, Maker] | None = None,
 ) -> Plan | NoPlan:
     """Repair broken rules, then take hosts out of predicted contention, with the fewest moves.
 
@@ -57,7 +60,7 @@ def propose(
     help, so that a plan that was read is not replaced for nothing. A plan may leave hosts
     hot; it says which and why. ``expired`` may end the search early (the plan then says so);
     ``progress`` is told of every better plan on the way; with ``prove`` small fleets are told
-    whether any moves could do what is left.
+    whether any moves could do what is left. ``goals`` are those of plugins, by name.
     """
 
     def none(*reasons: Reason, advice: Advice = NOTHING) -> NoPlan:
@@ -80,15 +83,19 @@ def propose(
         return none(*(spared.values() or (_nothing_to_do(built.load, snapshot, acting),)))
     budget = budget_of(built, expired)
     before = same_moves(built, previous)
-    asked = Asked(created=created, transfer=transfer, budget=budget, previous=before, progress=progress)
+    chosen_by = places(built, goals)
+    asked = Asked(
+        created=created, transfer=transfer, budget=budget, previous=before, progress=progress, places=chosen_by
+    )
     solution = solve(built, asked)
     left = {**undone.reasons(built, solution.left, acting.max_moves), **spared}
+    mute = silent(built, chosen_by)
     if solution.flaw:
         return none(Reason("NOT_VERIFIED", scrub(solution.flaw)))
     built, ends = solution.built, explain.moves_once(solution.moves)
     advice = advise(built, solution.left, ends, prove=prove)
     if not solution.moves:
-        return none(*left.values(), advice=advice)
+        return none(*left.values(), *mute, advice=advice)
     undone_duties = tuple(one.duty for one in solution.left)
     context = explain.Context(built=built, transfer=transfer, created=created, undone=undone_duties)
     return Plan(
@@ -103,17 +110,16 @@ def propose(
         basis=basis_for(involved(built, solution.moves), snapshot.hosts, placement),
         actions=explain.actions(context, solution.moves, solution.times),
         outlook=outlook(built, State(built.problem, ends)),
-        without_forecast=_from_present(snapshot, acting, placement, fleet, busy, settling, asked, built, ends),
+        without_forecast=_from_present(snapshot, placement, fleet, busy, settling, asked, built, ends, goals),
         summary=explain.summary(context, solution.moves, left),
         proof=_proof(solution, ends, impossible=advice.impossible),
-        left=(*left.values(), *advice.reasons),
+        left=(*left.values(), *advice.reasons, *mute),
         advice=advice.actions,
     )
 
 
 def _from_present(
     snapshot: Snapshot,
-    policy: Policy,
     placement: Placement,
     fleet: FleetSpec,
     busy: frozenset[str],
@@ -121,10 +127,12 @@ def _from_present(
     asked: Asked,
     built: Built,
     ends: tuple[Move, ...],
+    goals: Mapping[str, Maker] | None,
 ) -> Label:
     """What would have been planned from present load alone, in a line."""
+    policy = built.policy
     now = build(snapshot, persistence(snapshot, policy), policy, placement, fleet, busy=busy, settling=settling)
-    quiet = Asked(created=asked.created, transfer=asked.transfer, budget=asked.budget)
+    quiet = Asked(created=asked.created, transfer=asked.transfer, budget=asked.budget, places=places(now, goals))
     found = solve(now, quiet)
     reasons = undone.reasons(now, found.left, policy.max_moves)
     return explain.difference(built, ends, explain.moves_once(found.moves), reasons)

@@ -14,9 +14,10 @@ import numpy as np
 from sidestep.fleet.plans import Plan
 from sidestep.planning.build import CONTENTION, Built
 from sidestep.planning.explain import Timed
-from sidestep.planning.goals import About, Goal, make
+from sidestep.planning.goals import Goal
 from sidestep.planning.model import Budget, Duty, Left, Move, Outcome, Problem
 from sidestep.planning.ordering import Caps, Schedule, schedule, verify
+from sidestep.planning.places import places
 from sidestep.planning.relief import relieve
 from sidestep.planning.transfer import TransferModel
 from sidestep.planning.undone import waiting
@@ -49,6 +50,8 @@ class Asked:
     budget: Budget
     previous: tuple[Move, ...] = ()
     progress: Progress | None = None
+    #: goals for destinations; none are the policy's own, without those of plugins
+    places: tuple[Goal, ...] = ()
 
 
 def solve(built: Built, asked: Asked) -> Solution:
@@ -108,20 +111,6 @@ def _kept_or_lighter(built: Built, todo: tuple[Duty, ...], asked: Asked) -> Outc
     return fresh if lighter or _undone(fresh) < _undone(outcome) else outcome
 
 
-def _places(built: Built) -> tuple[Goal, ...]:
-    """The policy's goals for destinations."""
-    shards = built.rules.snapshot.shards
-    about = About(
-        fleet=built.rules.fleet,
-        hosts=built.rules.host_names,
-        names=shards.names,
-        apps=shards.apps,
-        shards=built.rows.shards,
-        domains=built.problem.constraints.domains,
-    )
-    return make(built.policy.goals, about)
-
-
 def _run(built: Built, problem: Problem, todo: tuple[Duty, ...], asked: Asked) -> Outcome:
     last = Outcome(moves=())
     policy = built.policy
@@ -131,7 +120,7 @@ def _run(built: Built, problem: Problem, todo: tuple[Duty, ...], asked: Asked) -
         budget=asked.budget,
         max_moves=policy.max_moves,
         prefer=policy.prefer,
-        places=_places(built),
+        places=asked.places or places(built),
         previous=asked.previous,
     ):
         if asked.progress is not None:

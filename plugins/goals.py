@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Final
 
 from sidestep.fleet.policies import GOAL_PLUGINS
 from sidestep.planning.goals import BUILT_IN, Maker
-from sidestep.plugins.loader import PluginError, load
+from sidestep.plugins.loader import PluginError, available, load
 
 GOALS: Final = GOAL_PLUGINS
 
@@ -34,3 +34,27 @@ def load_goals(names: Iterable[str]) -> tuple[dict[str, Maker], tuple[PluginErro
             problems.append(PluginError(f"plugin {name} is no goal: {type(maker).__name__} cannot be called",
                                         hint="point its entry point to a class that takes an About"))  # fmt: skip
     return found, tuple(problems)
+
+
+class Plugged(Mapping[str, Maker]):
+    """The goals of plugins by name, each imported when it is first asked for.
+
+    One that cannot be loaded is not there: whoever plans with its policy says so in the plan.
+    """
+
+    def __init__(self) -> None:
+        self._loaded: dict[str, Maker | None] = {}
+
+    def __getitem__(self, name: str) -> Maker:
+        if name not in self._loaded:
+            self._loaded[name] = load_goals((name,))[0].get(name)
+        maker = self._loaded[name]
+        if maker is None:
+            raise KeyError(name)
+        return maker
+
+    def __iter__(self) -> Iterator[str]:
+        return (name for name in (str(entry.name) for entry in available(GOALS)) if name in self)
+
+    def __len__(self) -> int:
+        return len(list(iter(self)))

@@ -10,14 +10,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from problems import contentions, problem
-from small_fleets import GIB, HostIn, ShardIn, Small
+from small_fleets import GIB, NOW, HostIn, ShardIn, Small
 
-from sidestep.fleet.inventory import FleetSpec, ShardSpec
+from sidestep.fleet.inventory import FleetSpec, Policy, ShardSpec
 from sidestep.fleet.labels import Label
+from sidestep.fleet.plans import Plan
 from sidestep.fleet.policies import GOALS
 from sidestep.planning.build import Built, build
 from sidestep.planning.goals import BUILT_IN, About, Goal, Guarded, make
 from sidestep.planning.model import Budget, Move, Problem, State
+from sidestep.planning.planner import propose
 from sidestep.planning.relief import final
 from sidestep.planning.relief.goals import best_place
 
@@ -301,3 +303,34 @@ def test_storage_that_is_short_is_never_filled_by_a_goal() -> None:
     )
     made = build(small.snapshot(), small.forecast(), small.policy, small.placement(), small.spec())
     assert goes_to(made, "cost") == {"a": "h3"}
+
+
+def test_a_plan_follows_a_plugins_goal_and_says_which_had_no_say() -> None:
+    class Odd:
+        grain = 0.0
+
+        def __init__(self, known: About) -> None:
+            self.hosts = known.hosts
+
+        def score(self, state: State, shard: int, rows: np.ndarray) -> list[float]:
+            if shard < 0 or not len(rows):
+                raise ValueError
+            return [0.0 if self.hosts[row] == "h3" else 1.0 for row in rows]
+
+    def planned(*goals: str) -> Plan:
+        small = Small([HostIn("h1"), HostIn("h2", cpu=16.0), HostIn("h3")], [HOT, REST])
+        policy = Policy(goals=tuple(Label(goal) for goal in goals))
+        made = propose(
+            small.snapshot(), small.forecast(), policy, small.placement(), fleet=small.spec(), number=1, created=NOW,
+            goals={"odd": Odd, "broken": lambda known: 1 / 0},  # type: ignore[dict-item]
+        )  # fmt: skip
+        assert isinstance(made, Plan)
+        return made
+
+    assert [a.destination for a in planned("headroom").actions] == ["h2"]
+    followed = planned("odd", "headroom")
+    assert [a.destination for a in followed.actions] == ["h3"] and not followed.left
+    without = planned("broken", "nobody")
+    assert [a.destination for a in without.actions] == ["h2"]
+    assert [reason.code for reason in without.left] == ["GOAL_FAILED", "GOAL_FAILED"]
+    assert "ZeroDivisionError" in without.left[0].text and "nobody" in without.left[1].text
