@@ -15,7 +15,7 @@ from sidestep.autopilot.daemon_planning_jobs import Job, Jobs, limits
 from sidestep.autopilot.daemon_policies import Known, chosen, listing
 from sidestep.autopilot.frames import Picture
 from sidestep.autopilot.journal import Journal
-from sidestep.autopilot.planner import propose
+from sidestep.autopilot.planner import PLUGGED, propose
 from sidestep.autopilot.protocol_plans import (
     AskWhy,
     AskWhyNot,
@@ -78,7 +78,7 @@ class PlanDesk:
     busy: Callable[[], frozenset[str]] = frozenset
     settling: Callable[[], frozenset[str]] = frozenset
     planner: Propose = propose
-    #: goals of plugins, by name
+    #: goals instead of those of installed plugins, by name
     goals: Mapping[str, Maker] = field(default_factory=dict)
     jobs: Jobs = field(default_factory=Jobs)
 
@@ -222,7 +222,7 @@ class PlanDesk:
                     limit=limit,
                     busy=busy,
                     settling=settling,
-                    goals=self.goals,
+                    goals=self.goals or PLUGGED,
                 )
             )
 

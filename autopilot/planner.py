@@ -8,5 +8,6 @@ from typing import Final
 from sidestep.planning import propose as _propose
 from sidestep.plugins.goals import Plugged
 
+PLUGGED: Final = Plugged()
 #: ``planning.propose`` with every goal that is installed
-propose: Final = partial(_propose, goals=Plugged())
+propose: Final = partial(_propose, goals=PLUGGED)
