@@ -140,7 +140,7 @@ def difference_lines(difference: PlanDifference, width: int, glyphs: Glyphs) -> 
 def why_lines(why: Why, width: int, glyphs: Glyphs) -> list[Line]:
     """Why a shard moves, or why it does not, and what its alternatives are."""
     word = "moves" if why.moves else "stays"
-    about = f"  plan #{why.plan} {why.digest[:12]}" if why.plan else ""
+    about = f"  plan #{why.plan} {why.digest[:12]}" if why.plan else "  in a plan made now" if why.moves else ""
     lines: list[Line] = [(span(f"{why.shard} {word}", "strong"), span(f"  on {why.host or 'no host'}{about}", "muted"))]
     if why.action is not None:
         lines += action_lines(why.action, None, 0.0, width, glyphs)

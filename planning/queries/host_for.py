@@ -7,6 +7,7 @@ moves are judged by.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import fields, replace
 from fnmatch import fnmatchcase
 from typing import Any, Final
@@ -23,6 +24,9 @@ from sidestep.fleet.nearest import near as nearest
 from sidestep.fleet.questions import BestHost, HostOffer, HostRefusal
 from sidestep.fleet.resources import CPU, MEMORY
 from sidestep.fleet.snapshot import Snapshot
+from sidestep.planning.goals import Maker
+from sidestep.planning.ladder import best_hosts
+from sidestep.planning.places import places
 from sidestep.planning.queries.verdict import Ground
 from sidestep.planning.queries.whatif import World
 
@@ -43,11 +47,12 @@ def best_host(
     limit: int = 5,
     busy: frozenset[str] = frozenset(),
     settling: frozenset[str] = frozenset(),
+    goals: Mapping[str, Maker] | None = None,
 ) -> BestHost:
     """Hosts with room for so many cores and bytes, the best first.
 
-    By the policy's first goal (``cost``: the cheapest), then by the room that stays. With ``app``
-    under the rules of that app's shards; ``near`` prefers the hosts of a shard, an app, or a host.
+    By the policy's goals, in their order, as destinations of moves are. With ``app`` under the rules
+    of that app's shards; ``near`` prefers the hosts of a shard, an app, or a host.
     Raises UsageError for a size or a name that cannot be.
     """
     if not (0 <= cpu < np.inf and memory >= 0 and (cpu or memory)):
@@ -58,12 +63,13 @@ def best_host(
     p, rules = ground.built.problem, ground.built.rules
     shard = rules.shard_row[NAME]
     row = ground.row(shard)
-    able, room = ground.able(row), ground.start.spare(row)
+    room = ground.start.spare(row)
+    offer = best_hosts(ground.start, row, places(ground.built, goals))
     left = (p.room - ground.start.arrivals(row))[:, : p.timed].reshape(p.hosts, p.dimensions, p.steps).min(axis=2)
-    cost = p.cost if then.policy.goals[:1] == ("cost",) else np.zeros(p.hosts)
-    order = np.lexsort((rules.rank, -np.nan_to_num(room, neginf=-1e300), cost, ~beside))
-    chosen = [host for host in order.tolist() if able[host]]
-    others = [host for host in np.lexsort((rules.rank, -np.nan_to_num(room, neginf=-1e300))).tolist() if not able[host]]
+    able = [host for host in offer.hosts if not ground.hot[host]]
+    chosen = sorted(able, key=lambda host: not beside[host])
+    order = np.lexsort((rules.rank, -np.nan_to_num(room, neginf=-1e300))).tolist()
+    others = [host for host in order if host not in set(able)]
     refused = [] if chosen else others[:REFUSALS]
     return BestHost(
         cpu=cpu,

@@ -159,5 +159,19 @@ def grow(snapshot: Snapshot, forecast: Forecast, like: int, names: tuple[Label, 
     )
 
 
+def silenced(forecast: Forecast, rows: Mask) -> Forecast:
+    """The forecast of hosts that are gone: nothing runs there, and there is no contention."""
+    hosts, at = np.array(forecast.hosts), np.flatnonzero(rows)
+    hosts[at] = 0.0
+    every = np.ix_(at, np.arange(PLANNED))
+    return replace(
+        forecast,
+        hosts=hosts,
+        chance=_unknown(forecast.chance, every),
+        host_peaks=_unknown(forecast.host_peaks, every),
+        host_knots=_unknown(forecast.host_knots, (at,)),
+    )
+
+
 def _rest(total: Floats, parts: Floats) -> Floats:
     return np.asarray(np.maximum(total - np.nan_to_num(parts).sum(axis=0), 0.0), dtype=np.float64)

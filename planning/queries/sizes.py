@@ -9,6 +9,7 @@ from sidestep.fleet.labels import scrub
 from sidestep.fleet.plans import Reason
 from sidestep.fleet.questions import RightSizes, Size
 from sidestep.fleet.resources import CPU, MEMORY, show_size
+from sidestep.planning import ladder
 from sidestep.planning.queries.whatif import World
 from sidestep.planning.uncertainty import normal_deviation
 
@@ -32,12 +33,10 @@ def right_sizes(world: World, limit: int) -> RightSizes:
         [(s.guarantee_cpu, float(s.guarantee_memory)) if (s := specs.get(n)) else none for n in shards.names]
     ).reshape(-1, 2)
     quantum = np.array([policy.quantum_cpu, float(policy.quantum_memory)])
-    whole = np.where(quantum > 0, np.ceil(need / np.where(quantum > 0, quantum, 1.0) - 1e-9) * quantum, need)
-    right = np.maximum(whole, least)
-    known = np.isfinite(need) & (given > 0)
-    off = known & (np.abs(right - given) >= np.maximum(quantum, 1e-9) * (1 - 1e-9))
-    with np.errstate(invalid="ignore", divide="ignore"):
-        share = np.where(off, np.abs(right - given) / np.maximum(given, 1e-9), 0.0).max(axis=1, initial=0.0)
+    found = ladder.right_sizes(need, np.where(given > 0, given, np.nan), least, quantum)
+    right, change = found.target, np.nan_to_num(np.maximum(found.waste, found.short))
+    off = (change > 0) & (change >= quantum * (1 - 1e-9))
+    share = np.where(off, change / np.maximum(given, 1e-9), 0.0).max(axis=1, initial=0.0)
     order = np.lexsort((np.arange(len(share)), -share))
     return RightSizes(
         quantile=policy.quantile,

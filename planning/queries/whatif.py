@@ -21,11 +21,11 @@ from sidestep.fleet.errors import UsageError
 from sidestep.fleet.forecast import Forecast
 from sidestep.fleet.inventory import FleetSpec, Policy
 from sidestep.fleet.labels import Label, scrub
-from sidestep.fleet.machines import HostState, ShardState
+from sidestep.fleet.machines import HostState
 from sidestep.fleet.nearest import near
 from sidestep.fleet.placement import Placement
 from sidestep.fleet.snapshot import Snapshot
-from sidestep.planning.queries.reshape import grow, scaled
+from sidestep.planning.queries.reshape import grow, scaled, silenced
 
 Mask = NDArray[np.bool_]
 #: kinds of what demand is changed of; "" is everything
@@ -51,7 +51,10 @@ class Drain(Struct, frozen=True):
 
 
 class Lose(Struct, frozen=True):
-    """These hosts are dead; what ran there must run elsewhere."""
+    """These hosts are gone, and with them what they did beside their shards, which must run elsewhere.
+
+    The plan is that of hosts that are left at once: it says where the shards would start again.
+    """
 
     text: str
     hosts: tuple[str, ...]
@@ -103,15 +106,20 @@ class WhatIf(Struct, frozen=True):
 def _change(world: World, change: Change) -> World:
     match change:
         case Drain():
-            return _stated(world, select(world, change.text, change.hosts), HostState.DRAINING)
+            return _closed(world, select(world, change.text, change.hosts))
         case Lose():
-            return _stated(world, select(world, change.text, change.hosts), HostState.DEAD)
+            rows = select(world, change.text, change.hosts)
+            return replace(_closed(world, rows), forecast=silenced(world.forecast, rows))
         case Grow():
             return _grown(world, change)
         case Add():
             return _added(world, change)
         case Follow():
-            return replace(world, policy=change.policy, fleet=with_fields(world.fleet, policy=change.policy))
+            return _under(world, change.policy)
+
+
+def _under(world: World, policy: Policy) -> World:
+    return replace(world, policy=policy, fleet=with_fields(world.fleet, policy=policy))
 
 
 def select(world: World, text: str, wanted: Sequence[str]) -> Mask:
@@ -158,25 +166,19 @@ def _kinds(world: World) -> list[str]:
     return sorted(kinds)
 
 
-def _stated(world: World, rows: Mask, state: HostState) -> World:
-    """The hosts in that state; what is on dead ones no longer answers, as the world would say."""
+def _closed(world: World, rows: Mask) -> World:
+    """The hosts take nothing, and all that is on them must go elsewhere."""
     snapshot = world.snapshot
-    hosts, shards = snapshot.hosts, snapshot.shards
-    why = Label("what if")
-    states = tuple(state if hit else old for hit, old in zip(rows.tolist(), hosts.states, strict=True))
-    reasons = tuple(why if hit else old for hit, old in zip(rows.tolist(), hosts.reasons, strict=True))
-    changed = replace(hosts, states=states, reasons=reasons)
-    if state is HostState.DEAD:
-        on = (shards.host >= 0) & rows[shards.host]
-        lost = tuple(ShardState.DEGRADED if hit else old for hit, old in zip(on.tolist(), shards.states, strict=True))
-        shards = replace(shards, states=lost, movable=shards.movable & ~on)
-    named = {name for name, hit in zip(hosts.names, rows.tolist(), strict=True) if hit}
-    specs = tuple(
-        with_fields(spec, cordoned=True) if spec.name in named and state is HostState.DRAINING else spec
-        for spec in world.fleet.hosts
+    hosts, hit = snapshot.hosts, rows.tolist()
+    states = tuple(HostState.DRAINING if now else old for now, old in zip(hit, hosts.states, strict=True))
+    reasons = tuple(Label("what if") if now else old for now, old in zip(hit, hosts.reasons, strict=True))
+    named = {name for name, now in zip(hosts.names, hit, strict=True) if now}
+    specs = tuple(with_fields(spec, cordoned=True) if spec.name in named else spec for spec in world.fleet.hosts)
+    return replace(
+        world,
+        snapshot=replace(snapshot, hosts=replace(hosts, states=states, reasons=reasons)),
+        fleet=with_fields(world.fleet, hosts=specs),
     )
-    return replace(world, snapshot=replace(snapshot, hosts=changed, shards=shards), fleet=with_fields(
-        world.fleet, hosts=specs))  # fmt: skip
 
 
 def _grown(world: World, change: Grow) -> World:

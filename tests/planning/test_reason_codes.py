@@ -15,7 +15,7 @@ NOT_CODES = {"CPU", "READY", "PROPOSED", "RUNNING"}
 
 def in_source() -> set[str]:
     found = set()
-    for path in (ROOT / "planning").glob("*.py"):
+    for path in (*(ROOT / "planning").glob("*.py"), *(ROOT / "planning" / "queries").glob("*.py")):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if isinstance(node, ast.Constant) and isinstance(node.value, str) and CODE.fullmatch(node.value):
                 found.add(node.value)

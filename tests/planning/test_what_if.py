@@ -17,7 +17,7 @@ from sidestep.fleet.contention import foresee
 from sidestep.fleet.errors import UsageError
 from sidestep.fleet.inventory import Policy
 from sidestep.fleet.labels import Label
-from sidestep.fleet.machines import HostState, ShardState
+from sidestep.fleet.machines import HostState
 from sidestep.fleet.plans import Plan
 from sidestep.planning.queries.whatif import World
 from sidestep.planning.queries.whatif_text import parse
@@ -136,11 +136,17 @@ def test_a_drained_host_takes_no_more_shards() -> None:
     assert [spec.cordoned for spec in world.fleet.hosts] == [False, True, True]
 
 
-def test_a_lost_host_is_dead_and_what_it_held_no_longer_answers() -> None:
+def test_a_lost_host_demands_nothing_and_what_it_held_starts_elsewhere() -> None:
+    """S1.13: where the shards of a host would go, and the room that is left."""
     world = changed(calm(), "lose=h1")
-    assert world.snapshot.hosts.states[0] is HostState.DEAD
-    assert world.snapshot.shards.states[:2] == (ShardState.DEGRADED,) * 2
-    assert world.snapshot.shards.movable.tolist() == [False, False, True, True]
+    assert not world.forecast.hosts[0].any() and world.snapshot.hosts.states[0] is HostState.DRAINING
+    plan = planned(world)
+    assert isinstance(plan, Plan)
+    assert {(a.shard, a.source) for a in plan.actions} == {("kv-1", "h1"), ("web-1", "h1")}
+    assert {a.destination for a in plan.actions} <= {"h2", "h3"}
+    everything = planned(changed(calm(), "lose=h1,h2"))
+    left = everything.left if isinstance(everything, Plan) else everything.reasons
+    assert {reason.code for reason in left} & {"NO_ROOM", "IMPOSSIBLE"}
 
 
 @pytest.mark.parametrize(
@@ -158,7 +164,7 @@ def test_a_lost_host_is_dead_and_what_it_held_no_longer_answers() -> None:
 def test_hosts_are_meant_by_name_pattern_or_failure_domain(text: str, dead: list[int]) -> None:
     """S3.17."""
     states = parse([text]).apply(zoned(calm())).snapshot.hosts.states
-    assert [row for row, state in enumerate(states) if state is HostState.DEAD] == dead
+    assert [row for row, state in enumerate(states) if state is HostState.DRAINING] == dead
 
 
 def test_added_hosts_are_empty_and_like_the_one_that_is_named() -> None:
