@@ -17,6 +17,8 @@ from sidestep.planning.ordering.sequence import Sequence
 
 #: blocked moves that are looked at, ways that are tried, shards that are parked for one move
 LOOKED_AT, TRIED, TOGETHER = 64, 200, 4
+#: jobs to one host that are looked at together
+TURN = 12
 
 
 class Way(NamedTuple):
@@ -27,7 +29,7 @@ class Way(NamedTuple):
     shards: tuple[int, ...]
 
 
-#: ways found before, by job, and how often what is on its destination had changed by then
+#: ways found before, by host, and how often what is on it had changed by then
 Known = dict[int, tuple[int, list[Way]]]
 
 
@@ -36,14 +38,28 @@ def unblock(sequence: Sequence, pending: I64, kept: frozenset[int], known: Known
 
     Shards in ``kept`` stay where they are. ``known`` is kept from call to call.
     """
-    ways: list[Way] = []
     job_of = {int(sequence.shard[job]): int(job) for job in pending}
     free = _parkable(sequence, kept)
-    for job in hopeful(sequence, pending)[:LOOKED_AT].tolist():
-        now = int(sequence.changes[sequence.target[job]])
-        if job in sequence.keys.adds or known.get(job, (-1, []))[0] != now:
-            known[job] = now, _ways(sequence, pending, job, job_of, free)
-        ways += known[job][1]
+    jobs = hopeful(sequence, pending)
+    allowed = np.array([sequence.keys.free(job) for job in jobs.tolist()], dtype=np.bool_)
+    ways: list[Way] = []
+    for job in jobs[~allowed][:LOOKED_AT].tolist():
+        ways += _ways(sequence, pending, job, job_of, free)
+    plain = jobs[allowed]
+    for host in np.unique(sequence.target[plain]).tolist():
+        now = int(sequence.changes[host])
+        if known.get(host, (-1, []))[0] != now:
+            known[host] = now, _ways_out(sequence, plain[sequence.target[plain] == host][:TURN], job_of, free)
+        ways += known[host][1]
+    found = _first_possible(sequence, pending, ways, job_of)
+    if found is None:
+        # the quick look takes the first few jobs of a host only, and its own departures one by one
+        ways = [way for job in plain[:LOOKED_AT].tolist() for way in _ways(sequence, pending, job, job_of, free)]
+        found = _first_possible(sequence, pending, ways, job_of)
+    return found
+
+
+def _first_possible(sequence: Sequence, pending: I64, ways: list[Way], job_of: dict[int, int]) -> I64 | None:
     for way in sorted(ways)[:TRIED]:
         hosts = _hosts_for(sequence, way, pending)
         if hosts is None:
@@ -56,6 +72,35 @@ def unblock(sequence: Sequence, pending: I64, kept: frozenset[int], known: Known
             sequence.park(job_at, host, pending)
         return pending
     return None
+
+
+def _ways_out(sequence: Sequence, jobs: I64, job_of: dict[int, int], free: Mask) -> list[Way]:
+    """Single shards that make room on the one host to which some jobs go; where none does, several for the first."""
+    host = int(sequence.target[jobs[0]])
+    here = np.flatnonzero((sequence.at == host) & free)
+    if not len(here):
+        return []
+    gone, come = _emptied(sequence, host, here[:, None])
+    parts, asks = sequence.load(jobs)
+    shape = (len(parts), len(here) * len(jobs), parts.shape[2])
+    come = (come[:, :, None] + parts[:, None]).reshape(shape)
+    gone = np.repeat(gone, len(jobs), axis=1)
+    over = sequence.room.over(np.full(shape[1], host), gone, come, np.tile(asks, (len(here), 1)))
+    fits = ~over.any(axis=1).reshape(len(here), len(jobs))
+    helped = fits.sum(axis=1)
+    price = _price(sequence, here, job_of)
+    some = np.flatnonzero(helped)
+    if not len(some):
+        return _several(sequence, int(jobs[0]), [], [], here, price.tolist())
+    job = jobs[np.argmax(fits[some], axis=1)]
+    cost = price[some] / helped[some]
+    return [Way(*way) for way in zip(cost.tolist(), job.tolist(), [(s,) for s in here[some].tolist()], strict=True)]
+
+
+def _price(sequence: Sequence, shards: I64, job_of: dict[int, int]) -> F64:
+    """(k,) what parking costs: bytes, twice for what has to come back only for that."""
+    leaves = np.array([shard in job_of for shard in shards.tolist()], dtype=np.bool_)
+    return np.asarray(np.maximum(sequence.problem.bytes[shards], 1.0) * np.where(leaves, 1.0, 2.0), dtype=np.float64)
 
 
 def hopeful(sequence: Sequence, pending: I64) -> I64:
@@ -166,14 +211,20 @@ def _in_the_way(sequence: Sequence, job: int, job_of: dict[int, int], free: Mask
 def _sums(sequence: Sequence, job: int, sets: I64) -> tuple[I64, F64, F64, Mask]:
     host = int(sequence.target[job])
     parts, asks = sequence.load(np.array([job]))
+    gone, come = _emptied(sequence, host, sets)
+    return np.full(len(sets), host), gone, come + parts, np.repeat(asks, len(sets), axis=0)
+
+
+def _emptied(sequence: Sequence, host: int, sets: I64) -> tuple[F64, F64]:
+    """(P, S, D) what is gone from a host and what came to it if each set (S, M) had left."""
     gone = np.repeat(sequence.ledger.gone[:, [host]], len(sets), axis=1)
-    come = np.repeat(sequence.ledger.come[:, [host]] + parts, len(sets), axis=1)
+    come = np.repeat(sequence.ledger.come[:, [host]], len(sets), axis=1)
     for column in sets.T:
         own = sequence.problem.host[column] == host
         left = Demand(sequence.problem, column).parts
         gone[:, own] += left[:, own]
         come[:, ~own] = np.maximum(come[:, ~own] - left[:, ~own], 0.0)
-    return np.full(len(sets), host), gone, come, np.repeat(asks, len(sets), axis=0)
+    return gone, come
 
 
 def _without(sequence: Sequence, job: int, sets: I64) -> Mask:
