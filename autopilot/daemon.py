@@ -28,6 +28,7 @@ from sidestep.autopilot.executor import Executor
 from sidestep.autopilot.faults import NO_FAULTS, VARIABLE, faults_from
 from sidestep.autopilot.history_keeper import Keeper, series_names
 from sidestep.autopilot.journal import Journal
+from sidestep.autopilot.journal_watch import JournalWatch
 from sidestep.autopilot.loop import ControlLoop, Parts
 from sidestep.autopilot.loop_approval import Approvals
 from sidestep.autopilot.loop_proposals import Proposals
@@ -90,6 +91,7 @@ class Daemon:
             stack.callback(lock.release)
             journal = Journal(self.state / "journal.db")
             stack.callback(journal.close)
+            journal.room.keep()
             await self._run(stack, journal, Log(journal), ready)
 
     def end(self) -> None:
@@ -130,11 +132,14 @@ class Daemon:
         loop.publish = server.announce
         server.claim()
         stack.push_async_callback(server.aclose)
-        log.say("daemon", f"daemon {os.getpid()} of fleet {self.fleet.name} begins, level {self._level}")
+        begins = f"daemon {os.getpid()} of fleet {self.fleet.name} begins, level {self._level}"
+        log.act("daemon-start", begins, actor=AUTOPILOT, subject=self.fleet.name, always=True)
         if fault := faults_from(os.environ):
             log.say("error", f"{VARIABLE}={fault}: this daemon will break a move on purpose; unset it to stop that")
         self._listen(parts.world, log)
         background = await stack.enter_async_context(Background(log))
+        watch = JournalWatch(journal, log, self._clock, put_right=parts.executor.recover)
+        background.start(watch.run(), "watch of the journal")
         background.start(parts.world.run(), "world")
         kept = series_names([h.name for h in self.fleet.hosts], [s.name for s in self.fleet.shards])
         parts.keeper.begin(kept)
@@ -142,9 +147,11 @@ class Daemon:
         background.start(parts.keeper.run(kept), "history")
         await parts.reports.start()
         stack.push_async_callback(parts.reports.aclose)
-        await self._until_heard(parts.world)
+        # until every host has answered or failed once, but not for ever
+        await _until(self._clock, self.fleet.connect_timeout + _FIRST_SAMPLE, parts.world.heard)
         await self._put_right(journal, parts)
-        await self._until_filled(parts.keeper)
+        # forecasts begin with the past that there is, but do not wait for it for ever
+        await _until(self._clock, _FILLED, parts.keeper.filled.is_set)
         parts.oracle.prime()
         await parts.oracle.start()
         stack.push_async_callback(parts.oracle.aclose)
@@ -155,12 +162,13 @@ class Daemon:
             background.start(parts.ahead.trainer.run(), "trainer")
         background.start(loop.run(), "loop")
         background.start(parts.reconciler.run(), "reconciler")
-        await self._until_pictured(loop)
+        # whoever asks first is to be shown something, but does not wait for ever
+        await _until(self._clock, self.fleet.oracle.deadline + _FIRST_SAMPLE, lambda: loop.picture is not None)
         await server.start()
         log.say("daemon", f"serving {self.socket}")
         ready(self.socket)
         await self._end.wait()
-        log.say("daemon", "ending; shards keep running")
+        watch.end()
         await parts.executor.stop()
         await parts.runs.finish()
         log.mirror()
@@ -234,24 +242,6 @@ class Daemon:
             reconciler=reconciler,
         )
 
-    async def _until_heard(self, world: World) -> None:
-        """Wait until every host has answered or failed once, but not for ever."""
-        deadline = self._clock.monotonic() + self.fleet.connect_timeout + _FIRST_SAMPLE
-        while self._clock.monotonic() < deadline and not world.heard():
-            await self._clock.sleep(_POLL)
-
-    async def _until_filled(self, keeper: Keeper) -> None:
-        """Forecasts begin with the past that there is, but do not wait for it for ever."""
-        deadline = self._clock.monotonic() + _FILLED
-        while self._clock.monotonic() < deadline and not keeper.filled.is_set():
-            await self._clock.sleep(_POLL)
-
-    async def _until_pictured(self, loop: ControlLoop) -> None:
-        """Whoever asks first is to be shown something: wait for the first picture, but not for ever."""
-        deadline = self._clock.monotonic() + self.fleet.oracle.deadline + _FIRST_SAMPLE
-        while self._clock.monotonic() < deadline and loop.picture is None:
-            await self._clock.sleep(_POLL)
-
     async def _put_right(self, journal: Journal, parts: DaemonParts) -> None:
         """First what a dead daemon left, then every shard that can be reached, then the router."""
         await self._recover(journal, parts)
@@ -307,7 +297,8 @@ class Daemon:
 
         def again() -> None:
             try:
-                log.say("daemon", f"trying {self._again(world)} refused hosts again")
+                said = f"told to read again whom to trust; trying {self._again(world)} refused hosts again"
+                log.act("reload", said, actor="signal", always=True)
             except SidestepError as error:
                 log.say("error", str(error))
 
@@ -364,6 +355,13 @@ class Background:
     def _ended(self, task: asyncio.Task[None]) -> None:
         if not task.cancelled():
             self._log.say("error", f"{task.get_name()} ended: {task.exception()!r}")
+
+
+async def _until(clock: Clock, limit: float, holds: Callable[[], bool]) -> None:
+    """Wait until that holds, at most ``limit`` seconds."""
+    deadline = clock.monotonic() + limit
+    while clock.monotonic() < deadline and not holds():
+        await clock.sleep(_POLL)
 
 
 def load_backends(fleet: FleetSpec) -> dict[str, Backend]:

@@ -34,9 +34,40 @@ class Log:
         except SidestepError as error:
             self._write(kind, time.time(), f"{scrub(text, 2000)} (not in the journal: {error})")
             return
+        self._show(event.seq)
+
+    def _show(self, seq: int) -> None:
         if self._shown is None:
-            self._shown = event.seq - 1
+            self._shown = seq - 1
         self.mirror()
+
+    def act(
+        self,
+        act: str,
+        text: str,
+        *,
+        actor: str,
+        kind: Kind = "daemon",
+        subject: str = "",
+        reason: str = "",
+        detail: str = "",
+        always: bool = False,
+    ) -> None:
+        """Record what somebody does, in the log and in the audit log, before it is done.
+
+        Raises SidestepError if it cannot be written: then it must not be done. ``always`` is for what
+        makes things safer, and is only said then.
+        """
+        try:
+            event = self._journal.record_act(
+                kind, text, act=act, actor=actor, subject=subject, reason=reason, detail=detail
+            )
+        except SidestepError as error:
+            if not always:
+                raise
+            self._write(kind, time.time(), f"{scrub(text, 2000)} (not in the journal: {error})")
+            return
+        self._show(event.seq)
 
     def mirror(self) -> None:
         """Show what was written into the journal since the last time."""

@@ -250,17 +250,25 @@ class OracleDesk:
     def _add(self, request: AddOccasion, actor: Label) -> OccasionList:
         calendar, occasion = self._calendar(), self._checked(request.occasion)
         number = calendar.add(occasion)
-        why = f": {scrub(request.reason, LONGEST_REASON)}" if request.reason else ""
-        self.log.say("forecast", f"event {number} added: {describe(occasion)}{why}", actor=actor)
+        try:
+            self._act("event-add", f"event {number} added: {describe(occasion)}", number, request.reason, actor)
+        except SidestepError:  # no act without its entry
+            calendar.remove(number)
+            raise
         return OccasionList((OccasionRow(number, occasion),))
 
     def _remove(self, request: RemoveOccasion, actor: Label) -> OccasionList:
         removed = self._calendar().remove(request.id)
         if removed is None:
             raise UnknownReference(f"no event {request.id}", hint="list them: sidestep event list")
-        why = f": {scrub(request.reason, LONGEST_REASON)}" if request.reason else ""
-        self.log.say("forecast", f"event {request.id} removed: {describe(removed)}{why}", actor=actor)
+        said = f"event {request.id} removed: {describe(removed)}"
+        self._act("event-remove", said, request.id, request.reason, actor)
         return OccasionList((OccasionRow(request.id, removed),))
+
+    def _act(self, act: str, said: str, number: int, reason: str, actor: Label) -> None:
+        why = scrub(reason, LONGEST_REASON)
+        text, subject = f"{said}: {why}" if why else said, f"event {number}"
+        self.log.act(act, text, actor=actor, kind="forecast", subject=subject, reason=why, detail=said)
 
     def _calendar(self) -> Calendar:
         if self.calendar is None:

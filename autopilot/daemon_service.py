@@ -144,9 +144,12 @@ class DaemonService:
         levels: tuple[Level, ...] = get_args(Level)
         for level in levels:
             if level == request.level:
-                before, self.loop.level = self.loop.level, level
-                why = f": {_reason(request.reason)}" if request.reason else ""
-                self.log.say("daemon", f"level {before} -> {level}{why}", actor=actor)
+                before, reason = self.loop.level, _reason(request.reason)
+                said = f"level {before} -> {level}"
+                less = levels.index(level) < levels.index(before)  # that is possible at any time
+                text = f"{said}: {reason}" if reason else said
+                self.log.act("level", text, actor=actor, subject="fleet", reason=reason, detail=said, always=less)
+                self.loop.level = level
                 return Done(scrub(f"level {level}"))
         raise UsageError(f"no level {scrub(request.level)}", hint=f"levels: {', '.join(levels)}")
 
@@ -155,7 +158,7 @@ class DaemonService:
         count = self.again(request.host)
         nothing = request.host and not count
         said = f"{request.host} has not refused us" if nothing else f"trying {count} refused hosts again"
-        self.log.say("daemon", said, actor=actor)
+        self.log.act("retry", said, actor=actor, subject=request.host, always=True)
         return Done(scrub(said))
 
     async def get_demand(self, request: GetDemand) -> DemandList:
@@ -192,7 +195,7 @@ class DaemonService:
 
     async def shutdown(self, actor: Label) -> Answer:
         """End the daemon, after this answer; shards keep running."""
-        self.log.say("daemon", "told to end", actor=actor)
+        self.log.act("shutdown", "told to end", actor=actor, always=True)
         self.stop()
         return Done(Label("the daemon ends; shards keep running"))
 

@@ -112,7 +112,8 @@ class Executor:
             return
 
     async def _start(self, plan: Plan, digest: str, action: Action) -> None:
-        if why := self._obstacle(plan, digest, action):
+        trouble = self._journal.trouble
+        if why := f"nothing new begins: {trouble}" if trouble else self._obstacle(plan, digest, action):
             self._end(digest, action, ActionState.CANCELLED, why)
             return
         token = self._journal.begin_action(digest, action.id)

@@ -46,6 +46,8 @@ class ActionRun:
         for step in (*BEFORE_COMMIT, StepName.COMMIT):
             if self.stopping():
                 trouble: Trouble | None = Trouble(scrub(self._say("the daemon was told to stop before", step)))
+            elif self.journal.trouble:  # going back needs the least room, and what is committed needs more
+                trouble = Trouble(scrub(f"{self._say('not begun:', step)}: {self.journal.trouble}"))
             else:
                 trouble = await self._attempt(step)
             if trouble is not None and not self._committed():

@@ -92,6 +92,8 @@ class Picture:
     plans: tuple[PlanView, ...]
     #: (H, len(QUALITY)) how well samples come
     quality: NDArray[np.float64]
+    #: what every screen has to say
+    alerts: tuple[Label, ...] = ()
 
 
 def frame_of(picture: Picture) -> SnapshotFrame:
@@ -135,6 +137,7 @@ def frame_of(picture: Picture) -> SnapshotFrame:
         plans=picture.plans,
         no_plan=picture.no_plan,
         quality=_floats(picture.quality),
+        alerts=picture.alerts,
         trust=_trust(forecast, len(hosts.names)),
     )
 

@@ -12,6 +12,7 @@ from sidestep.autopilot.audit import Entry, Head, differences, entry
 from sidestep.autopilot.audit_file import NAME, AuditFile
 from sidestep.autopilot.journal_log import EventLog
 from sidestep.autopilot.journal_store import JournalError
+from sidestep.fleet.events import Event, Kind
 
 #: entries after which the two logs are bound to each other again
 ANCHOR_EVERY: Final = 256
@@ -57,6 +58,14 @@ class AuditLedger(EventLog):
                 self._anchor()
             self._unfiled, self._later = True, later
         return new
+
+    def record_act(
+        self, kind: Kind, text: str, *, act: str, actor: str, subject: str = "", reason: str = "", detail: str = ""
+    ) -> Event:
+        """One thing that somebody did, in both logs or in none. Raises JournalError."""
+        with self._transaction():
+            self.act(act, actor=actor, subject=subject, reason=reason, detail=detail or text)
+            return self.record(kind, text, actor=actor)
 
     def anchor(self) -> Head:
         """Bind the two logs to each other: each gets a row with the other's end. Raises JournalError."""

@@ -33,6 +33,8 @@ class Room:
     def __init__(self, path: Path, *, size: int = RESERVE, low: int = LOW) -> None:
         self.path, self.size, self.low = path, size, low
         self.trouble = ""
+        #: writes that failed so far
+        self.failures = 0
         #: whether a reserve is wanted; a journal that is only looked at wants none
         self.kept = False
 
@@ -44,6 +46,7 @@ class Room:
     def failed(self, why: str) -> None:
         """A write failed for lack of room or a fault of the disk: let the reserve go."""
         self.trouble = why
+        self.failures += 1
         if self.kept:
             with contextlib.suppress(OSError):
                 self.path.unlink()

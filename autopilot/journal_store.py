@@ -16,6 +16,8 @@ from sidestep.autopilot.private_file import claim
 __all__ = ["APPLICATION", "SCHEMA", "JournalError", "Store"]
 
 _BUSY_SECONDS: Final = 5.0
+#: bytes that have to be written before trouble is over
+_ENOUGH: Final = 1 << 16
 #: what SQLite says when nothing can be written: the disk is full, breaks, or is read-only
 _UNWRITABLE: Final = frozenset(
     {sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN}
@@ -61,7 +63,8 @@ class Store:
         """
         if self.room.look() and self.trouble:
             try:
-                self._write_something()
+                with self._transaction() as db:
+                    db.execute("UPDATE pulse SET time = ?, filler = randomblob(?)", (self._clock(), _ENOUGH))
             except JournalError:
                 return False
             self.room.trouble = ""

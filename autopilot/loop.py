@@ -16,6 +16,7 @@ import numpy as np
 from sidestep.autopilot.daemon_log import AUTOPILOT, Log
 from sidestep.autopilot.frames import Picture, quality_of, tables_of
 from sidestep.autopilot.journal import Journal
+from sidestep.autopilot.journal_watch import alerts
 from sidestep.autopilot.loop_alerts import Alerts
 from sidestep.autopilot.loop_approval import Approvals
 from sidestep.autopilot.loop_proposals import Proposals
@@ -164,7 +165,8 @@ class ControlLoop:
         if parts.runs.failures >= BRAKE:
             self.level = "advise"
             parts.runs.failures = 0
-            parts.log.say("daemon", f"level full -> advise: the last {BRAKE} plans did not succeed")
+            said = f"level full -> advise: the last {BRAKE} plans did not succeed"
+            parts.log.act("level", said, actor=AUTOPILOT, subject="fleet", always=True)
             return
         current = parts.proposals.current()
         if current is None:
@@ -215,5 +217,6 @@ class ControlLoop:
             past=self._past.columns(),
             past_step=self._parts.fleet.interval,
             quality=quality_of(self._parts.world.panel),
+            alerts=alerts(self._parts.journal),
             plans=tuple(PlanView(s.digest, p, s) for p, s in self._parts.journal.plans(SHOWN_PLANS)),
         )

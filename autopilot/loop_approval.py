@@ -9,7 +9,7 @@ from sidestep.autopilot.daemon_log import AUTOPILOT
 from sidestep.autopilot.journal import Journal
 from sidestep.autopilot.loop_runs import Runs
 from sidestep.autopilot.world_clock import Clock
-from sidestep.fleet.errors import StalePlan
+from sidestep.fleet.errors import SidestepError, StalePlan
 from sidestep.fleet.labels import Label
 from sidestep.fleet.machines import PlanState
 from sidestep.fleet.plans import Basis, Plan, PlanStatus
@@ -31,6 +31,9 @@ class Approvals:
         does; UsageError also for a digest that no plan has.
         """
         plan, status = self._journal.find(digest)
+        if self._journal.trouble:
+            hint = "make room on the disk of the journal; approve it again then"
+            raise SidestepError(f"plan {plan.number} is not approved: {self._journal.trouble}", hint=hint)
         try:
             check_approval(
                 plan,

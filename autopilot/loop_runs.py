@@ -7,6 +7,7 @@ from typing import Final, Protocol
 
 from sidestep.autopilot.daemon_log import Log
 from sidestep.autopilot.journal import Journal
+from sidestep.autopilot.journal_store import JournalError
 from sidestep.autopilot.loop_outcome import OutcomeWatch
 from sidestep.autopilot.world_clock import Clock
 from sidestep.fleet.machines import ActionState, PlanState
@@ -62,8 +63,11 @@ class Runs:
         """Measure plans that ran; writes the outcome of those whose horizon is over."""
         for watch in tuple(self._outcomes):
             if watch.observe(snapshot):
+                try:
+                    self._journal.set_outcome(watch.digest, watch.outcome())
+                except JournalError:
+                    continue  # the journal's watch says why; it is written when it can be
                 self._outcomes.remove(watch)
-                self._journal.set_outcome(watch.digest, watch.outcome())
 
     async def finish(self) -> None:
         """Wait for the running plan, after the executor was told to stop."""

@@ -284,6 +284,8 @@ class SnapshotFrame(Struct, frozen=True, tag="snapshot", kw_only=True):
     quality: bytes = b""
     #: (H, R) u1 how far ``risk`` may be trusted: ``PROVEN`` and ``REACTIVE`` added up; empty likewise
     trust: bytes = b""
+    #: what everybody has to know at once ("nothing new begins: ..."): a word or more, a colon, and why
+    alerts: tuple[Label, ...] = ()
 
 
 #: what seldom changes, and what stands for it on a subscription while it does not

@@ -37,9 +37,10 @@ CREATE TABLE audit_head (
 );
 INSERT INTO audit_head (id, n, digest, filed) VALUES (1, 0, '', 0);
 
--- Written to find out whether anything can be written.
+-- Written to find out whether anything can be written, and after trouble whether enough can be.
 CREATE TABLE pulse (
     id INTEGER PRIMARY KEY CHECK (id = 1),
-    time REAL NOT NULL
+    time REAL NOT NULL,
+    filler BLOB NOT NULL
 );
-INSERT INTO pulse (id, time) VALUES (1, 0);
+INSERT INTO pulse (id, time, filler) VALUES (1, 0, x'');

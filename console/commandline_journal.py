@@ -1,4 +1,4 @@
-"""The commands about what is written down: journal, audit log, backup and restore."""
+"""The commands about how things are and what is written down: status, journal, audit log, backup and restore."""
 
 from __future__ import annotations
 
@@ -13,6 +13,9 @@ audit = typer.Typer(rich_markup_mode=None, help="Who did what and why, and wheth
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 JsonLines = Annotated[bool, typer.Option("--json", help="Print one JSON object a line.")]
 FleetFile = Annotated[Path | None, typer.Option("--fleet", metavar="FILE", help="The fleet file.")]
+Socket = Annotated[
+    Path | None, typer.Option("--socket", metavar="PATH", envvar="SIDESTEP_SOCKET", help="The daemon's socket.")
+]
 State = Annotated[Path | None, typer.Option("--state", metavar="DIR", help="The daemon's state folder.")]
 Since = Annotated[str, typer.Option("--since", metavar="TIME", help="2026-11-21T07:00 (UTC), or ago, such as 2h.")]
 Until = Annotated[str, typer.Option("--until", metavar="TIME", help="End, not included; likewise.")]
@@ -22,6 +25,7 @@ PlanRef = Annotated[str, typer.Option("--plan", metavar="PLAN", help="Of that nu
 
 def add(app: typer.Typer) -> None:
     """Add the commands to the program."""
+    app.command()(status)
     app.command()(journal)
     app.add_typer(audit, name="audit")
     app.command()(backup)
@@ -34,6 +38,14 @@ def _state(context: typer.Context, fleet: Path | None, state: Path | None) -> Pa
 
     given = context.obj or Target()
     return state_folder(Target(fleet=fleet or given.fleet, socket=given.socket), state)
+
+
+def status(context: typer.Context, as_json: Json = False, fleet: FleetFile = None, socket: Socket = None) -> None:
+    """Whether all is well: alerts first, then level, hosts, shards and open plans."""
+    from sidestep.console.headless import status as printed  # noqa: PLC0415
+    from sidestep.console.headless import target  # noqa: PLC0415
+
+    printed.show(target.chosen(context.obj or target.Target(), fleet, socket), as_json=as_json)
 
 
 def journal(

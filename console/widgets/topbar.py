@@ -37,6 +37,7 @@ def _parts(picture: Picture, crumbs: tuple[str, ...], glyphs: Glyphs) -> list[tu
         (1, span(f" {glyphs.into} ".join(names), "text")),
         (0, _line_state(picture)),
         (0, Span(" FROZEN ", "alert") if picture.frozen else Span("")),
+        *_alerts(picture),
         (0, _level(picture)),
         (2, Span("READ-ONLY" if picture.read_only else "", "strong")),
         *((2 if state != "READY" else 3, part) for state, part in _hosts(picture)),
@@ -46,6 +47,15 @@ def _parts(picture: Picture, crumbs: tuple[str, ...], glyphs: Glyphs) -> list[tu
         (3, Span(picture.note, "muted")),
         *_oracle(picture, glyphs),
     ]
+
+
+def _alerts(picture: Picture) -> list[tuple[int, Span]]:
+    """What the daemon has to say on every screen: the words are never dropped, why goes when there is no room."""
+    parts: list[tuple[int, Span]] = []
+    for alert in picture.view.frame.alerts if picture.view is not None else ():
+        word, _, why = alert.partition(": ")
+        parts += [(0, span(f" {word} ", "alert")), (2, span(why, "error"))]
+    return parts
 
 
 def _oracle(picture: Picture, glyphs: Glyphs) -> list[tuple[int, Span]]:
