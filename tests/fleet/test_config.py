@@ -286,7 +286,7 @@ def test_a_fleet_that_is_written_reads_back_equal(
                 spread=("", "host", "zone")[i % 3],
                 requires=() if i else ((Label("tier"), Label("web app")),),
                 disk=i << 18,
-                guarantee_cpu=0.01 * i,
+                guarantee_cpu=min(cpu, 0.5) * i / 8,
                 guarantee_memory=i << 10,
                 limit_cpu=0.5,
                 limit_memory=1 << 30,
