@@ -23,10 +23,10 @@ Cap = Literal["", "nodes", "seconds", "rounds", "order"]
 class Limits:
     """When a search for a proof ends. ``nodes`` decides the same on every machine, ``seconds`` (0: none) does not."""
 
-    nodes: int = 20_000
+    nodes: int = 5_000
     seconds: float = 0.0
     #: solutions looked at that the exact arithmetic refuses, before giving up
-    rounds: int = 60
+    rounds: int = 40
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)

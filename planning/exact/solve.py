@@ -48,14 +48,16 @@ class Exact:
 
 
 @dataclass(kw_only=True)
-class _Answer:
+class Answer:
+    """What one program said, in the words of ``Exact``."""
+
     verdict: Verdict
     moves: tuple[Move, ...] = ()
     bound: float = 0.0
     capped: Cap = ""
 
 
-class _Search:
+class Search:
     """One model and all that was learned about it."""
 
     def __init__(self, model: Model, limits: Limits) -> None:
@@ -66,7 +68,7 @@ class _Search:
         p = model.problem
         self.counts = model.cost(p.count.astype(np.float64))
 
-    def best(self, cost: F64, *, closed: I64 | None = None, at_most: float | None = None) -> _Answer:
+    def best(self, cost: F64, *, closed: I64 | None = None, at_most: float | None = None) -> Answer:
         """The cheapest solution that is true in exact arithmetic."""
         for _ in range(self.limits.rounds):
             self.rounds += 1
@@ -74,24 +76,24 @@ class _Search:
             found = self.model.program.solve(cost, self.limits, closed=closed, at_most=bound)
             self.nodes += found.nodes
             if not len(found.x) and self.model.program.columns:
-                return _Answer(verdict=found.verdict, bound=found.bound, capped=found.capped)
+                return Answer(verdict=found.verdict, bound=found.bound, capped=found.capped)
             if found.verdict in {"INFEASIBLE", "UNKNOWN"}:
-                return _Answer(verdict=found.verdict, bound=found.bound, capped=found.capped)
+                return Answer(verdict=found.verdict, bound=found.bound, capped=found.capped)
             moves = _moves(self.model, found.x)
             wrong = flaws(self.model.problem, self.model.duties, moves, together=self.model.scope.together)
             if not wrong:
                 ordered, sure = sequence(self.model.problem, moves)
                 if ordered is not None:
-                    return _Answer(verdict=found.verdict, moves=ordered, bound=found.bound, capped=found.capped)
+                    return Answer(verdict=found.verdict, moves=ordered, bound=found.bound, capped=found.capped)
                 self.sure = self.sure and sure
                 self.disordered += 1
                 if self.disordered > DISORDERED:
-                    return _Answer(verdict="UNKNOWN", bound=found.bound, capped="order")
+                    return Answer(verdict="UNKNOWN", bound=found.bound, capped="order")
                 _no_order(self.model, moves)
             for flaw in wrong:
                 self.sure = self.sure and self.model.problem.z >= 0
                 _cut(self.model, flaw, moves)
-        return _Answer(verdict="UNKNOWN", bound=found.bound, capped="rounds")
+        return Answer(verdict="UNKNOWN", bound=found.bound, capped="rounds")
 
 
 def optimum(
@@ -117,14 +119,14 @@ def optimum(
     least = _covers(model, limits)
     if least is None:
         return Exact(status="INFEASIBLE", hopeless=None)
-    search = _Search(model, limits)
+    search = Search(model, limits)
     best, bound, verdict, capped = _stages(search, least, known)
-    if not best and capped == "order":
+    if not best and search.disordered and capped in {"order", "rounds"}:
         return _any_order(problem, duties, model.scope, limits, bound)
     if not best:
         floor = bound if known is None or verdict != "INFEASIBLE" else known
         return Exact(status=verdict, bound=floor, capped=capped, nodes=search.nodes, rounds=search.rounds)
-    count = _count(problem, best)
+    count = moves_count(problem, best)
     light = _lighter(search, best, count) if lightest else None
     best = best if light is None else light.moves or best
     return Exact(
@@ -140,12 +142,12 @@ def optimum(
     )
 
 
-def _stages(search: _Search, least: int, known: int | None) -> tuple[tuple[Move, ...], int, Verdict, Cap]:
+def _stages(search: Search, least: int, known: int | None) -> tuple[tuple[Move, ...], int, Verdict, Cap]:
     """The best moves, a bound, a verdict and what capped it: near the duties first, then whether fewer do."""
     problem, cap = search.model.problem, None if known is None else known - 1.0
     near = _elsewhere(search.model)
     first = search.best(search.counts, closed=near, at_most=cap)
-    best, count, verdict, capped = first.moves, _count(problem, first.moves), first.verdict, first.capped
+    best, count, verdict, capped = first.moves, moves_count(problem, first.moves), first.verdict, first.capped
     bound = max(least, _up(first.bound)) if len(near) == 0 else least
     if len(near) and not (best and count <= least):
         fewer = search.best(search.counts, at_most=count - 1.0 if best else cap)
@@ -156,7 +158,7 @@ def _stages(search: _Search, least: int, known: int | None) -> tuple[tuple[Move,
             verdict = "OPTIMAL" if verdict == "INFEASIBLE" else "FEASIBLE"
         else:
             best, bound = fewer.moves, max(bound, _up(fewer.bound))
-    count = _count(problem, best)
+    count = moves_count(problem, best)
     if not best:
         return best, bound, "UNKNOWN" if verdict == "INFEASIBLE" and not search.sure else verdict, capped
     if count <= least:
@@ -176,12 +178,12 @@ def _any_order(problem: Problem, duties: tuple[Duty, ...], scope: Scope, limits:
     return replace(found, status="OPTIMAL" if proven else "FEASIBLE", bound=min(bound, found.count), capped="order")
 
 
-def _lighter(search: _Search, best: tuple[Move, ...], count: int) -> _Answer:
+def _lighter(search: Search, best: tuple[Move, ...], count: int) -> Answer:
     """Among plans of so few moves the one that carries the fewest bytes."""
     p = search.model.problem
     size = float(p.bytes[[m.shard for m in best]].sum())
     if size <= 0:
-        return _Answer(verdict="OPTIMAL", moves=best)
+        return Answer(verdict="OPTIMAL", moves=best)
     found = search.best(search.model.cost(p.bytes / size), at_most=float(count))
     if found.moves and float(p.bytes[[m.shard for m in found.moves]].sum()) > size:
         found.moves = best
@@ -320,7 +322,8 @@ def _rows(rows: list[int]) -> I64:
     return np.array(rows, dtype=np.int64)
 
 
-def _count(problem: Problem, moves: tuple[Move, ...]) -> int:
+def moves_count(problem: Problem, moves: tuple[Move, ...]) -> int:
+    """How many moves these count, bundles as many as they hold."""
     return int(problem.count[[m.shard for m in moves]].sum())
 
 

@@ -35,7 +35,7 @@ def small(seed: int, **how: object) -> Problem:
     return problem(seed, hosts=3, shards=6, dimensions=2, steps=2, hot=1, apps=2, **how)  # type: ignore[arg-type]
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=20, deadline=None)
 @given(
     seed=st.integers(0, 10_000),
     fill=st.sampled_from([0.5, 0.6, 0.7, 0.8]),
@@ -62,7 +62,7 @@ def test_the_optimum_is_what_trying_everything_finds(
     assert all(done(made, duty, found.moves) for duty in duties) or not found.moves
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=10, deadline=None)
 @given(seed=st.integers(0, 10_000), fill=st.sampled_from([0.5, 0.7]))
 def test_other_duties_are_done_with_the_fewest_moves_too(seed: int, fill: float) -> None:
     """S3.16, S3.17: a host is emptied, a broken pair parted, and nothing else breaks."""
