@@ -43,7 +43,7 @@ def unblock(sequence: Sequence, pending: I64, kept: frozenset[int], known: Known
     jobs = hopeful(sequence, pending)
     allowed = np.array([sequence.keys.free(job) for job in jobs.tolist()], dtype=np.bool_)
     ways: list[Way] = []
-    for job in jobs[~allowed][:LOOKED_AT].tolist():
+    for job in jobs[~allowed][:TURN].tolist():
         ways += _ways(sequence, pending, job, job_of, free)
     plain = jobs[allowed]
     for host in np.unique(sequence.target[plain]).tolist():
@@ -54,7 +54,7 @@ def unblock(sequence: Sequence, pending: I64, kept: frozenset[int], known: Known
     found = _first_possible(sequence, pending, ways, job_of)
     if found is None:
         # the quick look takes the first few jobs of a host only, and its own departures one by one
-        ways = [way for job in plain[:LOOKED_AT].tolist() for way in _ways(sequence, pending, job, job_of, free)]
+        ways = [way for job in jobs[:LOOKED_AT].tolist() for way in _ways(sequence, pending, job, job_of, free)]
         found = _first_possible(sequence, pending, ways, job_of)
     return found
 

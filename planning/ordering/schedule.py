@@ -145,7 +145,7 @@ def _timed(
     number: I64, relieves: I64, parks: Mask, step_of: I64, cancelled: tuple[Cancelled, ...],
     first_empty: tuple[Lack, ...],
 ) -> Schedule:  # fmt: skip
-    after = waits(problem, room, rows, step_of)
+    after = timing.Waits(*waits(problem, room, rows, step_of), rows.wave)
     hard = rows.since.astype(np.float64) * step
     latest = timing.latest_starts(after, deadline, transfer)
     slots = timing.Slots(problem, caps, rows.shard, rows.source, rows.destination)
@@ -153,15 +153,14 @@ def _timed(
     rank = _places(np.lexsort((np.arange(len(latest)), latest)))
     begin = timing.troughs(problem, (rows.source, rows.destination), _spare(problem, room), soon, latest, transfer,
                            slots, step)  # fmt: skip
-    start = timing.simulate(after, begin, transfer, rank, slots)
+    start = timing.simulate(after.lists, begin, transfer, rank, slots)
     if (start > latest + 1e-9).any() and (begin > soon).any():
-        start = timing.simulate(after, hard, transfer, rank, slots)
+        start = timing.simulate(after.lists, hard, transfer, rank, slots)
     order = np.lexsort((np.arange(len(start)), rows.wave, start))
-    wave = np.array(timing.waves(order.tolist(), after, slots), dtype=np.int32)
+    wave = np.array(timing.waves(order.tolist(), after.lists, slots), dtype=np.int32)
     place = _places(order)
-    named = place.tolist()
-    lists = [sorted(named[other] for other in after[row]) for row in order.tolist()]
-    ptr = np.concatenate([[0], np.cumsum([len(some) for some in lists], dtype=np.int64)]).astype(np.int64)
+    pairs = np.lexsort((place[after.other], place[after.row]))
+    ptr = np.searchsorted(place[after.row][pairs], np.arange(len(order) + 1)).astype(np.int64)
     made = Schedule(
         move=number[order],
         shard=rows.shard[order].astype(np.int32),
@@ -175,7 +174,7 @@ def _timed(
         latest=latest[order],
         late=np.maximum(np.where(np.isfinite(latest), start - latest, 0.0), 0.0)[order],
         transfer=transfer[order],
-        after=(ptr, np.array([other for some in lists for other in some], dtype=np.int32)),
+        after=(ptr, place[after.other][pairs].astype(np.int32)),
         cancelled=cancelled,
         first_empty=first_empty,
         ceiling=room.peak,

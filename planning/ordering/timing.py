@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import heapq
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import pairwise
 
 import numpy as np
 
@@ -51,23 +54,42 @@ class Slots:
             self.of[row] = tuple([slot for slot in found if slot >= 0])
 
 
-def latest_starts(after: list[list[int]], deadline: F64, transfer: F64) -> F64:
+@dataclass(frozen=True, eq=False)
+class Waits:
+    """What waits for what: pairs of rows by the row that waits, and the sequence's wave of every row."""
+
+    row: I64
+    other: I64
+    wave: I64
+
+    @cached_property
+    def lists(self) -> list[list[int]]:
+        """For each row those that it waits for."""
+        ptr = np.searchsorted(self.row, np.arange(len(self.wave) + 1)).tolist()
+        every = self.other.tolist()
+        return [every[first:last] for first, last in pairwise(ptr)]
+
+    @cached_property
+    def steps(self) -> list[tuple[I64, I64]]:
+        """The pairs, wave by wave of what waits."""
+        ends = np.searchsorted(self.wave[self.row], np.unique(self.wave[self.row]), side="right").tolist()
+        return [(self.row[first:last], self.other[first:last]) for first, last in pairwise([0, *ends])]
+
+
+def latest_starts(after: Waits, deadline: F64, transfer: F64) -> F64:
     """(K,) each row must end before its deadline, and before what waits for it must start."""
-    latest = (deadline - transfer).tolist()
-    takes = transfer.tolist()
-    for row in range(len(after) - 1, -1, -1):
-        for other in after[row]:
-            latest[other] = min(latest[other], latest[row] - takes[other])
-    return np.array(latest, dtype=np.float64)
+    latest: F64 = deadline - transfer
+    for row, other in reversed(after.steps):
+        np.minimum.at(latest, other, latest[row] - transfer[other])
+    return latest
 
 
-def soonest(after: list[list[int]], begin: F64, transfer: F64) -> F64:
+def soonest(after: Waits, begin: F64, transfer: F64) -> F64:
     """(K,) starts if nothing but ``after`` and ``begin`` (K,) held anything up."""
-    out, takes = begin.tolist(), transfer.tolist()
-    for row, before in enumerate(after):
-        for other in before:
-            out[row] = max(out[row], out[other] + takes[other])
-    return np.array(out, dtype=np.float64)
+    out = begin.copy()
+    for row, other in after.steps:
+        np.maximum.at(out, row, out[other] + transfer[other])
+    return out
 
 
 def troughs(

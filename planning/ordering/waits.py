@@ -29,20 +29,18 @@ class Sequenced:
     since: I64
 
 
-def waits(problem: Problem, room: Room, rows: Sequenced, step_of: I64) -> list[list[int]]:
-    """For every row the earlier ones that it waits for, ascending."""
-    found: list[set[int]] = [set() for _ in rows.shard]
-    last: dict[int, int] = {}
-    for row, shard in enumerate(rows.shard.tolist()):
-        if shard in last:
-            found[row].add(last[shard])
-        last[shard] = row
-    _for_rules(problem, rows, found)
-    _for_room(problem, room, rows, step_of, found)
-    return [sorted(some) for some in found]
+def waits(problem: Problem, room: Room, rows: Sequenced, step_of: I64) -> tuple[I64, I64]:
+    """(row, earlier row that it waits for), each pair once, ascending."""
+    count = len(rows.shard)
+    order = np.argsort(rows.shard, kind="stable")
+    again = np.flatnonzero(rows.shard[order[1:]] == rows.shard[order[:-1]])
+    pairs = [(order[1:][again], order[:-1][again]), _for_rules(problem, rows), _for_room(problem, room, rows, step_of)]
+    label = np.unique(np.concatenate([row * count + other for row, other in pairs]))
+    return label // max(count, 1), label % max(count, 1)
 
 
-def _for_rules(problem: Problem, rows: Sequenced, found: list[set[int]]) -> None:
+def _for_rules(problem: Problem, rows: Sequenced) -> tuple[I64, I64]:
+    found: list[tuple[int, int]] = []
     keys = keys_of(problem.constraints, problem.host, rows.shard, rows.source, rows.destination)
     leaves: list[list[int]] = [[] for _ in keys.count]
     for row in sorted(keys.frees):
@@ -57,10 +55,12 @@ def _for_rules(problem: Problem, rows: Sequenced, found: list[set[int]]) -> None
             done = [other for other in done if rows.shard[other] == rows.shard[row]] + [
                 other for other in done if rows.shard[other] != rows.shard[row]
             ]
-            found[row].update(done[: max(surplus, 0)])
+            found += [(row, other) for other in done[: max(surplus, 0)]]
+    pairs = np.array(found, dtype=np.int64).reshape(-1, 2)
+    return pairs[:, 0], pairs[:, 1]
 
 
-def _for_room(problem: Problem, room: Room, rows: Sequenced, step_of: I64, found: list[set[int]]) -> None:
+def _for_room(problem: Problem, room: Room, rows: Sequenced, step_of: I64) -> tuple[I64, I64]:
     hosts, own = problem.hosts, problem.host[rows.shard] == rows.destination
     demand = Demand(problem, rows.shard)
     there = step_of >= rows.since[:, None]
@@ -72,14 +72,14 @@ def _for_room(problem: Problem, room: Room, rows: Sequenced, step_of: I64, found
     hard = np.zeros(hosts, dtype=np.bool_)
     hard[touched[over]] = True
     some = np.flatnonzero(hard[rows.destination])
+    nothing = np.zeros(0, dtype=np.int64)
     if not len(some):
-        return
+        return nothing, nothing
     added, asked = _running(rows.destination[some], np.where(own[some, None], 0.0, parts[:, some]), asks[some])
     asked &= there[some]
     over = room.over(rows.destination[some], np.zeros_like(added), added, asked).any(axis=1)
     some, added, asked = some[over], added[:, over], asked[over]
-    if len(some):
-        _Departures(room, rows, demand, some, added, asked).note(found)
+    return _Departures(room, rows, demand, some, added, asked).pairs() if len(some) else (nothing, nothing)
 
 
 def _running(host: I64, parts: F64, asks: Mask) -> tuple[F64, Mask]:
@@ -140,7 +140,7 @@ class _Departures:
         over = self.room.over(self.host[which], gone, come, self.asked[which])
         return np.asarray(~over.any(axis=1), dtype=np.bool_)
 
-    def note(self, found: list[set[int]]) -> None:
+    def pairs(self) -> tuple[I64, I64]:
         """The shortest run of departures that is enough, less those that are not needed after all."""
         used = np.zeros((len(self.some), int(self.over_by.max(initial=0))), dtype=np.bool_)
         todo = np.arange(len(self.some))
@@ -162,6 +162,4 @@ class _Departures:
             self.gone[:, kept], self.come[:, kept] = gone[:, fits], come[:, fits]
             used[kept, number] = False
         which, turn = np.nonzero(used)
-        left = self.order[self.first[which] + turn]
-        for row, other in zip(self.some[which].tolist(), left.tolist(), strict=True):
-            found[row].add(other)
+        return self.some[which], self.order[self.first[which] + turn]
