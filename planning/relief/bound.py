@@ -14,6 +14,7 @@ from sidestep.planning.model import Duty
 from sidestep.planning.relief.covers import Shedding
 from sidestep.planning.relief.desk import Desk
 
+
 def least_count(desk: Desk, shedding: Shedding) -> int:
     """No cover counts fewer moves than this."""
     size = shedding.least()

@@ -72,7 +72,7 @@ def ways(desk: Desk, guest: int, most: int) -> Iterator[tuple[int, list[int]]]:
                 yield host, chosen
     if most <= ENUMERATED:
         return
-    larger = []
+    larger: list[tuple[int, int, list[int]]] = []
     for host, fewest in sorted(near, key=lambda n: n[1])[:LARGER]:
         if larger and fewest > min(larger)[0]:
             break
@@ -109,9 +109,11 @@ def exchange(desk: Desk, guest: int, relieves: int, extra: int, depth: int) -> b
         for chosen in sets(desk, shedding, len(own) + extra) if len(shedding.columns) else []:
             mark = len(state.moves)
             spent = desk.count + int(desk.problem.count[[*chosen, guest]].sum()) - before
-            if spent <= extra + int(desk.problem.count[guest]) and _displace(
-                desk, chosen, guest, host, (host, 0, depth)
-            ) and not state.hot(rows[at : at + 1])[0]:
+            if (
+                spent <= extra + int(desk.problem.count[guest])
+                and _displace(desk, chosen, guest, host, (host, 0, depth))
+                and not state.hot(rows[at : at + 1])[0]
+            ):
                 _owe(desk, guest, relieves)
                 return True
             desk.reset(mark)

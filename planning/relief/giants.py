@@ -17,18 +17,20 @@ from dataclasses import dataclass
 import numpy as np
 
 from sidestep.planning.model import State
-from sidestep.planning.model.problem import F64, I64
+from sidestep.planning.model.problem import F64, I64, Mask
 from sidestep.planning.relief.covers import ENUMERATED, Need, Shedding
 from sidestep.planning.relief.desk import TOP, Desk
-from sidestep.planning.relief.program import matching
+from sidestep.planning.relief.program import Matched, matching
 
 #: rounds of solving the matching and making what it chose exact; ways that are made exact in one
-_ROUNDS = 12
+_ROUNDS = 5
 _REFINED = 4
 #: integer programs of single hosts that are solved for one bound
 _PROGRAMS = 80
 #: hosts in need beyond which no matching is made
 _NEEDS = 60
+#: a shard is a giant if no more hosts than these have room for it
+SCARCE = 0
 
 
 @dataclass(frozen=True)
@@ -61,6 +63,7 @@ class Giants:
     def __init__(self, desk: Desk, base: Mapping[int, int], reliefs: Iterable[tuple[Shedding, int]]) -> None:
         self.desk, self.base, self.state = desk, dict(base), State(desk.problem)
         self._fewest: dict[tuple[int, int], float] = {}
+        self._rooms: dict[int, bool] = {}
         self.needy = [one for one in (self._needy(*relief) for relief in reliefs) if one is not None]
 
     @staticmethod
@@ -70,19 +73,13 @@ class Giants:
 
     def _needy(self, shedding: Shedding, least: int) -> Needy | None:
         shards = shedding.shards
-        suspect = np.ones(len(shards), dtype=np.bool_)
+        hard = self.desk.hardness(shards)
         if least <= ENUMERATED:
             picks, complete = shedding.of_size(least)
-            # only who is in a minimum cover need be looked at
-            suspect[:] = not complete
-            suspect[picks.ravel()] = True
-        rooms = {int(s): self._roomy(int(s)) for s in shards[suspect].tolist()}
-        if least <= ENUMERATED and complete:
-            if any(all(rooms[int(shards[at])] for at in pick) for pick in picks.tolist()):
-                return None
-            easy = np.array([rooms[s] if s in rooms else self._roomy(s) for s in shards.tolist()], dtype=np.bool_)
-        else:
-            easy = np.array([rooms[s] for s in shards.tolist()], dtype=np.bool_)
+            for at in np.argsort(hard[picks].max(axis=1), kind="stable").tolist() if complete else []:
+                if all(self._roomy(shard) for shard in shards[picks[at]].tolist()):
+                    return None
+        easy = np.array([self._roomy(shard) for shard in shards.tolist()], dtype=np.bool_)
         if easy.all():
             return None
         without = shedding.smallest(np.ones(len(shards)), easy)[1] if easy.any() else np.inf
@@ -93,14 +90,19 @@ class Giants:
 
     def _candidates(self, shard: int) -> I64:
         p = self.desk.problem
-        may = p.accepts & p.constraints.masks[p.constraints.mask[shard]] & ~self.desk.closed
-        may[p.host[shard]] = False
+        allowed: Mask = p.constraints.masks[p.constraints.mask[shard]]
+        may: Mask = np.logical_and(allowed, p.accepts)
+        may &= ~self.desk.closed
+        if p.host[shard] >= 0:
+            may[p.host[shard]] = False
         return np.flatnonzero(may)
 
     def _roomy(self, shard: int) -> bool:
-        """Whether some host has room for the shard before anything left, whatever rules between shards say."""
-        rows = self._candidates(shard)
-        return bool((self._lack((shard,), rows) <= 0).all(axis=1).any())
+        """Whether enough hosts have room for the shard before anything left, whatever rules between shards say."""
+        if shard not in self._rooms:
+            rows = self._candidates(shard)
+            self._rooms[shard] = int((self._lack((shard,), rows) <= 0).all(axis=1).sum()) > SCARCE
+        return self._rooms[shard]
 
     def _lack(self, shards: tuple[int, ...], rows: I64) -> F64:
         """(k, D) what every host lacks for all of the shards before anything has left."""
@@ -123,10 +125,10 @@ class Giants:
                 out[at] = TOP + 1
         return out
 
-    def ways(self) -> list[list[Way]]:
+    def _ways(self, needy: list[Needy]) -> list[list[Way]]:
         """For every host in need all that could serve it, each at the least it takes as far as is known."""
         found: list[list[Way]] = []
-        for one in self.needy:
+        for one in needy:
             options = [] if one.own is None else [Way(-1, one.host, one.own)]
             for giant in one.giants:
                 rows = self._candidates(giant)
@@ -159,27 +161,123 @@ class Giants:
             return np.inf
         return float(shedding.least())
 
-    def match(self) -> tuple[int, list[Way]]:
-        """How many further departures the giants force at least, and the ways that take so few, by host in need."""
-        if not self.needy or len(self.needy) > _NEEDS:
+    def match(self) -> tuple[int, list[tuple[Needy, Way]]]:
+        """How many further departures the giants force at least, and a way for each host in need that takes so few."""
+        total, chosen = 0, []
+        for part in self._parts():
+            low, ways = self._match(part)
+            total += low
+            chosen += list(zip(part, ways, strict=False))
+        return total, chosen
+
+    def _parts(self) -> list[list[Needy]]:
+        """Hosts in need that have no host in common that could serve them."""
+        p = self.desk.problem
+        reach = [p.constraints.masks[p.constraints.mask[list(one.giants)]].any(axis=0) for one in self.needy]
+        for one, hosts in zip(self.needy, reach, strict=True):
+            hosts[one.host] = True
+        left, parts = list(range(len(self.needy))), []
+        while left:
+            group, hosts = [left.pop(0)], reach[0].copy()
+            hosts = reach[group[0]].copy()
+            while more := [at for at in left if (reach[at] & hosts).any()]:
+                for at in more:
+                    hosts |= reach[at]
+                    left.remove(at)
+                group += more
+            parts.append([self.needy[at] for at in sorted(group)])
+        return parts
+
+    def _match(self, needy: list[Needy]) -> tuple[int, list[Way]]:
+        options = self._ways(needy)
+        if any(not ways for ways in options) or len(needy) > _NEEDS:
             return 0, []
-        options = self.ways()
-        if any(not ways for ways in options):
-            return 0, []
-        pairs = self._pairs()
+        together = self._pairs(needy)
+        crowd = {host for pair in together.values() for host, least in pair.items() if np.isfinite(least)}
+        unknown = len(together) < len(needy) * (len(needy) - 1) // 2
         bound, chosen = 0, [ways[0] for ways in options]
         for _ in range(_ROUNDS):
-            low, picked = matching([[(w.host, w.extra) for w in ways] for ways in options], pairs, self._bases())
-            if not picked:
+            single = set() if unknown else {w.host for ways in options for w in ways} - crowd
+            found = matching([[(w.host, w.extra) for w in ways] for ways in options], single)
+            if found is None:
                 break
-            bound = max(bound, low)
-            chosen = [ways[at] for ways, at in zip(options, picked, strict=True)]
+            bound = max(bound, self._proven(needy, options, found, together))
+            chosen = [ways[at] for ways, at in zip(options, found.picked, strict=True)]
             if not self._refine(options, chosen):
                 break
         return bound, chosen
 
-    def _bases(self) -> Mapping[int, int]:
-        return self.base
+    def _proven(
+        self,
+        needy: list[Needy],
+        options: list[list[Way]],
+        found: Matched,
+        together: dict[tuple[int, int], dict[int, float]],
+    ) -> int:
+        """What of the matching's optimum holds though some could be served by the same departures of one host.
+
+        Whoever is worth more together than a shared host sheds for both counts nothing.
+        """
+        cheapest = [
+            {host: min(w.extra for w in ways if w.host == host) for host in {w.host for w in ways}} for ways in options
+        ]
+        counted: list[int] = []
+        for one in np.argsort(-found.worth, kind="stable").tolist():
+            if found.worth[one] <= 1e-9:
+                continue
+            if all(self._additive(one, other, found, cheapest, together) for other in counted) and self._no_crowd(
+                one, counted, found, cheapest, together
+            ):
+                counted.append(one)
+        total = sum(float(found.worth[one]) for one in counted) - sum(found.price.values())
+        return max(0, int(np.ceil(total - 1e-6)))
+
+    def _shared(
+        self,
+        one: int,
+        other: int,
+        host: int,
+        cheapest: list[dict[int, int]],
+        together: dict[tuple[int, int], dict[int, float]],
+    ) -> float:
+        """Extra departures with which a host serves both; infinite if it never does."""
+        if host not in cheapest[one] or host not in cheapest[other]:
+            return float(np.inf)
+        pair = together.get((max(one, other), min(one, other)), {})
+        least = pair.get(host, 0.0) - self.base.get(host, 0)
+        return float(max(least, cheapest[one][host], cheapest[other][host]))
+
+    def _additive(
+        self,
+        one: int,
+        other: int,
+        found: Matched,
+        cheapest: list[dict[int, int]],
+        together: dict[tuple[int, int], dict[int, float]],
+    ) -> bool:
+        worth = float(found.worth[one] + found.worth[other])
+        return all(
+            self._shared(one, other, host, cheapest, together) >= worth - found.price.get(host, 0.0) - 1e-9
+            for host in cheapest[one].keys() & cheapest[other].keys()
+        )
+
+    def _no_crowd(
+        self,
+        one: int,
+        counted: list[int],
+        found: Matched,
+        cheapest: list[dict[int, int]],
+        together: dict[tuple[int, int], dict[int, float]],
+    ) -> bool:
+        """Whether no host serves three or more at once for less than they are worth."""
+        for host in cheapest[one]:
+            near = [o for o in counted if np.isfinite(self._shared(one, o, host, cheapest, together))]
+            if len(near) < 2:
+                continue
+            least = max(self._shared(one, o, host, cheapest, together) for o in near)
+            if least < float(found.worth[[one, *near]].sum()) - found.price.get(host, 0.0) - 1e-9:
+                return False
+        return True
 
     def _refine(self, options: list[list[Way]], chosen: list[Way]) -> bool:
         """Make the chosen ways and some as cheap ones exact; whether any of them takes more than was thought."""
@@ -196,16 +294,16 @@ class Giants:
                     changed = changed or way == one
         return changed and all(options)
 
-    def _pairs(self) -> dict[tuple[int, int], dict[int, float]]:
+    def _pairs(self, needy: list[Needy]) -> dict[tuple[int, int], dict[int, float]]:
         """For pairs of hosts in need: how many departures it takes at least on each host to serve both there.
 
         Infinite where that is never enough; hosts that are not told need no more for both than for one.
         """
         p = self.desk.problem
         found: dict[tuple[int, int], dict[int, float]] = {}
-        for first in range(len(self.needy)):
+        for first in range(len(needy)):
             for second in range(first):
-                one, other = self.needy[first], self.needy[second]
+                one, other = needy[first], needy[second]
                 least: dict[int, float] = {}
                 zones = p.constraints.mask[[one.giants[0], other.giants[0]]]
                 rows = np.flatnonzero(p.constraints.masks[zones].all(axis=0) & p.accepts)

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass
 
 import numpy as np
 
 from sidestep.planning.model.problem import F64, I64
 
 #: nodes of the tree that one program may visit
-NODES = 2000
+NODES = 1000
 
 
 def smallest(weight: F64, lacking: F64, cost: F64) -> tuple[I64, float]:
@@ -45,77 +47,56 @@ def smallest(weight: F64, lacking: F64, cost: F64) -> tuple[I64, float]:
 
 def _needed(rows: F64) -> I64:
     """Rows that no other row implies: one that is nowhere greater asks for more."""
-    implied = (rows[:, None, :] >= rows[None, :, :]).all(axis=2)
+    implied = np.asarray((rows[:, None, :] >= rows[None, :, :]).all(axis=2), dtype=np.bool_)
     np.fill_diagonal(implied, False)
     return np.flatnonzero(~implied.any(axis=1))
 
 
-def matching(
-    ways: Sequence[Sequence[tuple[int, int]]],
-    pairs: Mapping[tuple[int, int], Mapping[int, float]],
-    base: Mapping[int, int],
-) -> tuple[int, list[int]]:
-    """One way (host, extra departures there) for everyone in need, with the fewest extra departures together.
+@dataclass(frozen=True)
+class Matched:
+    """The cheapest way of each (position), what each is worth in the bound, and what a host's being single is."""
 
-    Two who choose one host share its departures; ``pairs`` says how many it then takes at least, of which
-    ``base`` are made anyway. A bound, and the chosen way of each; nothing if the solver gave up.
+    picked: list[int]
+    worth: F64
+    price: dict[int, float]
+
+
+def matching(ways: Sequence[Sequence[tuple[int, int]]], single: AbstractSet[int]) -> Matched | None:
+    """One way (host, extra departures) for everyone, at the fewest together; ``single`` hosts serve only one.
+
+    As a linear program, whose optimum is whole. Its prices prove the bound: for every way the
+    worth of who takes it less the price of its host is at most what it costs.
     """
-    from scipy.optimize import Bounds, LinearConstraint, milp  # noqa: PLC0415 — heavy, and rarely needed
-    from scipy.sparse import coo_array  # noqa: PLC0415
+    from scipy.optimize import linprog  # noqa: PLC0415 — heavy, and rarely needed
+    from scipy.sparse import csr_array  # noqa: PLC0415
 
     from sidestep.planning.exact.silent import silent  # noqa: PLC0415
 
-    hosts = sorted({host for options in ways for host, _ in options})
-    number = {host: at for at, host in enumerate(hosts)}
     starts = np.cumsum([0, *(len(options) for options in ways)])
     total = int(starts[-1])
-    row: list[int] = []
-    column: list[int] = []
-    value: list[float] = []
-    low: list[float] = []
-
-    def add(entries: Sequence[tuple[int, float]], least: float) -> None:
-        for at, factor in entries:
-            row.append(len(low))
-            column.append(at)
-            value.append(factor)
-        low.append(least)
-
-    at_host: dict[int, dict[int, list[int]]] = {}
-    for one, options in enumerate(ways):
-        add([(int(starts[one]) + at, 1.0) for at in range(len(options))], 1.0)
-        for at, (host, extra) in enumerate(options):
-            at_host.setdefault(host, {}).setdefault(one, []).append(int(starts[one]) + at)
-            if extra > 0:
-                add([(total + number[host], 1.0), (int(starts[one]) + at, -float(extra))], 0.0)
-    for host, who in at_host.items():
-        known = {(a, b): pairs.get((a, b), {}).get(host, 0.0) for a in who for b in who if b < a}
-        if len(who) > 1 and all(np.isinf(least) for least in known.values()):
-            add([(at, -1.0) for parts in who.values() for at in parts], -1.0)
-            continue
-        for (a, b), least in known.items():
-            both = [(at, -1.0) for at in who[a] + who[b]]
-            extra = least - base.get(host, 0)
-            if np.isinf(least):
-                add(both, -1.0)
-            elif extra > 0:
-                add([(total + number[host], 1.0), *((at, extra * factor) for at, factor in both)], -extra)
-    size = total + len(hosts)
-    matrix = coo_array((value, (row, column)), shape=(len(low), size)).tocsr()
-    upper = np.ones(size)
-    upper[total:] = np.inf
-    cost = np.zeros(size)
-    cost[total:] = 1.0
+    everyone = np.repeat(np.arange(len(ways)), np.diff(starts))
+    host = np.array([h for options in ways for h, _ in options])
+    cost = np.array([float(extra) for options in ways for _, extra in options])
+    must = csr_array((np.ones(total), (everyone, np.arange(total))), shape=(len(ways), total))
+    hosts = sorted(single & set(host.tolist()))
+    at = np.flatnonzero(np.isin(host, hosts))
+    row = np.searchsorted(np.array(hosts, dtype=host.dtype), host[at])
+    most = csr_array((np.ones(len(at)), (row, at)), shape=(len(hosts), total))
     with silent():
-        found = milp(
+        found = linprog(
             cost,
-            constraints=[LinearConstraint(matrix, np.array(low), np.inf)],
-            integrality=np.ones(size),
-            bounds=Bounds(0, upper),
-            options={"node_limit": NODES, "mip_rel_gap": 0.0},
+            A_eq=must,
+            b_eq=np.ones(len(ways)),
+            A_ub=most if hosts else None,
+            b_ub=np.ones(len(hosts)) if hosts else None,
+            method="highs-ds",
         )
-    bound = found.mip_dual_bound if found.mip_dual_bound is not None and np.isfinite(found.mip_dual_bound) else 0.0
-    if found.x is None:
-        return int(np.ceil(bound - 1e-6)), []
+    if found.x is None or found.status != 0:
+        return None
+    worth = np.asarray(found.eqlin.marginals, dtype=np.float64)
+    price = dict(zip(hosts, np.maximum(-found.ineqlin.marginals, 0.0).tolist(), strict=True)) if hosts else {}
+    # rounding must not prove too much: nobody is worth more than any way costs
+    for one, options in enumerate(ways):
+        worth[one] = min([float(worth[one]), *(extra + price.get(h, 0.0) for h, extra in options)])
     picked = [int(np.argmax(found.x[starts[one] : starts[one + 1]])) for one in range(len(ways))]
-    return int(np.ceil(bound - 1e-6)), picked
+    return Matched(picked, worth, price)

@@ -150,14 +150,16 @@ class Server:
             alone = min(alone, most + 1)
         if any(self._counting(duty, tried, total, least) for total in range(least, min(alone, least + NEAR + 1))):
             return True
-        for cover in sorted(tried, key=lambda cover: int(count[cover].sum()))[:FAR]:
-            extra = alone - 1 - int(count[cover].sum())
-            if extra > NEAR and self._any(duty, [cover], lambda c, extra=extra: evict(self.desk, c, duty.host, extra)):  # type: ignore[misc]
-                return True
-        if not easy or (most is not None and int(count[easy].sum()) > most):
-            return False
-        return self._any(duty, [easy], lambda cover: self.desk.put_all(cover, duty.host)) or self._any(
-            duty, [easy], lambda cover: self.desk.put_all(cover, duty.host, during=False)
+        far = sorted(tried, key=lambda cover: int(count[cover].sum()))[:FAR]
+        extras = [alone - 1 - int(count[cover].sum()) for cover in far]
+        return any(
+            extra > NEAR and self._any(duty, [cover], lambda c, extra=extra: evict(self.desk, c, duty.host, extra))  # type: ignore[misc]
+            for cover, extra in zip(far, extras, strict=True)
+        ) or (bool(easy) and (most is None or int(count[easy].sum()) <= most) and self._direct(duty, easy))
+
+    def _direct(self, duty: Duty, cover: list[int]) -> bool:
+        return self._any(duty, [cover], lambda cover: self.desk.put_all(cover, duty.host)) or self._any(
+            duty, [cover], lambda cover: self.desk.put_all(cover, duty.host, during=False)
         )
 
     def easy(self, duty: Duty) -> list[int]:
@@ -170,7 +172,7 @@ class Server:
         keep = np.ones(len(hard), dtype=np.bool_)
         keep[big] = False
         picks, _ = shedding.smallest(desk.problem.count[shedding.shards] + 1e-3 * np.minimum(hard, 1.0), keep)
-        return shedding.shards[picks].tolist()
+        return [int(shard) for shard in shedding.shards[picks]]
 
     def _has_room(self, shard: int) -> bool:
         return len(self.desk.rows(shard)) > 0 or len(self.desk.rows(shard, during=False)) > 0
