@@ -32,6 +32,8 @@ FILLS = (0.8, 0.9, 0.95, 0.97, 0.99)
 #: instances of the short run
 QUICK = ("a1_5", "b_1", "b_4")
 STEP = 300.0
+#: cancelled because no order exists: the group holds all it may in every domain, so none of it can be at two hosts
+IMPOSSIBLE = "GROUP_FULL"
 
 
 @dataclass(frozen=True)
@@ -63,7 +65,8 @@ def measure(case: plans.Case, turns: int) -> Result:
     flaw = verify(p, made, caps)
     figures = {
         "CPU s": statistics.median(seconds), "check CPU s": time.process_time() - begun,
-        "moves": float(len(case.moves)), "parks": float(made.parks.sum()), "cancelled": float(len(made.cancelled)),
+        "moves": float(len(case.moves)), "parks": float(made.parks.sum()), "cancelled": float(sum(one.code != IMPOSSIBLE for one in made.cancelled)),
+        "impossible": float(sum(one.code == IMPOSSIBLE for one in made.cancelled)),
         "waves": float(made.wave.max(initial=0)), "waits": float(len(made.after[1])),
         "late": float((made.late > 0).sum()), "delayed": float((made.earliest > 0).sum()),
     }  # fmt: skip
@@ -126,6 +129,8 @@ def run(arguments: argparse.Namespace) -> Report:
         Goal("flaws found by the check", sum(bool(r.flaw) for r in results), "orders", 0, "=="),
     ]
     if "roadef" in groups:
+        none = sum(r.figures["impossible"] for r in groups["roadef"])
+        goals.append(Goal("roadef: moves of apps that fill every host", none, "moves", 0, "=="))
         flaws = sum(r.figures["waves that lack room"] for r in groups["roadef"])
         goals.append(Goal("roadef: waves that lack room in integers", flaws, "waves", 0, "=="))
     figures = {
