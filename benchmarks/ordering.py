@@ -63,10 +63,12 @@ def measure(case: plans.Case, turns: int) -> Result:
     assert made is not None
     begun = time.process_time()
     flaw = verify(p, made, caps)
+    lost = len(made.cancelled)
+    impossible = sum(one.code == IMPOSSIBLE for one in made.cancelled)
     figures = {
         "CPU s": statistics.median(seconds), "check CPU s": time.process_time() - begun,
-        "moves": float(len(case.moves)), "parks": float(made.parks.sum()), "cancelled": float(sum(one.code != IMPOSSIBLE for one in made.cancelled)),
-        "impossible": float(sum(one.code == IMPOSSIBLE for one in made.cancelled)),
+        "moves": float(len(case.moves)), "parks": float(made.parks.sum()),
+        "cancelled": float(lost - impossible), "impossible": float(impossible),
         "waves": float(made.wave.max(initial=0)), "waits": float(len(made.after[1])),
         "late": float((made.late > 0).sum()), "delayed": float((made.earliest > 0).sum()),
     }  # fmt: skip
