@@ -7,7 +7,7 @@ from pathlib import Path
 
 from sidestep.autopilot.server_service import UnknownReference
 from sidestep.fleet import policies
-from sidestep.fleet.errors import ConfigError
+from sidestep.fleet.errors import ConfigError, UsageError
 from sidestep.fleet.inventory import Policy
 from sidestep.fleet.labels import Label, scrub
 from sidestep.fleet.nearest import near
@@ -47,7 +47,17 @@ def _parts(name: str) -> list[str]:
 
 
 def chosen(own: Policy, name: str, text: str) -> Policy:
-    """The policy of that name, or that a file's text is, over the fleet's own. Raises as ``Known``."""
+    """The policy of that name, or that a file's text is, over the fleet's own.
+
+    Raises UnknownReference for a name that nobody knows, UsageError for a file that cannot be used.
+    """
+    try:
+        return _chosen(own, name, text)
+    except ConfigError as error:
+        raise UsageError(str(error.args[0]), hint=error.hint) from error
+
+
+def _chosen(own: Policy, name: str, text: str) -> Policy:
     if text:
         stem = Path(name).stem
         one = policies.parse(text, name, stem)

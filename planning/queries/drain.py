@@ -33,12 +33,12 @@ _REMEDY: Final = {
 def preflight(world: World, host: int, *, planner: Propose = propose, **asked: Any) -> Preflight:
     """The plan that would empty the host, without proposing it; and if there is none, why and what would help.
 
-    The policy's churn budget is put aside: the question is whether it can be done at all.
+    The policy's churn budget is raised by what the host holds: the question is whether it can be done at all.
     """
     name = world.snapshot.hosts.names[host]
     drain = Drain(f"drain={name}", (str(name),))
     held = int((world.snapshot.shards.host == host).sum())
-    policy = with_fields(world.policy, max_moves=max(world.policy.max_moves, len(world.snapshot.shards.names)))
+    policy = with_fields(world.policy, max_moves=world.policy.max_moves + held)
     world = replace(world, policy=policy, fleet=with_fields(world.fleet, policy=policy))
     answer = ask(world, WhatIf((drain,)), planner=planner, **asked)
     stuck = _stuck(world, host, answer)

@@ -15,14 +15,24 @@ from world_doubles import small_fleet
 from sidestep.autopilot.daemon_planning import PlanDesk
 from sidestep.autopilot.daemon_planning_jobs import MOST_OPEN
 from sidestep.autopilot.protocol_plans import (
+    AskWhy,
+    AskWhyNot,
     CancelPlanning,
     ComparePlans,
     DifferenceView,
+    DrainView,
+    FindHost,
     GetPlanning,
+    GetRightSizes,
+    HostView,
     ListPolicies,
     NewPlan,
     Planning,
     PlanRequest,
+    SizesView,
+    TryDrain,
+    WhyNotView,
+    WhyView,
 )
 from sidestep.autopilot.server import UnknownReference
 from sidestep.fleet.errors import SidestepError, UsageError
@@ -274,3 +284,70 @@ async def test_the_fleets_own_policy_is_listed(scene: Asked) -> None:
     listed = await scene.ask(ListPolicies())
     assert isinstance(listed, PolicyList)
     assert (listed.policies[0].name, listed.policies[0].used) == (POLICY.name, True)
+
+
+async def test_shipped_policies_are_listed_and_can_be_named_several_at_once(scene: Asked) -> None:
+    """S3.14, S3.15: composable."""
+    listed = await scene.ask(ListPolicies())
+    assert isinstance(listed, PolicyList)
+    assert {"cost-aware", "cautious"} <= {str(row.name) for row in listed.policies}
+    ended = await scene.plan(policy="cost-aware,cautious", what_if=("load=host:h1:x8",))
+    assert ended.answer is not None and ended.answer.plan is not None
+    policy = ended.answer.plan.policy
+    assert policy.goals[0] == "cost" and policy.min_gain > POLICY.min_gain
+    assert (await scene.plan(what_if=("policy=cost-aware",))).answer is not None
+
+
+async def test_a_policy_file_is_laid_over_the_fleets_own(scene: Asked) -> None:
+    text = 'does = "less"\n[policy]\nthreshold_cpu = 0.1\n'
+    ended = await scene.plan(policy="/somewhere/mine.toml", policy_text=text, what_if=("load=+1%",))
+    assert ended.answer is not None and ended.answer.policy == "mine"
+    assert {c.dimension for c in ended.answer.before} == {"cpu"}
+    with pytest.raises(UsageError, match=r"mine.toml:2: policy.threshold_cpu"):
+        await scene.ask(NewPlan(policy="mine.toml", policy_text='does = "x"\npolicy = {threshold_cpu = "high"}\n'))
+
+
+async def test_questions_about_shards_and_hosts_are_answered_of_the_newest_picture(scene: Asked) -> None:
+    """S1.13, S1.28, S5.17."""
+    scene.oracle.peak = 3.5
+    await scene.tick()
+    moving = await scene.ask(AskWhy("s1"))
+    assert isinstance(moving, WhyView)
+    plan, _ = scene.newest()
+    moved = {str(a.shard) for a in plan.actions}
+    assert moving.why.moves == ("s1" in moved) and (moving.why.plan == plan.number or not moving.why.moves)
+    against = await scene.ask(AskWhyNot("s1", "h1"))
+    assert isinstance(against, WhyNotView) and against.why_not.obstacles[0].reason.code == "HERE"
+    host = await scene.ask(FindHost(cpu=0.5, memory=1 << 20))
+    assert isinstance(host, HostView) and "h1" not in {offer.host for offer in host.best.offers}
+    assert host.best.offers
+    drained = await scene.ask(TryDrain("h2"))
+    assert isinstance(drained, DrainView) and drained.preflight.possible
+    sizes = await scene.ask(GetRightSizes())
+    assert isinstance(sizes, SizesView)
+    assert len(scene.states()) == 1, "questions propose nothing"
+
+
+@pytest.mark.parametrize(
+    ("request_", "said"),
+    [
+        (AskWhy("s9"), "no shard s9"),
+        (AskWhyNot("s1", "h9"), "no host h9"),
+        (TryDrain("h9"), "no host h9"),
+        (FindHost(cpu=0.0, memory=0), "no size"),
+        (FindHost(cpu=1.0, memory=0, limit=0), "limit 0"),
+        (FindHost(cpu=1.0, memory=0, app="nothing"), "no such app"),
+        (GetRightSizes(0), "limit 0"),
+        (GetPlanning(1, float("nan")), "a wait of nan"),
+    ],
+)
+async def test_what_does_not_exist_is_named(scene: Asked, request_: PlanRequest, said: str) -> None:
+    with pytest.raises(UsageError, match=said):
+        await scene.ask(request_)
+
+
+async def test_without_a_forecast_nothing_can_be_asked(scene: Asked) -> None:
+    scene.oracle.error = RuntimeError("no worker")
+    await scene.tick()
+    with pytest.raises(SidestepError, match="no forecast yet"):
+        await scene.ask(NewPlan())
