@@ -135,3 +135,24 @@ def test_a_ring_of_full_hosts_costs_one_detour(length: int, size: float, seed: i
     order = ordered(made, go(made, *((h, (h + 1) % length) for h in range(length))), caps=Caps(host=1))
     assert not order.cancelled and len(order) == length + 1 and order.parks.sum() == 1
     assert verify(made, order, Caps(host=1)) == ""
+
+
+def test_a_shard_that_is_nowhere_takes_room_only_where_it_goes() -> None:
+    """Failover: nothing is held at a host that is lost, and what is there must leave first where room is short."""
+    made = by_hand([10, 10], [(0, 8), (1, 2)])
+    host = made.host.copy()
+    host[0] = -1
+    median = made.median.copy()
+    median[0] = 0.0
+    made = replace(made, host=host, median=median)
+    order = ordered(made, go(made, (0, 1)))
+    assert path(order) == [(0, -1, 1, False)] and verify(made, order, Caps(host=1)) == ""
+    both = ordered(replace(made, room=made.room - 1), go(made, (0, 1), (1, 0)))
+    assert path(both) == [(1, 1, 0, False), (0, -1, 1, False)] and verify(made, both) == ""
+
+
+def test_no_moves_are_an_empty_order() -> None:
+    """Nothing to do is no error."""
+    made = by_hand([10, 10], [(0, 8), (1, 2)])
+    order = ordered(made, [])
+    assert len(order) == 0 and order.moves == () and verify(made, order, Caps()) == ""
