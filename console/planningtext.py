@@ -64,10 +64,9 @@ def answer_lines(answer: PlanAnswer, now: float, width: int, glyphs: Glyphs) -> 
         lines += no_plan_lines(answer.no_plan, width)
         if answer.no_plan.impossible:
             lines += _wrapped("proven: no migration plan exists", width)
-        for advice in answer.no_plan.advice:
-            lines += [(), *action_lines(advice, None, answer.no_plan.created, width, glyphs)]
     if answer.plan is not None and answer.blocks:
         lines += [(), (Span("stays undone", "strong"),), *_reasons(answer.blocks, width)]
+    lines += _advice(answer, width)
     lines += [(), *_contention(answer)]
     lines += _hosts(answer.hosts, changed=bool(answer.what_if))
     if answer.without_forecast is not None:
@@ -76,6 +75,20 @@ def answer_lines(answer: PlanAnswer, now: float, width: int, glyphs: Glyphs) -> 
         text = f"to run it: sidestep plan approve {answer.plan.number} --digest {answer.digest[:12]}"
         lines += [(), (span(text, "accent"),)]
     return lines
+
+
+def _advice(answer: PlanAnswer, width: int) -> Iterator[Line]:
+    """What would help besides, and is done by hand."""
+    source = answer.plan or answer.no_plan
+    if source is None or not source.advice:
+        return
+    yield ()
+    yield (Span("what would help", "strong"),)
+    for action in source.advice:
+        about = " ".join(word for word in (action.shard, "on" if action.shard and action.source else "", action.source,
+                                           "to" if action.source and action.destination else "",
+                                           action.destination) if word)  # fmt: skip
+        yield from indent(_wrapped(f"{action.kind} {about}: {action.reason.text} [{action.reason.code}]", width - 2))
 
 
 def _contention(answer: PlanAnswer) -> Iterator[Line]:

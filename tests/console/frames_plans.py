@@ -29,7 +29,7 @@ from sidestep.autopilot.protocol_plans import (
 from sidestep.autopilot.server import UnknownReference
 from sidestep.fleet.forecast_types import Contention
 from sidestep.fleet.labels import Label
-from sidestep.fleet.plans import Alternative, NoPlan, Plan, Proof, Reason
+from sidestep.fleet.plans import Action, Alternative, NoPlan, Plan, Proof, Reason
 from sidestep.fleet.questions import (
     ActionChange,
     BestHost,
@@ -50,6 +50,10 @@ from sidestep.fleet.questions import (
 
 HOT = Contention(host=Label("h2"), dimension="cpu", probability=0.83, starts_at=START + 31, lead=31.0, peak=0.95)
 NO_ROOM = Reason("NO_ROOM", Label("lacks 0.40 cores of cpu 31s from now, at the 80% quantile"))
+ACTIVATE = Action(
+    id=1, kind="activate", shard=Label(""), source=Label(""), destination=Label("h9"), token=0, priority=3,
+    reason=Reason("ACTIVATE", Label("one more host would do")),
+)  # fmt: skip
 
 
 def outlook(host: str, before: float | None, after: float | None, now: float | None = 0.4) -> HostOutlook:
@@ -127,6 +131,7 @@ class PlanAnswers:
             nothing = NoPlan(
                 created=START, snapshot=9, forecast="f-9", impossible=True,
                 reasons=(Reason("NO_ROOM", Label("h2 cpu 83% in 31s: shop-01 needs 0.40 cores more cpu on h4")),),
+                advice=(ACTIVATE,),
             )  # fmt: skip
             return PlanAnswer(
                 policy=Label("none"), no_plan=nothing, before=(HOT,), after=(HOT,), blocks=nothing.reasons, hosts=hosts

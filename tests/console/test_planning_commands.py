@@ -53,6 +53,7 @@ async def test_no_plan_is_exit_code_3_with_reasons(daemon: Daemon) -> None:
     ran = await ask(daemon, "plan", "new", "--policy", "none")
     assert (ran.code, ran.err) == (3, "")
     assert "NO_ROOM" in ran.out and "proven: no migration plan exists" in ran.out
+    assert "activate h9: one more host would do [ACTIVATE]" in ran.out
     ran = await ask(daemon, "plan", "new", "--policy", "none", "--json")
     assert ran.code == 3 and json.loads(ran.out)["no_plan"]["reasons"][0]["code"] == "NO_ROOM"
 
