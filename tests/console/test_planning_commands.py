@@ -101,6 +101,26 @@ async def test_without_a_terminal_no_bar_is_drawn(daemon: Daemon) -> None:
     assert sum(isinstance(each, GetPlanning) for each in daemon.wanted) == 4
 
 
+async def test_on_a_terminal_a_bar_is_drawn_and_wiped_before_the_plan_is_printed(daemon: Daemon) -> None:
+    daemon.steps = [Planning(job=4, state="running", elapsed=2.0, done=n, total=2, moves=3, bound=2) for n in range(2)]
+    mine, its = os.openpty()
+    try:
+        process = await asyncio.create_subprocess_exec(
+            sys.executable, "-m", "sidestep", "plan", "new", stdout=asyncio.subprocess.PIPE, stderr=its,
+            env={**os.environ, "SIDESTEP_SOCKET": str(daemon.server.path)},
+        )  # fmt: skip
+        out, _ = await asyncio.wait_for(process.communicate(), 60)
+        os.set_blocking(mine, False)
+        drawn = os.read(mine, 10_000).decode()
+    finally:
+        os.close(mine)
+        os.close(its)
+    assert process.returncode == 0 and b"plan #12" in out and b"gap" not in out
+    first, second, *wiped = [part for part in drawn.split("\r") if part]
+    assert "best 3 moves  at least 2  gap 33%" in first and second.startswith("[############....")
+    assert wiped == [" " * len(second)]
+
+
 async def test_an_interrupt_takes_the_best_plan_so_far(daemon: Daemon) -> None:
     """Anytime: what was found until then is the answer."""
     daemon.steps = [Planning(job=4, state="running", elapsed=1.0)] * 100_000
