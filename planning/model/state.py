@@ -197,6 +197,10 @@ class State:
         )
         return np.asarray(median + self._sign() * np.sqrt(squared), dtype=np.float64)
 
+    def moved(self, rows: I64) -> tuple[F64, F64]:
+        """(k, D) means of what came to hosts, and of what left them."""
+        return self._come[0, rows], self._gone[0, rows]
+
     def hot(self, rows: NDArray[np.int64] | None = None) -> Mask:
         """(k,) which hosts are in contention after the moves."""
         p = self.problem

@@ -40,6 +40,9 @@ class Desk:
         )
         lost = [shard for duty in duties if duty.kind == "failover" for shard in duty.shards]
         self.free[lost] = self.problem.movable[lost]
+        #: so many moves are settled while one duty is tried; what (guest, evictions) then was in vain
+        self.settled = 0
+        self.hopeless: set[tuple[int, int, int]] = set()
         self._typical: F64 | None = None
         self._tops: dict[int, F64] = {}
 

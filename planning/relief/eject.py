@@ -43,12 +43,19 @@ def evict(desk: Desk, cover: list[int], relieves: int, extra: int, *, depth: int
 
 def make_room(desk: Desk, guest: int, relieves: int, extra: int, *, depth: int = 0) -> bool:
     """Place one shard that fits nowhere: reroute what came, or evict what counts ``extra`` moves at most."""
-    if reroute(desk, guest, relieves):
-        return True
-    if exchange(desk, guest, relieves, extra, depth):
-        return True
-    if extra < 1:
+    key = (guest, extra, len(desk.state.moves)) if len(desk.state.moves) == desk.settled else None
+    if key is not None and key in desk.hopeless:
         return False
+    if reroute(desk, guest, relieves) or exchange(desk, guest, relieves, extra, depth):
+        return True
+    if extra > 0 and _evict_any(desk, guest, relieves, extra, depth):
+        return True
+    if key is not None:
+        desk.hopeless.add(key)
+    return False
+
+
+def _evict_any(desk: Desk, guest: int, relieves: int, extra: int, depth: int) -> bool:
     saved = tuple(desk.state.moves)
     for host, chosen in ways(desk, guest, extra):
         count = int(desk.problem.count[chosen].sum())
@@ -96,12 +103,14 @@ def exchange(desk: Desk, guest: int, relieves: int, extra: int, depth: int) -> b
     open_ = state.open(guest) & ~desk.closed & ~desk.gains
     rows = np.array([h for h, moves in by_host.items() if open_[h] and len(moves) <= ENUMERATED], dtype=np.int64)
     lack = lacking(desk, guest, rows)
-    for at in np.lexsort([rows, lack.max(axis=1, initial=0.0)]).tolist():
+    if not len(rows):
+        return False
+    most = np.stack([desk.most(host, len(by_host[host]) + extra) for host in rows.tolist()])
+    able = (most >= (lack + state.moved(rows)[1]) * (1 - 1e-9)).all(axis=1)
+    order = np.lexsort([rows, lack.max(axis=1, initial=0.0)])
+    for at in order[able[order]].tolist():
         host = int(rows[at])
         own = by_host[host]
-        gone = desk.problem.mean[[move.shard for move in own]].sum(axis=0, dtype=np.float64)
-        if not (desk.most(host, len(own) + extra) >= (lack[at] + gone) * (1 - 1e-9)).all():
-            continue
         before = desk.count
         for move in own:
             desk.take(move.shard)
@@ -175,9 +184,7 @@ def reroute(desk: Desk, guest: int, relieves: int) -> bool:
     movers: dict[int, list[int]] = {}
     for move in saved:
         movers.setdefault(move.destination, []).append(move.shard)
-    p = desk.problem
-    sums = np.stack([p.mean[movers[host]].sum(axis=0, dtype=np.float64) for host in came.tolist()])
-    able = (sums + abs(p.z) * _deviations(desk, movers, came) >= lack - 1e-9).all(axis=1)
+    able = (state.moved(came)[0] + abs(desk.problem.z) * _deviations(desk, movers, came) >= lack - 1e-9).all(axis=1)
     for host in came[able].tolist():
         if desk.closed[host]:
             continue

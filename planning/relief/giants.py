@@ -91,11 +91,8 @@ class Giants:
     def _candidates(self, shard: int) -> I64:
         p = self.desk.problem
         allowed: Mask = p.constraints.masks[p.constraints.mask[shard]]
-        may: Mask = np.logical_and(allowed, p.accepts)
-        may &= ~self.desk.closed
-        if p.host[shard] >= 0:
-            may[p.host[shard]] = False
-        return np.flatnonzero(may)
+        rows = np.flatnonzero(allowed & p.accepts & ~self.desk.closed)
+        return np.asarray(rows[rows != p.host[shard]], dtype=np.int64)
 
     def _roomy(self, shard: int) -> bool:
         """Whether enough hosts have room for the shard before anything left, whatever rules between shards say."""

@@ -15,6 +15,10 @@ from sidestep.planning.relief.order import sequence, trim
 from sidestep.planning.relief.reasons import reason
 from sidestep.planning.relief.serve import Server
 
+#: rounds without a better plan after which the search ends
+VAIN = 3
+#: moves that a duty left undone is blamed for
+UNDONE = 5
 #: no churn budget
 UNLIMITED = sys.maxsize
 
@@ -77,6 +81,7 @@ class _Run:
         self.best: tuple[Rating, tuple[Move, ...]] | None = None
         self.cut = False
         self._least: dict[int, int] = {}
+        self.last: Outcome | None = None
 
     def outcomes(self) -> Iterator[Outcome]:
         """See ``relieve``."""
@@ -84,13 +89,61 @@ class _Run:
         left = self.server.first(self.tasks.duties)
         self.keep()
         yield self.outcome(searching=True)
+        self.rest(left)
+        yield self.outcome()
+        yield from self.improve()
+
+    def rest(self, left: Sequence[Duty]) -> None:
+        """Do one by one what is left, and take back what that made needless."""
         for duty in left:
             if self.expired():
                 break
             self.server.again(duty)
         trim(self.desk)
         self.keep()
-        yield self.outcome()
+
+    def improve(self) -> Iterator[Outcome]:
+        """Begin again with what cost most, as long as that helps: the hardest find the most room."""
+        blame: dict[int, float] = {}
+        vain = 0
+        while vain < VAIN and not self.expired() and not self.proven():
+            assert self.best is not None
+            before = self.best[0]
+            for index, more in self.spent().items():
+                blame[index] = blame.get(index, 0.0) + more
+            duties = self.tasks.duties
+            order = sorted(blame, key=lambda index: (duties[index].level, -blame[index], index))
+            self.desk.reset(0)
+            if self.previous:
+                self.resume()
+            for index in order:
+                self.server.again(duties[index])
+            self.rest(self.server.first(duties))
+            vain = vain + 1 if before <= self.best[0] else 0
+            if not vain:
+                yield self.outcome()
+
+    def spent(self) -> dict[int, float]:
+        """By duty, how many moves the best plan makes for it beyond the fewest; undone ones count some."""
+        assert self.best is not None
+        count: dict[int, int] = {}
+        for move in self.best[1]:
+            count[move.relieves] = count.get(move.relieves, 0) + int(self.problem.count[move.shard])
+        done = self.tasks.done(self.desk.state).tolist()
+        found: dict[int, float] = {}
+        for index, duty in enumerate(self.tasks.duties):
+            if duty.kind == "contention" and done[index]:
+                more = count.get(duty.host, 0) - self.least(index, duty)
+            else:
+                more = 0 if done[index] else UNDONE
+            if more > 0:
+                found[index] = more
+        return found
+
+    def proven(self) -> bool:
+        """Whether the best plan does everything with as few moves as any plan."""
+        last = self.last
+        return last is not None and last.proven and not last.left
 
     def resume(self) -> None:
         """Begin with what is still possible and still needed of the plan shown before."""
@@ -131,7 +184,7 @@ class _Run:
         undone = [duty for duty, good in zip(self.tasks.duties, done.tolist(), strict=True) if not good]
         bound = 0 if searching else self.bound(served)
         left: tuple[Left, ...] = tuple(reason(self.server, duty, ended=searching or self.cut) for duty in undone)
-        return Outcome(
+        self.last = Outcome(
             moves=self.best[1],
             left=left,
             bound=bound,
@@ -139,20 +192,25 @@ class _Run:
             iterations=self.desk.steps,
             cut=self.cut,
         )
+        return self.last
 
     def bound(self, served: Sequence[Duty]) -> int:
         """A number of moves that no plan doing the same duties can go below."""
         covers: dict[int, int] = {}
         for duty in served:
             if duty.kind == "contention":
-                key = self.tasks.duties.index(duty)
-                if key not in self._least:
-                    self._least[key] = least_count(self.desk, self.server.fresh(duty))
-                covers[duty.host] = max(covers.get(duty.host, 0), self._least[key])
+                key = self.server.number(duty)
+                covers[duty.host] = max(covers.get(duty.host, 0), self.least(key, duty))
         total = per_host(self.desk, served, covers)
         if total >= self.desk.count or not Giants.usable(self.desk):
             return total
         return total + self._forced(served, covers)
+
+    def least(self, index: int, duty: Duty) -> int:
+        """The fewest moves by which a duty of contention is done at all."""
+        if index not in self._least:
+            self._least[index] = least_count(self.desk, self.server.fresh(duty))
+        return self._least[index]
 
     def _forced(self, served: Sequence[Duty], covers: dict[int, int]) -> int:
         """What giants add to the bound."""
@@ -167,9 +225,8 @@ class _Run:
             for duty in served
             if duty.kind == "contention" and not self._met_at_start(duty)
         ]
-        self.giants = Giants(self.desk, base, reliefs)
-        added, _ = self.giants.match()
-        return added
+        giants = Giants(self.desk, base, reliefs)
+        return giants.match()[0]
 
     def _met_at_start(self, duty: Duty) -> bool:
         return not len(self.server.fresh(duty).columns)

@@ -48,11 +48,15 @@ class Server:
 
     def fresh(self, duty: Duty) -> Shedding:
         """What the host of a duty of contention must shed before any move."""
-        key = self._number[id(duty)]
+        key = self.number(duty)
         if key not in self._fresh:
             rows = self.desk.problem.on(duty.host)
             self._fresh[key] = Shedding(self._start, Need(duty.host, duty), rows[self.desk.free[rows]])
         return self._fresh[key]
+
+    def number(self, duty: Duty) -> int:
+        """The position of a duty among all."""
+        return self._number[id(duty)]
 
     def choice(self, duty: Duty) -> Sequence[int]:
         """The shards whose departure does the duty, by what is best at first sight; none if nothing does."""
