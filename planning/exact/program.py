@@ -21,7 +21,8 @@ Cap = Literal["", "nodes", "seconds", "rounds", "order"]
 
 @dataclass(frozen=True, kw_only=True)
 class Limits:
-    """When a search for a proof ends. ``nodes`` decides the same on every machine, ``seconds`` (0: none) does not."""
+    """When a search for a proof ends: ``nodes`` of all its programs together decide the same on every machine,
+    ``seconds`` for each program (0: no end) do not."""
 
     nodes: int = 5_000
     seconds: float = 0.0

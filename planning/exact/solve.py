@@ -72,8 +72,10 @@ class Search:
         """The cheapest solution that is true in exact arithmetic."""
         for _ in range(self.limits.rounds):
             self.rounds += 1
+            # nodes are counted over all rounds; each may look at its root at least
+            rest = replace(self.limits, nodes=max(1, self.limits.nodes - self.nodes))
             bound = None if at_most is None else (self.counts, at_most)
-            found = self.model.program.solve(cost, self.limits, closed=closed, at_most=bound)
+            found = self.model.program.solve(cost, rest, closed=closed, at_most=bound)
             self.nodes += found.nodes
             if not len(found.x) and self.model.program.columns:
                 return Answer(verdict=found.verdict, bound=found.bound, capped=found.capped)
