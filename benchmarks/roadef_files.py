@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from sidestep.fleet.errors import ConfigError, UsageError
+from sidestep.fleet.errors import UsageError
 
 I64 = NDArray[np.int64]
 
@@ -73,10 +73,12 @@ class Tokens:
                 return number
         return number
 
-    def error(self, key: str, value: object, message: str) -> ConfigError:
+    def error(self, key: str, value: object, message: str) -> UsageError:
         """An error at this place."""
-        return ConfigError(self.path.name, self.line(), key, value, message,
-                           hint="the file must have the challenge's format, whole")  # fmt: skip
+        said = "" if value is None else f" = {value!r}"
+        return UsageError(
+            f"{self.path.name}:{self.line()}: {key}{said}: {message}", hint="give the challenge's format, whole"
+        )
 
     def take(self, count: int, what: str, low: int = 0, high: int | None = None) -> I64:
         """The next ``count`` integers, each within ``low`` to ``high``."""
@@ -115,7 +117,7 @@ def names_in(folder: Path) -> list[str]:
 
 
 def load(folder: Path, name: str) -> Instance:
-    """Read one instance; raises ``ConfigError`` with file, line and value."""
+    """Read one instance; raises ``UsageError`` with file, line and value."""
     file = Tokens(folder / f"model_{name}.txt")
     most = len(file.values)
     resources = file.one("number of resources", 1, most)

@@ -27,31 +27,30 @@ WALL = 10**13
 
 @dataclass(frozen=True)
 class Schedule:
-    """How one walk cools: from ``hot`` to ``cold``, the last of its budget downhill only.
+    """How one walk cools: from ``hot`` to ``cold``, soon on to ``still``, and downhill only at last.
 
-    ``mix``: shares of the kinds of proposals (shift, undo, swap, chain, pair, rotate);
-    ``favour``: share of the proposals for shards of hosts in proportion to their cost;
-    ``soft``: penalty of a domain short or a need unmet in temperatures, 0: never.
+    ``mix``: shares of the kinds of proposals (shift, undo, swap, near shift, near swap, kin
+    swap, chain, pair); ``favour``: share of the proposals for shards of hosts in proportion to
+    their cost.
     """
 
     hot: float
     cold: float
-    mix: tuple[int, ...]
-    favour: float = 0.5
-    soft: float = 0.0
-    downhill: float = 0.02
+    still: float = 3.0
+    mix: tuple[int, ...] = (40, 10, 48, 0, 0, 1, 1, 0)
+    favour: float = 0.3
+    #: shares of the budget after which it is cold, and still
+    cooled: float = 0.9
+    downhill: float = 0.97
 
     def temperature(self, spent: float) -> float:
         """Temperature once a share of the budget is spent."""
-        if spent >= 1 - self.downhill or self.hot <= 0:
+        if spent >= self.downhill or self.hot <= 0:
             return 0.0
-        return rounded(self.hot * (self.cold / self.hot) ** (spent / (1 - self.downhill)))
-
-    def penalty(self, spent: float) -> int:
-        """What a domain short and an unmet need count for then."""
-        if self.soft <= 0 or spent > 0.9:
-            return WALL
-        return int(self.soft * max(self.temperature(spent), self.cold)) + 1
+        if spent < self.cooled:
+            return rounded(self.hot * (self.cold / self.hot) ** (spent / self.cooled))
+        rest = (spent - self.cooled) / (self.downhill - self.cooled)
+        return rounded(self.cold * (self.still / self.cold) ** rest)
 
 
 class Best:
@@ -108,8 +107,10 @@ def favoured(cost: I64, shift: int) -> I64:
 
 def anneal(
     state: State, schedule: Schedule, seed: int, spent: Callable[[int], float], tell: Callable[[Best], None]
-) -> tuple[Best, int]:
-    """Walk until ``spent`` of the proposals made reaches 1; the best found and how many were made.
+) -> tuple[Best, int, list[tuple[float, int]]]:
+    """Walk until ``spent`` of the proposals made reaches 1; the best found, how many were made, and the curve.
+
+    The curve is temperature and cost after every chunk.
 
     ``spent`` is asked between chunks and must not fall; ``tell`` hears of every improvement.
     """
@@ -121,13 +122,16 @@ def anneal(
     tally, scratch = np.zeros((KINDS, 2), np.int64), np.zeros((3, 16), np.int64)
     best, hosts = Best(state), np.zeros(0, np.int64)
     made = look = 0
+    curve: list[tuple[float, int]] = []
     while (share := spent(made)) < 1:
         if look % REDRAW == 0:
             hosts = favoured(state.cost, look * 97 % HOT)
         look += 1
-        walk(state, rng, CHUNK, schedule.temperature(share), schedule.penalty(share), 0, ends, hosts,
+        temperature = schedule.temperature(share)
+        walk(state, rng, CHUNK, temperature, WALL, 0, ends, hosts,
              int(schedule.favour * 1024), chance, tally, scratch)  # fmt: skip
         made += CHUNK
+        curve.append((temperature, int(state.sums[TOTAL])))
         if best.look(state):
             tell(best)
-    return best, made
+    return best, made, curve

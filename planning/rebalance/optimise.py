@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
+from numpy.typing import NDArray
 
 from sidestep.planning.rebalance.anneal import Schedule, anneal, key_of
 from sidestep.planning.rebalance.cost import Cost, bound_of, broken_by, cost_of
@@ -14,8 +15,17 @@ from sidestep.planning.rebalance.greedy import descend
 from sidestep.planning.rebalance.model import I64, Reassignment
 from sidestep.planning.rebalance.state import State, begin
 
-#: greedy moves between two looks at the clock count as so many proposals
-_GREEDY_MOVE = 20_000
+#: one look of the greedy counts as so many proposals
+_GREEDY_LOOK = 20_000
+#: share of the budget for the greedy at most
+GREEDY = 0.15
+#: temperatures, in the gap between the cost and the bound for each shard: from the start, where
+#: slow cooling ends, and after the greedy
+HOT, COLD, WARM = 5.0, 0.015, 0.015
+#: the temperature at which nothing but ties is left
+STILL = 3.0
+#: a greedy so close to the bound, in initial costs, is walked on from
+CLOSE = 0.003
 
 
 @dataclass(frozen=True)
@@ -87,45 +97,71 @@ def rebalance(
     """
     settings = settings or Settings()
     compiled = importlib.util.find_spec("numba") is not None if settings.compiled is None else settings.compiled
-    allowance = Allowance(settings.proposals, clock, readings)
-    start = np.array(problem.home)
-    state = begin(problem, start)
-    best = (key_of(state), start)
-    greedy_share = 0.15
-    spent = allowance.part(0.0, greedy_share)
-    moves = 0
-
-    def stop() -> bool:
-        nonlocal moves
-        moves += 1
-        return spent(moves * _GREEDY_MOVE) >= 1
-
-    descend(state, 4 * problem.shards, stop)
-    allowance.close(moves * _GREEDY_MOVE)
-    if key_of(state) < best[0]:
-        best = (key_of(state), state.host.astype(np.int64))
-        if tell:
-            tell(*best[0])
-    made = 0
+    search = _Search(problem, settings, Allowance(settings.proposals, clock, readings), tell or (lambda *_: None))
+    search.greedy(GREEDY if compiled else 1.0)
     if compiled:
-        begun = allowance.spent(0)
-        schedule = schedule_for(problem, state)
-        found, made = anneal(
-            state, schedule, settings.seed, allowance.part(begun, 1.0), lambda b: tell(*b.key) if tell else None
+        search.walk()
+    return search.found(compiled)
+
+
+class _Search:
+    """The stages of one search, and the best that they found."""
+
+    def __init__(
+        self, problem: Reassignment, settings: Settings, allowance: Allowance, tell: Callable[[int, int], None]
+    ) -> None:
+        self.problem, self.settings, self.allowance, self.tell = problem, settings, allowance, tell
+        self.state = begin(problem, np.array(problem.home))
+        self.key, self.host = key_of(self.state), np.array(problem.home)
+        self.initial, self.bound = self.key[1], bound_of(problem)
+        self.proposals = 0
+
+    def greedy(self, end: float) -> None:
+        """Best moves, until there are none or the share ``end`` of the budget is spent."""
+        spent, looks = self.allowance.part(0.0, end), 0
+
+        def stop() -> bool:
+            nonlocal looks
+            looks += 1
+            return spent(looks * _GREEDY_LOOK) >= 1
+
+        descend(self.state, 4 * self.problem.shards, stop)
+        self.allowance.close(looks * _GREEDY_LOOK)
+        self._keep(key_of(self.state), self.state.host)
+
+    def walk(self) -> None:
+        """Walk on from a greedy close to the bound, otherwise from the start."""
+        each = max(1, self.initial - self.bound) / max(1, self.problem.shards)
+        begun = self.allowance.spent(0)
+        if self.key[1] - self.bound < CLOSE * self.initial:
+            hot = max(WARM * each, STILL)
+            self._anneal(self.state, Schedule(hot, STILL, STILL), begun, 1.0)
+            return
+        state = begin(self.problem, np.array(self.problem.home))
+        self._anneal(state, Schedule(HOT * each, max(COLD * each, STILL), STILL), begun, 1.0)
+
+    def _anneal(self, state: State, schedule: Schedule, start: float, end: float) -> list[tuple[float, int]]:
+        best, made, curve = anneal(
+            state, schedule, self.settings.seed, self.allowance.part(start, end), lambda found: self._hear(found.key)
         )
-        if found.key < best[0]:
-            best = (found.key, found.host.astype(np.int64))
-    host = best[1]
-    return Found(
-        host, cost_of(problem, host), bound_of(problem), broken_by(problem, host), made, compiled,
-        tuple(allowance.readings),
-    )  # fmt: skip
+        self.allowance.close(made)
+        self.proposals += made
+        self._keep(best.key, best.host)
+        return curve
 
+    def _hear(self, key: tuple[int, int]) -> None:
+        if key < self.key:
+            self.tell(*key)
 
-def schedule_for(problem: Reassignment, state: State) -> Schedule:
-    """Temperatures by what there is to gain: the gap between the cost and the bound, for each shard."""
-    cost, bound = cost_of(problem, problem.home).total, bound_of(problem)
-    gap = (int(state.sums[-1]) - bound) / max(1, cost)
-    each = max(1, cost - bound) / max(1, problem.shards)
-    hot = each * (0.01 if gap < 0.003 else 0.5)
-    return Schedule(hot, max(3.0, hot * 1e-5), (40, 10, 50, 0, 0, 0), soft=0.5)
+    def _keep(self, key: tuple[int, int], host: NDArray[np.int32]) -> None:
+        if key < self.key:
+            self.key, self.host = key, host.astype(np.int64)
+            self.tell(*key)
+
+    def found(self, compiled: bool) -> Found:
+        """The best so far."""
+        problem, host = self.problem, self.host
+        return Found(
+            host, cost_of(problem, host), self.bound, broken_by(problem, host), self.proposals, compiled,
+            tuple(self.allowance.readings),
+        )  # fmt: skip

@@ -9,7 +9,19 @@ from numpy.typing import NDArray
 
 from sidestep.planning.rebalance.compound import together
 from sidestep.planning.rebalance.jit import compiled, inlined
-from sidestep.planning.rebalance.kernels import CHAIN, KIN_SWAP, NEAR_SHIFT, NEAR_SWAP, SHIFT, SWAP, UNDO, below, draw, shift, swap
+from sidestep.planning.rebalance.kernels import (
+    CHAIN,
+    KIN_SWAP,
+    NEAR_SHIFT,
+    NEAR_SWAP,
+    SHIFT,
+    SWAP,
+    UNDO,
+    below,
+    draw,
+    shift,
+    swap,
+)
 from sidestep.planning.rebalance.model import I64
 from sidestep.planning.rebalance.state import State
 
@@ -86,15 +98,25 @@ def walk(
         elif kind == KIN_SWAP:
             taken = swap(s, p, fellow(s, rng, p), limit, penalty, crush)
         elif kind == CHAIN:
-            to[0] = below(rng, hosts)
-            if s.filled[to[0]] == 0:
+            # each but the last pushes another shard out of the way
+            who[0], to[0] = p, below(rng, hosts)
+            links = 2 + (np.int64((bits >> np.uint64(2)) & np.uint64(1)))
+            good = True
+            for i in range(1, links):
+                if s.filled[to[i - 1]] == 0:
+                    good = False
+                    break
+                q = s.rows[to[i - 1], below(rng, s.filled[to[i - 1]])]
+                way_out = below(rng, 4)
+                home = s.home[q]
+                who[i] = q
+                to[i] = home if way_out == 0 else s.host[p] if way_out == 1 else below(rng, hosts)
+                if q == p or to[i] == to[i - 1] or (i == 2 and q == who[1]):
+                    good = False
+                    break
+            if not good:
                 continue
-            who[0], who[1] = p, s.rows[to[0], below(rng, s.filled[to[0]])]
-            if p == who[1]:
-                continue
-            home = s.home[who[1]]
-            to[1] = home if (bits & np.uint64(3)) == 0 and home != to[0] else below(rng, hosts)
-            taken = together(s, who, to, 2, limit, penalty, crush, old)
+            taken = together(s, who, to, links, limit, penalty, crush, old)
         else:
             who[0], who[1] = p, fellow(s, rng, p)
             if p == who[1]:
