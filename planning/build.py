@@ -16,7 +16,7 @@ from sidestep.fleet.machines import HostState
 from sidestep.fleet.placement import Placement
 from sidestep.fleet.resources import DIMENSIONS, PLANNED
 from sidestep.fleet.snapshot import Snapshot
-from sidestep.planning.load import Load, read
+from sidestep.planning.load import Load, Quantile, read
 from sidestep.planning.model import Duty, DutyKind, Move, Problem
 from sidestep.planning.rows import DOMAINS, Rows, bundle, constraints
 from sidestep.planning.rules import Rules
@@ -44,14 +44,14 @@ class Built:
         """A move of a row as moves of its shards."""
         return tuple(move._replace(shard=shard) for shard in self.rows.shards[move.shard])
 
-    def relaxed(self, hosts: frozenset[int]) -> Problem:
-        """The same problem with some hosts judged at the lowest quantile that is no contention.
+    def gentler(self, problem: Problem, hosts: frozenset[int], quantile: Quantile) -> Problem:
+        """The same problem with some hosts judged at a lower quantile than destinations are.
 
         They receive nothing: who is only just relieved has no room.
         """
-        problem, at = self.problem, sorted(hosts)
+        at = sorted(hosts)
         away, accepts = problem.away.copy(), problem.accepts.copy()
-        away[at] = _columns(self.load.relaxed.deviation[at], problem)
+        away[at] = _columns(quantile.deviation[at], problem)
         accepts[at] = False
         return replace(problem, away=away, accepts=accepts)
 

@@ -45,7 +45,8 @@ class Load:
     """Demand over the horizon, and what it is measured against.
 
     ``strict`` is the quantile at which destinations must fit and relieved hosts should;
-    ``relaxed`` the lowest at which a host no longer counts as predicted contention.
+    ``gentler`` are lower ones, the last the lowest at which a host no longer counts as
+    predicted contention.
     """
 
     time: float
@@ -60,7 +61,7 @@ class Load:
     #: (H, R, T)
     median: F64
     strict: Quantile
-    relaxed: Quantile
+    gentler: tuple[Quantile, ...]
     #: (H, R, T) sums over each host's shards, and the two combined
     variance: F64
     deviation: F64
@@ -85,7 +86,8 @@ def read(snapshot: Snapshot, forecast: Forecast, policy: Policy) -> Load:
     quantiles = _raised(forecast, foresight, limit, reach, duration, 1.0 - levels[0])
     median = quantiles[..., MEDIAN].astype(np.float64)
     strict = _quantile(quantiles, median, levels[0])
-    relaxed = strict if levels[1] == levels[0] else _quantile(quantiles, median, levels[1])
+    between = [level for level in reversed(LEVELS) if levels[1] + 0.02 < level < levels[0] - 0.02]
+    lower = () if levels[1] == levels[0] else (*between, levels[1])
     mean, sd = forecast.shard_mean[:, :, :reach], forecast.shard_sd[:, :, :reach]
     finite = np.isfinite(mean).all(axis=(1, 2)) & np.isfinite(sd).all(axis=(1, 2))
     sums = _sums(snapshot.shards.host, np.nan_to_num(sd), len(snapshot.hosts.names))
@@ -100,7 +102,7 @@ def read(snapshot: Snapshot, forecast: Forecast, policy: Policy) -> Load:
         quantiles=quantiles,
         median=median,
         strict=strict,
-        relaxed=relaxed,
+        gentler=tuple(_quantile(quantiles, median, level) for level in lower),
         variance=sums[0],
         deviation=sums[1],
         spread=combined(sums[0], sums[1], rho),

@@ -58,17 +58,20 @@ def solve(built: Built, asked: Asked) -> Solution:
     """Do as many duties as can be done, in their order, with the fewest moves, and put the moves in order.
 
     First so that hosts stay under their limits at the strict quantile; where that cannot be
-    had, so that they are no longer predicted contention.
+    had, at lower ones, down to that at which they are no longer predicted contention.
     """
     todo, held = waiting(built)
     problem = built.problem
     outcome = _kept_or_lighter(built, todo, asked)
     hopeless = frozenset(one.duty.host for one in outcome.left if one.duty.level == CONTENTION and one.code != "CHURN")
-    if hopeless and built.load.relaxed is not built.load.strict:
-        gentler = built.relaxed(hopeless)
+    for quantile in built.load.gentler if hopeless else ():
+        gentler = built.gentler(problem, hopeless, quantile)
         second = _run(built, gentler, todo, replace(asked, previous=outcome.moves or asked.previous))
         if _undone(second) < _undone(outcome):
             problem, outcome = gentler, second
+            hopeless = frozenset(one.duty.host for one in outcome.left if one.duty.level == CONTENTION)
+        if not hopeless:
+            break
     built = replace(built, problem=problem)
     if not outcome.moves:
         return Solution(built, outcome, left=(*outcome.left, *held))
