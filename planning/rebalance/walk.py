@@ -1,5 +1,5 @@
 # mypy: disable-error-code="no-untyped-def,no-untyped-call"
-# ruff: noqa: PLR0912 - plain loops compile best
+# ruff: noqa: PLR0912, PLR0915 - plain loops compile best
 """The compiled walk: proposals drawn at random, taken by the rule of simulated annealing."""
 
 from __future__ import annotations
