@@ -155,11 +155,13 @@ class Jobs:
 
 
 def limits(planner: Callable[..., Any], policy: Policy, job: Job) -> dict[str, Any]:
-    """What this planner can be told of time and progress: iterations decide, the clock only caps."""
+    """What this planner can be told of time, progress and proof: iterations decide, the clock only caps."""
     known = inspect.signature(planner).parameters
     given: dict[str, Any] = {}
     if "expired" in known:
         given["expired"] = job.expired
     if "progress" in known:
         given["progress"] = lambda found: job.report(found, policy.iterations)
+    if "prove" in known:
+        given["prove"] = True  # somebody waits for the answer, so it may cost more than the loop's own
     return given
