@@ -86,9 +86,10 @@ class Journal(StepLedger):
     def commit_move(self, *, digest: str, action: int, shard: Label, to: Label, expected_token: int) -> Placement:
         """The commit point: owner, endpoint, generation and the commit step's row in one transaction.
 
-        Doing it again for the same action returns the placement and changes nothing. Raises
-        PlacementConflict if the shard's token is not ``expected_token`` any more, if the placement
-        changed since the action began, or if the action is being taken back.
+        The owner gets the token that the action was promised. Other shards may have moved since, and
+        hold newer ones. Doing it again for the same action returns the placement and changes nothing.
+        Raises PlacementConflict if the shard's token is not ``expected_token`` any more, if no newer one
+        was promised, or if the action is being taken back.
         """
         with self._transaction() as db:
             if self.committed(digest, action):
@@ -96,20 +97,18 @@ class Journal(StepLedger):
             row = self._action_row(digest, action)
             if row["state"] != ActionState.RUNNING:
                 raise PlacementConflict(f"action {action} is {row['state']}: it cannot commit")
-            after = self.placement().move(shard, to, expected_token=expected_token)
-            if after.generation != row["token"]:
-                raise PlacementConflict(
-                    f"the placement changed since action {action} began: the next generation is {after.generation},"
-                    f" and {to} was prepared for token {row['token']}"
-                )
-            db.execute("UPDATE owner SET host = ?, token = ? WHERE shard = ?", (to, after.generation, shard))
+            token = int(row["token"])
+            if row["shard"] != shard or not token:
+                raise PlacementConflict(f"action {action} has no token for shard {shard}")
+            after = self.placement().move(shard, to, expected_token=expected_token, token=token)
+            db.execute("UPDATE owner SET host = ?, token = ? WHERE shard = ?", (to, token, shard))
             db.execute("UPDATE placement SET generation = ?", (after.generation,))
             notes = self.notes(digest, action)
             if notes.get("address") and notes.get("port"):
                 self.set_endpoint(shard, notes["address"], int(notes["port"]))
             self.begin_step(digest, action, StepName.COMMIT)
             self.set_action(digest, action, ActionState.COMMITTED)
-            detail = scrub(f"{shard} belongs to {to}, token {after.generation}")
+            detail = scrub(f"{shard} belongs to {to}, token {token}, generation {after.generation}")
             self.end_step(digest, action, StepName.COMMIT, StepResult(detail=detail), ms=0.0)
         return after
 

@@ -32,21 +32,21 @@ class StepLedger(PlanLedger):
     """Each row is durable before the world is touched, and closed with what came of it."""
 
     def begin_action(self, digest: str, action: int) -> int:
-        """The action starts: returns the token its destination will own, the next generation.
+        """The action starts: returns the token its destination will own, newer than any that ever was.
 
-        Raises KeyError and IllegalTransition.
+        It is promised to this action alone and for good, whatever becomes of it, so that moves may run
+        side by side. Raises KeyError and IllegalTransition.
         """
         with self._transaction() as db:
-            token = int(self._rows("SELECT generation FROM placement")[0][0]) + 1
+            highest = "SELECT max(generation, token) FROM placement JOIN promised USING (id)"
+            token = int(self._rows(highest)[0][0]) + 1
+            db.execute("UPDATE promised SET token = ?", (token,))
             self.set_action(digest, action, ActionState.RUNNING)
             db.execute("UPDATE action SET token = ? WHERE digest = ? AND id = ?", (token, digest, action))
         return token
 
     def set_action(self, digest: str, action: int, new: ActionState, *, note: str = "") -> PlanStatus:
-        """Change an action's state by its machine's table. Raises KeyError and IllegalTransition.
-
-        The token promised to an action that is taken back is never given to another.
-        """
+        """Change an action's state by its machine's table. Raises KeyError and IllegalTransition."""
         with self._transaction() as db:
             row = self._action_row(digest, action)
             state = advance(ACTION, ActionState(row["state"]), new)
@@ -54,8 +54,6 @@ class StepLedger(PlanLedger):
                 "UPDATE action SET state = ?, note = ? WHERE digest = ? AND id = ?",
                 (state, scrub(note, TEXT) if note else row["note"], digest, action),
             )
-            if new is ActionState.ABORTING:
-                db.execute("UPDATE placement SET generation = max(generation, ?)", (row["token"],))
             why = note or (row["note"] if new in _LOUD else "")
             said = f"action {action} ({row['shard']}) {new}" + (f": {why}" if why else "")
             self._touch(digest, said, error=new in _LOUD, action=action, state=new)

@@ -1,8 +1,8 @@
 """Placement and routing: who owns a shard, and where requests for its keys go.
 
-Both are immutable and carry a generation. A change is a compare-and-swap on the
-generation, and the new generation is the shard's fencing token: an owner with an
-older token is no owner (S2.8, S2.27, S1.14).
+Both are immutable and carry a generation, which rises with every change. A change of
+owner is a compare-and-swap on the shard's fencing token, and gives it a newer one: an
+owner with an older token is no owner (S2.8, S2.27, S1.14).
 """
 
 from __future__ import annotations
@@ -37,10 +37,12 @@ class Placement(Struct, frozen=True):
     generation: int
     owners: dict[Label, Owner]
 
-    def move(self, shard: Label, to: Label, *, expected_token: int) -> Placement:
-        """A new placement with ``shard`` owned by ``to``; its token is the new generation.
+    def move(self, shard: Label, to: Label, *, expected_token: int, token: int = 0) -> Placement:
+        """A new placement with ``shard`` owned by ``to``, in a higher generation.
 
-        Raises PlacementConflict if the shard's token is not ``expected_token``.
+        ``token`` was promised to the new owner; 0 gives it the new generation. No token is ever above
+        the generation. Raises PlacementConflict if the shard's token is not ``expected_token``, or if
+        the promised one is not newer than it.
         """
         owner = self.owners.get(shard)
         if owner is None:
@@ -49,8 +51,10 @@ class Placement(Struct, frozen=True):
             raise PlacementConflict(
                 f"shard {shard} has token {owner.token} on {owner.host}, expected token {expected_token}"
             )
-        generation = self.generation + 1
-        return Placement(generation, {**self.owners, shard: Owner(to, generation)})
+        if token and token <= owner.token:
+            raise PlacementConflict(f"shard {shard}: token {token} for {to} is not newer than token {owner.token}")
+        generation = max(self.generation + 1, token)
+        return Placement(generation, {**self.owners, shard: Owner(to, token or generation)})
 
 
 class Route(Struct, frozen=True):

@@ -244,15 +244,15 @@ async def test_each_action_is_checked_again_before_it_begins(bench: Bench) -> No
 
 
 async def test_a_commit_that_loses_is_taken_back(bench: Bench) -> None:
-    """S2.8: somebody else changed the placement between the first step and the commit."""
+    """S2.8: somebody else gave the shard a newer token between the first step and the commit."""
     bench.world.watch = lambda: (
-        bench.journal._db.execute("UPDATE placement SET generation = 40")
+        bench.journal._db.execute("UPDATE owner SET token = 40 WHERE shard = 's1'")
         if bench.backend.done[-1:] == ["verify"]
         else None
     )
     status = await bench.executor().run(bench.approved())
     assert status.actions[0].state is ActionState.ABORTED
-    assert "the placement changed" in status.actions[0].note
+    assert "shard s1 has token 40 on h1, expected token 1" in status.actions[0].note
     assert bench.journal.step_state(status.digest, 1, StepName.COMMIT) is StepState.UNDONE
     bench.world.watch = lambda: None
     bench.at_rest("s1", "h1")

@@ -72,7 +72,7 @@ def test_a_newer_schema_is_refused_with_both_versions(path: Path) -> None:
     with sqlite3.connect(path) as db:
         db.execute("PRAGMA user_version = 7")
     db.close()
-    with pytest.raises(JournalError, match=r"newer sidestep \(schema 7, this one knows 2\)"):
+    with pytest.raises(JournalError, match=r"newer sidestep \(schema 7, this one knows 3\)"):
         Journal(path)
 
 
