@@ -19,6 +19,10 @@ from sidestep.planning.ordering.sequence import Sequence
 LOOKED_AT, TRIED, TOGETHER = 64, 200, 4
 #: jobs to one host that are looked at together
 TURN = 12
+#: blocked by rules, in the quick look
+KEYED = 4
+#: how much worse it is to park what would stay: two more moves, and its room is wanted again
+BACK = 16.0
 
 
 class Way(NamedTuple):
@@ -43,7 +47,7 @@ def unblock(sequence: Sequence, pending: I64, kept: frozenset[int], known: Known
     jobs = hopeful(sequence, pending)
     allowed = np.array([sequence.keys.free(job) for job in jobs.tolist()], dtype=np.bool_)
     ways: list[Way] = []
-    for job in jobs[~allowed][:TURN].tolist():
+    for job in jobs[~allowed][:KEYED].tolist():
         ways += _ways(sequence, pending, job, job_of, free)
     plain = jobs[allowed]
     for host in np.unique(sequence.target[plain]).tolist():
@@ -98,9 +102,11 @@ def _ways_out(sequence: Sequence, jobs: I64, job_of: dict[int, int], free: Mask)
 
 
 def _price(sequence: Sequence, shards: I64, job_of: dict[int, int]) -> F64:
-    """(k,) what parking costs: bytes, twice for what has to come back only for that."""
+    """(k,) what parking costs: a move and its bytes, several times for what has to come back only for that."""
+    p = sequence.problem
     leaves = np.array([shard in job_of for shard in shards.tolist()], dtype=np.bool_)
-    return np.asarray(np.maximum(sequence.problem.bytes[shards], 1.0) * np.where(leaves, 1.0, 2.0), dtype=np.float64)
+    usual = max(float(p.bytes[sequence.shard].mean()), 1.0)
+    return np.asarray((1.0 + p.bytes[shards] / usual) * np.where(leaves, 1.0, BACK), dtype=np.float64)
 
 
 def hopeful(sequence: Sequence, pending: I64) -> I64:
@@ -130,11 +136,10 @@ def _parkable(sequence: Sequence, kept: frozenset[int]) -> Mask:
 
 
 def _ways(sequence: Sequence, pending: I64, job: int, job_of: dict[int, int], free: Mask) -> list[Way]:
-    p, host = sequence.problem, int(sequence.target[job])
-    price = np.maximum(p.bytes, 1.0)
+    host = int(sequence.target[job])
 
     def cost(shard: int) -> float:
-        return float(price[shard]) * (1.0 if shard in job_of else 2.0)
+        return float(_price(sequence, np.array([shard]), job_of)[0])
 
     needed = _in_the_way(sequence, job, job_of, free)
     if needed is None:
