@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import signal
 from collections.abc import Callable, Coroutine
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
@@ -33,6 +32,7 @@ from sidestep.autopilot.loop import ControlLoop, Parts
 from sidestep.autopilot.loop_approval import Approvals
 from sidestep.autopilot.loop_proposals import Proposals
 from sidestep.autopilot.loop_runs import Runs
+from sidestep.autopilot.operation import Operation
 from sidestep.autopilot.server import Server
 from sidestep.autopilot.server_lock import InstanceLock, private_folder
 from sidestep.autopilot.world import World
@@ -48,7 +48,7 @@ from sidestep.backends.ssh.resolve import fleet_known_hosts, fleet_ssh_config, r
 from sidestep.backends.ssh.sshconfig import SshConfig
 from sidestep.backends.ssh.tunnels import Tunnels
 from sidestep.backends.ssh.unresolved import Unresolved
-from sidestep.fleet.errors import ConfigError, SidestepError
+from sidestep.fleet.errors import ConfigError
 from sidestep.fleet.inventory import FleetSpec, HostSpec, Level
 from sidestep.fleet.labels import Label
 from sidestep.fleet.machines import PlanState
@@ -136,8 +136,9 @@ class Daemon:
         log.act("daemon-start", begins, actor=AUTOPILOT, subject=self.fleet.name, always=True)
         if fault := faults_from(os.environ):
             log.say("error", f"{VARIABLE}={fault}: this daemon will break a move on purpose; unset it to stop that")
-        self._listen(parts.world, log)
         background = await stack.enter_async_context(Background(log))
+        operation = Operation(parts, loop, again=lambda: self._again(parts.world), end=self.end)
+        await stack.enter_async_context(operation.begun(background.start))
         watch = JournalWatch(journal, log, self._clock, put_right=parts.executor.recover)
         background.start(watch.run(), "watch of the journal")
         background.start(parts.world.run(), "world")
@@ -167,7 +168,9 @@ class Daemon:
         await server.start()
         log.say("daemon", f"serving {self.socket}")
         ready(self.socket)
+        operation.ready()
         await self._end.wait()
+        operation.stopping()
         watch.end()
         await parts.executor.stop()
         await parts.runs.finish()
@@ -288,21 +291,6 @@ class Daemon:
     def _load(self) -> tuple[HostKeys, SshConfig]:
         """Read known_hosts and ssh_config. Raises ConfigError."""
         return HostKeys.load(*fleet_known_hosts(self.fleet)), fleet_ssh_config(self.fleet)
-
-    def _listen(self, world: World, log: Log) -> None:
-        """SIGTERM and SIGINT end the daemon; SIGHUP tries refused hosts again, with new known hosts and ssh_config."""
-        loop = asyncio.get_running_loop()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, self.end)
-
-        def again() -> None:
-            try:
-                said = f"told to read again whom to trust; trying {self._again(world)} refused hosts again"
-                log.act("reload", said, actor="signal", always=True)
-            except SidestepError as error:
-                log.say("error", str(error))
-
-        loop.add_signal_handler(signal.SIGHUP, again)
 
     def _again(self, world: World, host: str = "") -> int:
         """Read again what decides whom we trust and who we are, and try refused hosts. Raises SidestepError."""

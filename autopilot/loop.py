@@ -79,6 +79,8 @@ class ControlLoop:
         self.picture: Picture | None = None
         #: ticks that were left out because an earlier one took too long
         self.missed = 0
+        #: rounds that came to their end, ticks that failed among them
+        self.rounds = 0
         self.lag = 0.0
         self._past = Past(tuple(str(host.name) for host in parts.fleet.hosts))
         self._alerts = Alerts(parts.fleet.policy, parts.log.told("forecast"))
@@ -98,6 +100,7 @@ class ControlLoop:
                 self._trouble = ""
             except Exception as error:  # noqa: BLE001 - the supervisor of ticks: the next one may succeed
                 self._complain(f"tick failed: {type(error).__name__}: {error}")
+            self.rounds += 1
             due += interval
             late = clock.monotonic() - due
             if late > 0:

@@ -1,0 +1,99 @@
+"""What the daemon owes to whoever operates it: signals, and signs of life for the service manager.
+
+Nothing in here decides about plans. What fails is said, and the daemon goes on without it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Coroutine, MutableMapping
+from contextlib import asynccontextmanager
+from typing import Any, Final
+
+from sidestep.autopilot.daemon_log import Log
+from sidestep.autopilot.loop import ControlLoop, Parts
+from sidestep.autopilot.notify import Notifier
+from sidestep.autopilot.notify_pulse import Pulse
+from sidestep.fleet.errors import SidestepError
+
+Start = Callable[[Coroutine[Any, Any, None], str], None]
+
+#: seconds beyond the interval and the oracle's deadline that a round of the loop may take; planning is the rest
+GRACE: Final = 60.0
+
+
+class Operation:
+    """Made with the loop; ``begun`` until the end, ``ready`` once the socket answers.
+
+    ``again`` reads again whom to trust and tries refused hosts, and returns how many; ``end`` ends the daemon.
+    """
+
+    def __init__(
+        self,
+        parts: Parts,
+        loop: ControlLoop,
+        *,
+        again: Callable[[], int],
+        end: Callable[[], None],
+        environ: MutableMapping[str, str] = os.environ,
+    ) -> None:
+        self._parts, self._loop, self._log = parts, loop, parts.log
+        self._again, self._end = again, end
+        self._notifier = Notifier.of(environ)
+        self.pulse = Pulse(
+            self._notifier,
+            rounds=lambda: loop.rounds,
+            allowance=parts.fleet.interval + parts.fleet.oracle.deadline + GRACE,
+            status=lambda: status_of(parts, loop),
+            clock=parts.clock,
+            report=lambda text: parts.log.say("error", text),
+        )
+
+    @asynccontextmanager
+    async def begun(self, start: Start) -> AsyncIterator[None]:
+        """From here signals are heard and the service manager is told; ``start`` begins background work.
+
+        SIGTERM and SIGINT end the daemon; SIGHUP tries refused hosts again, with new known hosts and ssh_config.
+        """
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._end)
+        loop.add_signal_handler(signal.SIGHUP, self._hung_up)
+        start(self.pulse.run(), "signs of life")
+        try:
+            yield
+        finally:
+            self._notifier.close()
+
+    def ready(self) -> None:
+        """The socket answers."""
+        self.pulse.ready()
+
+    def stopping(self) -> None:
+        """The end begins."""
+        self.pulse.stopping()
+
+    def _hung_up(self) -> None:
+        self.pulse.reloading()
+        self._trust_again(self._log)
+        self.pulse.reloaded()
+
+    def _trust_again(self, log: Log) -> None:
+        try:
+            said = f"told to read again whom to trust; trying {self._again()} refused hosts again"
+            log.act("reload", said, actor="signal", always=True)
+        except SidestepError as error:
+            log.say("error", str(error))
+
+
+def status_of(parts: Parts, loop: ControlLoop) -> str:
+    """How the fleet is, in a line."""
+    states = Counter(map(str, parts.world.states().values()))
+    ready, count = states.pop("READY", 0), len(parts.fleet.hosts)
+    others = "".join(f", {number} {state}" for state, number in sorted(states.items()))
+    runs = "; a plan runs" if parts.runs.running else ""
+    trouble = f"; {parts.journal.trouble}" if parts.journal.trouble else ""
+    return f"level {loop.level}: {ready} of {count} hosts READY{others}{runs}{trouble}"
