@@ -10,7 +10,7 @@ import pytest
 
 from sidestep.autopilot.journal import Journal
 from sidestep.autopilot.journal_log import BrokenLog
-from sidestep.autopilot.journal_store import JournalError
+from sidestep.autopilot.journal_store import SCHEMA, JournalError
 
 
 @pytest.fixture
@@ -70,9 +70,9 @@ def test_the_database_of_another_program_is_refused(path: Path) -> None:
 def test_a_newer_schema_is_refused_with_both_versions(path: Path) -> None:
     Journal(path).close()
     with sqlite3.connect(path) as db:
-        db.execute("PRAGMA user_version = 7")
+        db.execute("PRAGMA user_version = 99")
     db.close()
-    with pytest.raises(JournalError, match=r"newer sidestep \(schema 7, this one knows 3\)"):
+    with pytest.raises(JournalError, match=rf"newer sidestep \(schema 99, this one knows {SCHEMA}\)"):
         Journal(path)
 
 
