@@ -101,6 +101,11 @@ class Problem:
         return not self.sd.any()
 
     @cached_property
+    def fixed(self) -> F64:
+        """(H, D) distance of the strict quantile from the median, with its sign, where no move changes it."""
+        return np.asarray((-1.0 if self.z < 0 else 1.0) * np.abs(self.away), dtype=np.float64)
+
+    @cached_property
     def spread(self) -> F64:
         """(H, D) the variance of the sum of each host's shards."""
         return combined(self.variance, self.deviation, self.rho)

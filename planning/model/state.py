@@ -125,6 +125,8 @@ class State:
     def upper(self, rows: I64 | slice = slice(None), *, during: bool = False) -> F64:
         """(k, D) demand at the strict quantile after all moves, or while they run."""
         median, squared, _ = self.during if during else self.after
+        if self.problem.certain:
+            return np.asarray(median[rows] + self.problem.fixed[rows], dtype=np.float64)
         return np.asarray(median[rows] + self._sign() * np.sqrt(squared[rows]), dtype=np.float64)
 
     def arrivals(self, shard: int, rows: I64 | slice = slice(None), *, during: bool = True) -> F64:
@@ -132,6 +134,8 @@ class State:
         p = self.problem
         mean, sd = p.mean[shard].astype(np.float64), p.sd[shard].astype(np.float64)
         median, squared, present = self.during if during else self.after
+        if p.certain:
+            return np.asarray(median[rows] + p.fixed[rows] + mean, dtype=np.float64)
         if p.linear:
             return np.asarray(median[rows] + self._sign() * np.sqrt(squared[rows]) + mean, dtype=np.float64)
         grown = squared[rows] + p.z**2 * arriving(sd**2, sd, present[rows], p.rho)
@@ -191,7 +195,7 @@ class State:
             come = come + np.stack([p.mean[guest, columns].astype(np.float64), own**2, own])
         if p.certain:
             left = np.maximum(p.median[host, columns] - gone[0] - mean, 0.0)
-            return np.asarray(left + (come[0] + self._sign() * np.abs(p.away[host, columns])), dtype=np.float64)
+            return np.asarray(left + (come[0] + p.fixed[host, columns]), dtype=np.float64)
         median, squared, _ = self._parts(
             host, gone[0] + mean, gone[1] + variance, gone[2] + deviation, come, columns=columns
         )

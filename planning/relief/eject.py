@@ -10,7 +10,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from sidestep.planning.model import Move
-from sidestep.planning.model.problem import F64, I64
+from sidestep.planning.model.problem import F64, I64, Mask
 from sidestep.planning.model.state import TOLERANCE
 from sidestep.planning.relief.covers import ENUMERATED, Need, Shedding
 from sidestep.planning.relief.desk import TOP, Desk
@@ -21,7 +21,7 @@ HOSTS = 24
 LARGER = 16
 SETS = 8
 #: chains of at most so many guests, each of which another one makes room for
-DEPTH = 2
+DEPTH = 1
 
 #: hosts, those that lack least, that are looked at for one guest
 LOOKED_AT = 96
@@ -85,7 +85,10 @@ def ways(desk: Desk, guest: int, most: int) -> Iterator[tuple[int, list[int]]]:
             break
         shedding = Shedding(desk.state, Need(host, guest=guest), desk.movable_on(host))
         hard = desk.hardness(shedding.shards)
-        picks, _ = shedding.smallest(desk.problem.count[shedding.shards] + 1e-3 * np.minimum(hard, 1.0), hard < 1.0)
+        keep = hard < 1.0
+        for at in np.flatnonzero(~keep).tolist():
+            keep[at] = len(desk.rows(int(shedding.shards[at]), besides=host)) > 0
+        picks, _ = shedding.smallest(desk.problem.count[shedding.shards].astype(np.float64), keep)
         if len(picks) > ENUMERATED:
             larger.append((len(picks), host, shedding.shards[picks].tolist()))
     for _, host, chosen in sorted(larger):
@@ -106,9 +109,9 @@ def exchange(desk: Desk, guest: int, relieves: int, extra: int, depth: int) -> b
     if not len(rows):
         return False
     most = np.stack([desk.most(host, len(by_host[host]) + extra) for host in rows.tolist()])
-    able = (most >= (lack + state.moved(rows)[1]) * (1 - 1e-9)).all(axis=1)
+    able: Mask = np.logical_and.reduce(most >= (lack + state.moved(rows)[1]) * (1 - 1e-9), axis=1)
     order = np.lexsort([rows, lack.max(axis=1, initial=0.0)])
-    for at in order[able[order]].tolist():
+    for at in order[able[order]][:HOSTS].tolist():
         host = int(rows[at])
         own = by_host[host]
         before = desk.count

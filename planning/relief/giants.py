@@ -23,10 +23,10 @@ from sidestep.planning.relief.desk import TOP, Desk
 from sidestep.planning.relief.program import Matched, matching
 
 #: rounds of solving the matching and making what it chose exact; ways that are made exact in one
-_ROUNDS = 5
+_ROUNDS = 16
 _REFINED = 4
 #: integer programs of single hosts that are solved for one bound
-_PROGRAMS = 80
+_PROGRAMS = 300
 #: hosts in need beyond which no matching is made
 _NEEDS = 60
 #: a shard is a giant if no more hosts than these have room for it
@@ -90,7 +90,7 @@ class Giants:
 
     def _candidates(self, shard: int) -> I64:
         p = self.desk.problem
-        allowed: Mask = p.constraints.masks[p.constraints.mask[shard]]
+        allowed: Mask = p.constraints.masks[int(p.constraints.mask[shard])]
         rows = np.flatnonzero(allowed & p.accepts & ~self.desk.closed)
         return np.asarray(rows[rows != p.host[shard]], dtype=np.int64)
 
@@ -156,6 +156,8 @@ class Giants:
             return 0.0
         if not len(shedding.shards) or not shedding.possible():
             return np.inf
+        if self._departures((giant,), np.array([host], dtype=np.int64))[0] > ENUMERATED:
+            return float(np.ceil(shedding.smallest(np.ones(len(shedding.shards)))[1] - 1e-6))
         return float(shedding.least())
 
     def match(self) -> tuple[int, list[tuple[Needy, Way]]]:
@@ -170,12 +172,14 @@ class Giants:
     def _parts(self) -> list[list[Needy]]:
         """Hosts in need that have no host in common that could serve them."""
         p = self.desk.problem
-        reach = [p.constraints.masks[p.constraints.mask[list(one.giants)]].any(axis=0) for one in self.needy]
-        for one, hosts in zip(self.needy, reach, strict=True):
-            hosts[one.host] = True
+        own = np.arange(p.hosts)
+        reach: list[Mask] = [
+            np.logical_or.reduce(p.constraints.masks[p.constraints.mask[list(one.giants)]], axis=0) | (own == one.host)
+            for one in self.needy
+        ]
         left, parts = list(range(len(self.needy))), []
         while left:
-            group, hosts = [left.pop(0)], reach[0].copy()
+            group = [left.pop(0)]
             hosts = reach[group[0]].copy()
             while more := [at for at in left if (reach[at] & hosts).any()]:
                 for at in more:
@@ -282,8 +286,6 @@ class Giants:
         for ways, one in zip(options, chosen, strict=True):
             near = sorted((w for w in ways if w.extra <= one.extra), key=lambda w: w != one)[:_REFINED]
             for way in near:
-                if (way.giant, way.host) in self._fewest or way.giant < 0:
-                    continue
                 true = self.exact(way)
                 if true != way:
                     at = ways.index(way)

@@ -82,6 +82,7 @@ class _Run:
         self.cut = False
         self._least: dict[int, int] = {}
         self.last: Outcome | None = None
+        self._added: dict[tuple[int, ...], int] = {}
 
     def outcomes(self) -> Iterator[Outcome]:
         """See ``relieve``."""
@@ -214,6 +215,12 @@ class _Run:
 
     def _forced(self, served: Sequence[Duty], covers: dict[int, int]) -> int:
         """What giants add to the bound."""
+        key = tuple(self.server.number(duty) for duty in served)
+        if key not in self._added:
+            self._added[key] = self._giants(served, covers)
+        return self._added[key]
+
+    def _giants(self, served: Sequence[Duty], covers: dict[int, int]) -> int:
         base = dict(covers)
         for duty in served:
             if duty.kind != "contention":
@@ -225,7 +232,7 @@ class _Run:
             for duty in served
             if duty.kind == "contention" and not self._met_at_start(duty)
         ]
-        giants = Giants(self.desk, base, reliefs)
+        self.giants = giants = Giants(self.desk, base, reliefs)
         return giants.match()[0]
 
     def _met_at_start(self, duty: Duty) -> bool:
