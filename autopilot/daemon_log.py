@@ -30,7 +30,8 @@ class Log:
     def say(self, kind: Kind, text: str, *, actor: str = AUTOPILOT, plan: int = 0) -> None:
         """Record one thing that happened; ``plan`` is the number of the plan it belongs to."""
         try:
-            event = self._journal.record(kind, text, actor=actor, plan=plan)
+            write = self._journal.observe if kind == "host" else self._journal.record
+            event = write(kind, text, actor=actor, plan=plan)
         except SidestepError as error:
             self._write(kind, time.time(), f"{scrub(text, 2000)} (not in the journal: {error})")
             return

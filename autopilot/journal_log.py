@@ -61,6 +61,20 @@ class EventLog(Store):
             db.execute("UPDATE chain SET seq = ?, hash = ?", (event.seq, chained))
         return event
 
+    def observe(self, kind: Kind, text: str, *, actor: str = "", plan: int = 0) -> Event:
+        """Append one row of what was only seen: it is synced with the next act, not by itself.
+
+        A thousand hosts that go away at once are not to cost a thousand syncs. A power loss may take
+        the newest of such rows, never one that an act follows. Raises JournalError.
+        """
+        if self._db.in_transaction:
+            return self.record(kind, text, actor=actor, plan=plan)
+        self._db.execute("PRAGMA synchronous = NORMAL")
+        try:
+            return self.record(kind, text, actor=actor, plan=plan)
+        finally:
+            self._db.execute("PRAGMA synchronous = FULL")
+
     def events(self, since: int = 0, limit: int = 500) -> tuple[Event, ...]:
         """The first ``limit`` rows after row ``since``, oldest first; below 0, among so many of the newest."""
         if since < 0:

@@ -50,6 +50,18 @@ def test_every_transaction_is_synced(path: Path) -> None:
     assert journal._db.execute("PRAGMA journal_mode").fetchone()[0] == "wal"
 
 
+def test_what_was_only_seen_is_written_at_once_and_synced_with_the_next_act(path: Path) -> None:
+    journal = Journal(path)
+    for number in range(50):
+        journal.observe("host", f"h{number}: connection lost")
+    assert journal._pragma("synchronous") == 2
+    assert len(Journal(path).events()) == 50, "every other process sees it"
+    with journal._transaction():
+        journal.observe("host", "h1: back again")
+    assert journal._pragma("synchronous") == 2
+    journal.verify_chain()
+
+
 def test_a_text_file_is_refused_and_left_alone(path: Path) -> None:
     path.parent.mkdir(mode=0o700)
     path.write_text("notes, not a database\n" * 100)
