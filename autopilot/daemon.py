@@ -73,6 +73,7 @@ class Daemon:
     def __init__(self, fleet: FleetSpec, *, socket: Path, state: Path, level: Level | None = None) -> None:
         self.fleet, self.socket, self.state = fleet, socket, state
         self._level: Level = level or fleet.level
+        self._held = level or ""
         self._clock = Clock()
         self._end = asyncio.Event()
         self._keys, self._config = self._load()
@@ -137,8 +138,17 @@ class Daemon:
         if fault := faults_from(os.environ):
             log.say("error", f"{VARIABLE}={fault}: this daemon will break a move on purpose; unset it to stop that")
         background = await stack.enter_async_context(Background(log))
-        operation = Operation(parts, loop, again=lambda: self._again(parts.world), end=self.end)
-        await stack.enter_async_context(operation.begun(background.start))
+        operation = await stack.enter_async_context(
+            Operation(
+                parts,
+                loop,
+                holders=(desk, service),
+                rethink=parts.oracle.switch,
+                held=self._held,
+                again=lambda: self._again(parts.world),
+                end=self.end,
+            ).begun(background.start)
+        )
         watch = JournalWatch(journal, log, self._clock, put_right=parts.executor.recover)
         background.start(watch.run(), "watch of the journal")
         background.start(parts.world.run(), "world")

@@ -64,7 +64,7 @@ MOST_HOSTS: Final = 1000
 MOST_SIZES: Final = 100_000
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(kw_only=True)
 class PlanDesk:
     """Answers the planner's requests; what takes long runs beside the loop.
 
@@ -108,6 +108,10 @@ class PlanDesk:
                 return SizesView(await asyncio.to_thread(right_sizes, self._world(picture), limit))
             case TryDrain():
                 return await self._drain(request, picture, actor)
+
+    def switch(self, fleet: FleetSpec) -> None:
+        """Answer by another policy from now on."""
+        self.fleet = fleet
 
     async def aclose(self) -> None:
         """End every job."""

@@ -18,7 +18,7 @@ class Alerts:
     """Remembers which contention was said already."""
 
     def __init__(self, policy: Policy, report: Callable[[str], None]) -> None:
-        self._policy, self._report = policy, report
+        self.policy, self._report = policy, report
         self._seen: dict[tuple[str, str], float] = {}
 
     def tell(self, contention: tuple[Contention, ...], now: float) -> None:
@@ -33,7 +33,7 @@ class Alerts:
             self._report(f"{key[0]} {key[1]}: contention is no longer predicted")
 
     def _words(self, item: Contention) -> str:
-        threshold = threshold_of(self._policy, item.dimension)
+        threshold = threshold_of(self.policy, item.dimension)
         return (
             f"{item.host} {item.dimension} will be over {threshold:.0%} in {show_seconds(item.lead)}, "
             f"p={item.probability:.2f}, peak {item.peak:.0%}"

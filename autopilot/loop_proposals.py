@@ -47,6 +47,10 @@ class Proposals:
         self._planner = planner
         self._needed_at = clock.monotonic()
 
+    def switch(self, fleet: FleetSpec) -> None:
+        """Plan by another policy from now on; hosts and shards are the same."""
+        self._fleet = fleet
+
     def current(self) -> Plan | None:
         """The planner's newest proposal that still waits for approval."""
         return next((plan for plan in reversed(self._waiting()) if plan.author == PLANNER), None)

@@ -1,4 +1,4 @@
-"""What the daemon owes to whoever operates it: signals, and signs of life for the service manager.
+"""What the daemon owes to whoever operates it: signals, reloads, and signs of life for the service manager.
 
 Nothing in here decides about plans. What fails is said, and the daemon goes on without it.
 """
@@ -9,15 +9,16 @@ import asyncio
 import os
 import signal
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Coroutine, MutableMapping
+from collections.abc import AsyncIterator, Callable, Coroutine, MutableMapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, Final
 
-from sidestep.autopilot.daemon_log import Log
 from sidestep.autopilot.loop import ControlLoop, Parts
 from sidestep.autopilot.notify import Notifier
 from sidestep.autopilot.notify_pulse import Pulse
+from sidestep.autopilot.reload import ACTOR, Holder, Reloader
 from sidestep.fleet.errors import SidestepError
+from sidestep.fleet.inventory import FleetSpec, Level, Policy
 
 Start = Callable[[Coroutine[Any, Any, None], str], None]
 
@@ -28,7 +29,9 @@ GRACE: Final = 60.0
 class Operation:
     """Made with the loop; ``begun`` until the end, ``ready`` once the socket answers.
 
-    ``again`` reads again whom to trust and tries refused hosts, and returns how many; ``end`` ends the daemon.
+    ``holders`` go by the fleet file beside the loop's parts, ``rethink`` takes its policy. ``held`` is
+    the level that the command line fixed, "" for none. ``again`` reads again whom to trust and tries
+    refused hosts, and returns how many; ``end`` ends the daemon.
     """
 
     def __init__(
@@ -36,12 +39,25 @@ class Operation:
         parts: Parts,
         loop: ControlLoop,
         *,
+        holders: Sequence[Holder],
+        rethink: Callable[[Policy], None],
+        held: str,
         again: Callable[[], int],
         end: Callable[[], None],
         environ: MutableMapping[str, str] = os.environ,
     ) -> None:
         self._parts, self._loop, self._log = parts, loop, parts.log
         self._again, self._end = again, end
+        self._rethink = rethink
+        self._reloader = Reloader(
+            parts.fleet,
+            (parts.world, parts.proposals, loop, *holders, self),
+            log=parts.log,
+            set_level=self._set_level,
+            held=held,
+        )
+        loop.notices = self._reloader.notices
+        self._reloads: set[asyncio.Task[None]] = set()
         self._notifier = Notifier.of(environ)
         self.pulse = Pulse(
             self._notifier,
@@ -53,10 +69,11 @@ class Operation:
         )
 
     @asynccontextmanager
-    async def begun(self, start: Start) -> AsyncIterator[None]:
+    async def begun(self, start: Start) -> AsyncIterator[Operation]:
         """From here signals are heard and the service manager is told; ``start`` begins background work.
 
-        SIGTERM and SIGINT end the daemon; SIGHUP tries refused hosts again, with new known hosts and ssh_config.
+        SIGTERM and SIGINT end the daemon; SIGHUP reads the fleet file again, and tries refused hosts
+        again with new known hosts and ssh_config.
         """
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
@@ -64,8 +81,11 @@ class Operation:
         loop.add_signal_handler(signal.SIGHUP, self._hung_up)
         start(self.pulse.run(), "signs of life")
         try:
-            yield
+            yield self
         finally:
+            for task in self._reloads:
+                task.cancel()
+            await asyncio.gather(*self._reloads, return_exceptions=True)
             self._notifier.close()
 
     def ready(self) -> None:
@@ -76,17 +96,32 @@ class Operation:
         """The end begins."""
         self.pulse.stopping()
 
-    def _hung_up(self) -> None:
-        self.pulse.reloading()
-        self._trust_again(self._log)
-        self.pulse.reloaded()
+    def switch(self, fleet: FleetSpec) -> None:
+        """Have chances judged by the new policy."""
+        self._rethink(fleet.policy)
 
-    def _trust_again(self, log: Log) -> None:
+    def _hung_up(self) -> None:
+        task = asyncio.get_running_loop().create_task(self._reload(), name="reload")
+        self._reloads.add(task)
+        task.add_done_callback(self._reloads.discard)
+
+    async def _reload(self) -> None:
+        self.pulse.reloading()
         try:
+            await self._reloader.reload()
             said = f"told to read again whom to trust; trying {self._again()} refused hosts again"
-            log.act("reload", said, actor="signal", always=True)
+            self._log.act("reload", said, actor=ACTOR, always=True)
         except SidestepError as error:
-            log.say("error", str(error))
+            self._log.say("error", str(error))
+        except Exception as error:  # noqa: BLE001 - the supervisor of reloads: the daemon goes on as it was
+            self._log.say("error", f"reload failed: {type(error).__name__}: {error}")
+        finally:
+            self.pulse.reloaded()
+
+    def _set_level(self, level: Level) -> None:
+        said = f"level {self._loop.level} -> {level}"
+        self._log.act("level", f"{said}: the fleet file says so", actor=ACTOR, subject="fleet", detail=said)
+        self._loop.level = level
 
 
 def status_of(parts: Parts, loop: ControlLoop) -> str:

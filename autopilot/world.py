@@ -97,6 +97,15 @@ class World:
         self._newest = (-np.inf, np.nan)
         self._troubles: tuple[int, tuple[Trouble, ...]] = (-1, ())
 
+    def switch(self, fleet: FleetSpec) -> None:
+        """Show the same hosts and shards in the same order with other capacities, domains and cordons."""
+        self.fleet = fleet
+        for watch, spec in zip(self._in_order, fleet.hosts, strict=True):
+            watch.spec = spec
+        self._hosts.declare(fleet.hosts)
+        self._shards.declare(fleet.shards)
+        self._states.cordon(fleet.hosts)
+
     async def run(self) -> None:
         """Watch all hosts until cancelled, then close their connections."""
         try:

@@ -18,7 +18,7 @@ from sidestep.autopilot.world_states import States
 from sidestep.backends.sampler import panel_views
 from sidestep.backends.sampler.panel import Panel
 from sidestep.backends.sampler.protocol import SHARD
-from sidestep.fleet.inventory import FleetSpec, HostSpec
+from sidestep.fleet.inventory import FleetSpec, HostSpec, ShardSpec
 from sidestep.fleet.machines import ShardState
 from sidestep.fleet.placement import Placement
 from sidestep.fleet.resources import CPU, DIMENSIONS, MEMORY, PLANNED, REPORTED
@@ -101,12 +101,16 @@ class HostTable:
     def __init__(self, fleet: FleetSpec, panel: Panel) -> None:
         specs = fleet.hosts
         self._panel = panel
-        self.capacities = Capacities(specs)
         self._names = tuple(spec.name for spec in specs)
-        self._zones, self._racks = tuple(spec.zone for spec in specs), tuple(spec.rack for spec in specs)
-        self._disk = np.array([spec.disk or np.nan for spec in specs], dtype=np.float64)
+        self.declare(specs)
         self._pressure = np.full((len(specs), 3), np.nan)
         self._taken = np.full(len(specs), np.nan)
+
+    def declare(self, specs: tuple[HostSpec, ...]) -> None:
+        """Take what the fleet file says of the hosts, in their order."""
+        self.capacities = Capacities(specs)
+        self._zones, self._racks = tuple(spec.zone for spec in specs), tuple(spec.rack for spec in specs)
+        self._disk = np.array([spec.disk or np.nan for spec in specs], dtype=np.float64)
 
     def columns(self, states: States, now: float) -> HostColumns:
         """The hosts as the panel and their states say; ``now`` is monotonic."""
@@ -153,9 +157,7 @@ class ShardTable:
         self._hosts = {str(host.name): row for row, host in enumerate(fleet.hosts)}
         self._names, self._apps = tuple(s.name for s in specs), tuple(s.app for s in specs)
         self._rows = {str(spec.name): row for row, spec in enumerate(specs)}
-        self._priority = np.array([s.priority for s in specs], dtype=np.int32)
-        self._free = np.array([not s.pinned for s in specs], dtype=np.bool_)
-        self._disk = np.array([s.disk for s in specs], dtype=np.float64)
+        self.declare(specs)
         self._host, self._token = np.full(len(specs), -1, np.int32), np.zeros(len(specs), np.int64)
         self._source = np.full(len(specs), -1, dtype=np.int64)
         #: generation and size of the placement that was looked up
@@ -164,6 +166,12 @@ class ShardTable:
         self._spec_of = np.zeros(0, dtype=np.int64)
         self._codes = np.zeros(0, dtype=np.int8)
         self._states: tuple[ShardState, ...] = ()
+
+    def declare(self, specs: tuple[ShardSpec, ...]) -> None:
+        """Take what the fleet file says of the shards, in their order."""
+        self._priority = np.array([s.priority for s in specs], dtype=np.int32)
+        self._free = np.array([not s.pinned for s in specs], dtype=np.bool_)
+        self._disk = np.array([s.disk for s in specs], dtype=np.float64)
 
     def columns(
         self, fresh: Mask, placement: Placement, facts: ShardFacts, reported: F64 | None = None

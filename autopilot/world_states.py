@@ -56,7 +56,7 @@ class States:
         self.suspect_after = max(SUSPECT_MISSED * interval, SUSPECT_SECONDS)
         self.dead_after = max(DEAD_MISSED * interval, DEAD_SECONDS)
         self._changed = changed
-        self._up = np.array([_CORDONED if spec.cordoned else _READY for spec in specs], dtype=np.int8)
+        self._up = _up(specs)
         self.codes = np.full(count, _CODE[HostState.UNKNOWN], dtype=np.int8)
         self.states: list[HostState] = [HostState.UNKNOWN] * count
         self.reasons: list[Label] = [scrub("connecting")] * count
@@ -86,6 +86,10 @@ class States:
         self._floor = np.full(count, np.inf)
         self._seq = np.full(count, -1, dtype=np.int64)
         self._seen = np.full(count, -np.inf)
+
+    def cordon(self, specs: Sequence[HostSpec]) -> None:
+        """Take which hosts are cordoned now; the next look shows it."""
+        self._up, self._quiet = _up(specs), False
 
     # -- what watches say
 
@@ -234,3 +238,8 @@ class States:
             return scrub("its samples arrive late")
         silence = f"no sample for more than {self.dead_after:.0f} s" if state is HostState.DEAD else "3 samples missed"
         return self._errors[row] or scrub(silence)
+
+
+def _up(specs: Sequence[HostSpec]) -> NDArray[np.int8]:
+    """What each host is when nothing speaks against it."""
+    return np.array([_CORDONED if spec.cordoned else _READY for spec in specs], dtype=np.int8)

@@ -109,6 +109,10 @@ class Oracle:
         self._taken: _Taken | None = None
         self._accounts: tuple[Account, ...] = ()
 
+    def switch(self, policy: Policy) -> None:
+        """Judge chances by other thresholds and durations from now on; the horizon is the same."""
+        self._policy = policy
+
     async def start(self) -> None:
         """Start the worker and return at once; forecasts are persistence until it is ready."""
         if self._spec.enabled:

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import signal
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 import pytest
 from operated import DEADLINE, Manager, Operated, until
+
+from sidestep.autopilot.client import AsyncClient
+from sidestep.autopilot.protocol import SnapshotFrame, host_states
 
 pytestmark = pytest.mark.fleet
 
@@ -35,3 +38,33 @@ async def test_a_service_manager_is_told_of_start_life_reload_and_end(stage: Ope
     assert await asyncio.wait_for(process.wait(), DEADLINE) == 0
     assert manager.count("STOPPING") == 1
     manager.close()
+
+
+async def test_a_hangup_switches_the_fleet_file_live_or_keeps_the_old_one(stage: Operated) -> None:
+    """S3.23: a cordon comes up within a tick; a bad file is on the picture, and changes nothing."""
+    process = await stage.daemon()
+    client = await AsyncClient.connect(stage.socket)
+    await picture(client, lambda f: host_states(f) == ("READY", "READY"))
+    stage.write(host="cordoned = true", policy="threshold_cpu = 0.6")
+    process.send_signal(signal.SIGHUP)
+    frame = await picture(client, lambda f: host_states(f) == ("CORDONED", "READY"))
+    assert frame.threshold_cpu == pytest.approx(0.6)
+    stage.write(policy='threshold_cpu = "hot"')
+    process.send_signal(signal.SIGHUP)
+    frame = await picture(client, lambda f: bool(f.alerts))
+    assert f"{stage.file}:9: policy.threshold_cpu = 'hot'" in frame.alerts[0] and "remedy" in frame.alerts[0]
+    assert host_states(frame) == ("CORDONED", "READY") and frame.threshold_cpu == pytest.approx(0.6)
+    stage.write()
+    process.send_signal(signal.SIGHUP)
+    await picture(client, lambda f: not f.alerts and host_states(f) == ("READY", "READY"))
+    await client.aclose()
+    assert process.returncode is None
+
+
+async def picture(client: AsyncClient, condition: Callable[[SnapshotFrame], bool]) -> SnapshotFrame:
+    """The first picture that fulfils the condition."""
+    async with asyncio.timeout(DEADLINE):
+        async for frame in client.subscribe(20):
+            if condition(frame):
+                return frame
+    raise AssertionError("unreachable")
