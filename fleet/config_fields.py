@@ -111,7 +111,7 @@ FIELDS: Final[dict[str, dict[str, Field]]] = {
         "quantum_cpu": Field(between(0, 4096, above=True), _CORES),
         "quantum_memory": Field(size(1 << 20), _SIZE),
         "seed": Field(whole(0, 2**32 - 1), "write a whole number, such as 1"),
-        "iterations": Field(whole(1, 10**10), "write a whole number, such as 200000"),
+        "iterations": Field(whole(1, 10**10), "write a whole number, such as 20000"),
     },
     "oracle": {
         "enabled": Field(flag, _SWITCH),

@@ -14,7 +14,7 @@ from msgspec import Struct
 from sidestep.fleet.labels import Label
 
 RoundTripMode = Literal["auto", "on", "off"]
-Level = Literal["off", "advise", "full"]
+Level = Literal["off", "shadow", "advise", "semi", "full"]
 Driver = Literal["restart", "hook"]
 #: how a host is sampled; "sftp" reads the same numbers through SFTP alone, for keys that allow no command
 SamplerKind = Literal["auto", "python", "perl", "awk", "sh", "sftp"]
@@ -182,7 +182,7 @@ class Policy(Struct, frozen=True, kw_only=True):
     quantum_memory: int = 2 << 30
     #: the optimiser's: the same seed and iterations make the same plan
     seed: int = 1
-    iterations: int = 200_000
+    iterations: int = 20_000
 
 
 class CandidateSpec(Struct, frozen=True, kw_only=True):

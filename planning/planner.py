@@ -7,6 +7,7 @@ arguments give the same digest.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 
 import numpy as np
 
@@ -30,6 +31,8 @@ from sidestep.planning.solve import Asked, Solution, budget_of, same_moves, solv
 from sidestep.planning.transfer import DEFAULT_TRANSFER, TransferModel
 from sidestep.planning.urgency import urgent
 
+#: iterations for the plan from present load alone, which is only compared with
+GLANCE = 1000
 #: no advice
 NOTHING = Advice()
 
@@ -132,7 +135,8 @@ def _from_present(
     """What would have been planned from present load alone, in a line."""
     policy = built.policy
     now = build(snapshot, persistence(snapshot, policy), policy, placement, fleet, busy=busy, settling=settling)
-    quiet = Asked(created=asked.created, transfer=asked.transfer, budget=asked.budget, places=places(now, goals))
+    budget = replace(asked.budget, iterations=min(GLANCE, asked.budget.iterations))
+    quiet = Asked(created=asked.created, transfer=asked.transfer, budget=budget, places=places(now, goals))
     found = solve(now, quiet)
     reasons = undone.reasons(now, found.left, policy.max_moves)
     return explain.difference(built, ends, explain.moves_once(found.moves), reasons)

@@ -65,7 +65,7 @@ class Budget:
     ``expired`` is only a cap for the impatient: a plan that it cut short says so.
     """
 
-    iterations: int = 200_000
+    iterations: int = 20_000
     seed: int = 1
     expired: Callable[[], bool] = field(default=lambda: False)
 

@@ -36,6 +36,7 @@ class Server:
     def __init__(self, desk: Desk) -> None:
         self.desk = desk
         self._fresh: dict[int, Shedding] = {}
+        self._stuck: dict[int, bool] = {}
         self._start = State(desk.problem)
         self._number = {id(duty): at for at, duty in enumerate(desk.tasks.duties)}
 
@@ -50,8 +51,8 @@ class Server:
         """What the host of a duty of contention must shed before any move."""
         key = self.number(duty)
         if key not in self._fresh:
-            rows = self.desk.problem.on(duty.host)
-            self._fresh[key] = Shedding(self._start, Need(duty.host, duty), rows[self.desk.free[rows]])
+            shards = self.desk.movable_at_start(duty.host)
+            self._fresh[key] = Shedding(self._start, Need(duty.host, duty), shards)
         return self._fresh[key]
 
     def number(self, duty: Duty) -> int:
@@ -137,21 +138,24 @@ class Server:
 
     def again(self, duty: Duty, *, most: int | None = None) -> bool:
         """Do one duty that is undone with the fewest further moves, at most ``most``; else leave all as it was."""
-        if self.is_done(duty):
-            return True
-        if self.desk.count >= self.desk.max_moves:
-            return False
+        self.desk.settled = len(self.desk.state.moves)
+        self.desk.hopeless.clear()
+        if self.is_done(duty) or self.desk.count >= self.desk.max_moves:
+            return self.is_done(duty)
         if duty.kind != "contention":
             return self._others(duty)
-        tried = list(self.covers(duty))
+        tried = [] if self.stuck(duty) else list(self.covers(duty))
         if not tried:
             return False
         count = self.desk.problem.count
         least = min(int(count[cover].sum()) for cover in tried)
+        afford = self.desk.max_moves - self.desk.count
+        if least > afford:
+            return False
+        most = afford if most is None else min(most, afford)
         easy = self.easy(duty)
         alone = int(count[easy].sum()) if easy else least + EXTRA
-        if most is not None:
-            alone = min(alone, most + 1)
+        alone = min(alone, most + 1)
         if any(self._counting(duty, tried, total, least) for total in range(least, min(alone, least + NEAR + 1))):
             return True
         far = sorted(tried, key=lambda cover: int(count[cover].sum()))[:FAR]
@@ -159,12 +163,38 @@ class Server:
         return any(
             extra > NEAR and self._any(duty, [cover], lambda c, extra=extra: evict(self.desk, c, duty.host, extra))  # type: ignore[misc]
             for cover, extra in zip(far, extras, strict=True)
-        ) or (bool(easy) and (most is None or int(count[easy].sum()) <= most) and self._direct(duty, easy))
+        ) or (bool(easy) and int(count[easy].sum()) <= most and self._direct(duty, easy))
 
     def _direct(self, duty: Duty, cover: list[int]) -> bool:
         return self._any(duty, [cover], lambda cover: self.desk.put_all(cover, duty.host)) or self._any(
             duty, [cover], lambda cover: self.desk.put_all(cover, duty.host, during=False)
         )
+
+    def stuck(self, duty: Duty) -> bool:
+        """Whether the host stays hot even if all leave it that would have room on some host that all may leave."""
+        key = self.number(duty)
+        if key not in self._stuck:
+            shedding = self.fresh(duty)
+            hard = self.desk.hardness(shedding.shards).tolist()
+            fits = [h <= 1.0 or self._fits(s) for s, h in zip(shedding.shards.tolist(), hard, strict=True)]
+            rest = np.flatnonzero(fits)
+            self._stuck[key] = not len(rest) or not bool(shedding.met(rest[None])[0])
+        return self._stuck[key]
+
+    def _fits(self, shard: int) -> bool:
+        """Whether some host would have room for the shard if all that may leave it left."""
+        problem = self.desk.problem
+        allowed = problem.constraints.masks[int(problem.constraints.mask[shard])]
+        rows = np.flatnonzero(allowed & problem.accepts & ~self.desk.closed)
+        rows = rows[rows != problem.host[shard]]
+        asks = (problem.mean[shard] > 0) | (problem.sd[shard] > 0)
+        over = self._start.arrivals(shard, rows) > problem.room[rows] + 1e-9 * problem.capacity[rows]
+        for at in np.argsort((over & asks).sum(axis=1), kind="stable").tolist():
+            host = int(rows[at])
+            shedding = Shedding(self._start, Need(host, guest=shard), self.desk.movable_at_start(host))
+            if not len(shedding.columns) or (len(shedding.shards) and shedding.possible()):
+                return True
+        return False
 
     def easy(self, duty: Duty) -> list[int]:
         """The smallest cover of which every shard has room somewhere now; none if there is none."""
@@ -203,6 +233,11 @@ class Server:
         )
         return any(self._any(duty, covers, place) for place in ways)
 
+    def _spare(self, shard: int) -> int:
+        """How many moves more than its own the churn budget leaves for making room for a shard, and one."""
+        desk = self.desk
+        return max(0, min(EXTRA, desk.max_moves - desk.count - int(desk.problem.count[shard]) + 1))
+
     def _any(self, duty: Duty, covers: Sequence[list[int]], place: Callable[[list[int]], bool]) -> bool:
         for cover in covers:
             saved = tuple(self.desk.state.moves)
@@ -218,9 +253,11 @@ class Server:
         for shard in shards_of(desk, duty).tolist():
             if not desk.free[shard]:
                 continue
+            if not desk.affords([shard]):
+                break
             host = duty.host if duty.host >= 0 else int(desk.problem.host[shard])
             placed = desk.put(shard, host) or desk.put(shard, host, during=False)
-            if not placed and not any(evict(desk, [shard], host, extra) for extra in range(EXTRA)):
+            if not placed and not any(evict(desk, [shard], host, extra) for extra in range(self._spare(shard))):
                 if duty.kind == "drain":
                     break
                 continue

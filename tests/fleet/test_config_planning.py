@@ -123,7 +123,7 @@ def test_what_no_plan_could_ever_fulfil_names_line_value_and_remedy(
         ("concurrent_per_zone = -1", 2, "between 0 and", "0 for no cap"),
         ('quantum_memory = "1K"', 2, "must be at least", "512M"),
         ("seed = -1", 2, "between 0", "such as 1"),
-        ("iterations = 0", 2, "between 1", "200000"),
+        ("iterations = 0", 2, "between 1", "20000"),
     ],
 )
 def test_each_mistake_in_a_policy_names_line_value_and_remedy(policy: str, line: int, said: str, remedy: str) -> None:
