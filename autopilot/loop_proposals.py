@@ -30,6 +30,9 @@ RECENT: Final = 20
 QUIET: Final = 5.0
 #: seconds for which a proposal that still fits the world is not replaced by a better one: people read it
 READING: Final = 30.0
+#: a search that found nothing is not made again for so many times as long as it took, and at most so many seconds
+REST: Final = 3.0
+REST_AT_MOST: Final = 30.0
 
 Propose = Callable[..., Plan | NoPlan]
 
@@ -78,8 +81,13 @@ class Proposals:
         busy: frozenset[str],
         settling: frozenset[str],
     ) -> NoPlan | None:
-        """Ask the planner; returns its reasons if it has no plan."""
-        current = self.current()
+        """Ask the planner; returns its reasons if it has no plan.
+
+        Where the planner has just searched long and in vain, its answer stands for a while.
+        """
+        current, began = self.current(), self._clock.monotonic()
+        if self._in_vain is not None and began < self._resting:
+            return self._in_vain
         answer = await asyncio.to_thread(
             self._planner,
             snapshot,
@@ -94,8 +102,12 @@ class Proposals:
             previous=current,
             author=PLANNER,
         )
+        now = self._clock.monotonic()
+        self._resting = now + min(REST_AT_MOST, REST * (now - began))
+        self._in_vain = answer if isinstance(answer, NoPlan) else None
         if isinstance(answer, NoPlan):
             return answer
+        self._needed_at = now
         if not self._known(answer, current) and not self._being_read(current):
             self._journal.add(answer)
         return None
