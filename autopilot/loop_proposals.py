@@ -48,7 +48,8 @@ class Proposals:
     def __init__(self, fleet: FleetSpec, journal: Journal, clock: Clock, *, planner: Propose = propose) -> None:
         self._fleet, self._journal, self._clock = fleet, journal, clock
         self._planner = planner
-        self._needed_at = clock.monotonic()
+        self._needed_at = self._resting = clock.monotonic()
+        self._in_vain: NoPlan | None = None
 
     def switch(self, fleet: FleetSpec) -> None:
         """Plan by another policy from now on; hosts and shards are the same."""
