@@ -89,6 +89,11 @@ class Desk:
         asked = self.problem.mean[rows].astype(np.float64) + abs(self.problem.z) * self.problem.sd[rows]
         return np.asarray(asked.sum(axis=0), dtype=np.float64)
 
+    def movable_at_start(self, host: int) -> I64:
+        """The shards of a host that may move at all."""
+        rows = self.problem.on(host)
+        return np.asarray(rows[self.free[rows]], dtype=np.int64)
+
     def movable_on(self, host: int) -> I64:
         """The shards of a host that may move and have not."""
         rows = self.problem.on(host)

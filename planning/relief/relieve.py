@@ -16,7 +16,7 @@ from sidestep.planning.relief.reasons import reason
 from sidestep.planning.relief.serve import Server
 
 #: rounds without a better plan after which the search ends
-VAIN = 3
+VAIN = 2
 #: moves that a duty left undone is blamed for
 UNDONE = 5
 #: no churn budget
