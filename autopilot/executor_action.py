@@ -27,6 +27,7 @@ class ActionRun:
 
     Each method returns the state that the action is in: final, unless ``stopping`` cut the
     insisting short, in which case the next start of the daemon goes on from the journal.
+    ``halted`` says why no further step may begin before the commit, or "".
     """
 
     journal: Journal
@@ -39,15 +40,15 @@ class ActionRun:
     changed: Callable[[PlanStatus], None]
     clock: Callable[[], float]
     stopping: Callable[[], bool]
+    halted: Callable[[], str]
     _unwritten: JournalError | None = field(default=None, init=False)
 
     async def forward(self) -> ActionState:
         """All steps, as far as they go."""
         for step in (*BEFORE_COMMIT, StepName.COMMIT):
-            if self.stopping():
-                trouble: Trouble | None = Trouble(scrub(self._say("the daemon was told to stop before", step)))
-            elif self.journal.trouble:  # going back needs the least room, and what is committed needs more
-                trouble = Trouble(scrub(f"{self._say('not begun:', step)}: {self.journal.trouble}"))
+            why = self.halted()  # going back needs the least of everything, and is always allowed
+            if why:
+                trouble: Trouble | None = Trouble(scrub(f"{self._say('not begun:', step)}: {why}"))
             else:
                 trouble = await self._attempt(step)
             if trouble is not None and not self._committed():

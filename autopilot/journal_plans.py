@@ -93,6 +93,13 @@ class PlanLedger(AuditLedger):
         """What has become of that plan. Raises KeyError."""
         return self._status(digest)
 
+    def state_of(self, digest: str) -> PlanState:
+        """The state of that plan alone. Raises KeyError."""
+        rows = self._rows("SELECT state FROM plan WHERE digest = ?", digest)
+        if not rows:
+            raise KeyError(digest)
+        return PlanState(rows[0][0])
+
     def find(self, ref: str) -> tuple[Plan, PlanStatus]:
         """The plan of that number or unambiguous digest prefix. Raises UsageError."""
         hint = f"give its number, or at least {PREFIX} digits of its digest; see: sidestep plan list"

@@ -25,7 +25,7 @@ from sidestep.fleet.plans import Action, Basis, HostFact, PlacementFact, Plan, P
 NOW = 1000.0
 OPERATOR = Label("operator")
 #: long enough that no ordinary step misses it on a busy machine
-POLICY = Policy(step_deadline=0.25, observe=0.0)
+POLICY = Policy(step_deadline=0.5, observe=0.0)
 
 
 class Crash(BaseException):
@@ -241,6 +241,10 @@ class Bench:
         self.router = FakeRouter(self.world)
         self.seen: list[PlanStatus] = []
         self.pace = FakePacing()
+        self.policy = POLICY
+        #: why nothing new may begin, and what strains a host
+        self.held = ""
+        self.strains: dict[str, str] = {}
         #: hosts that the executor wants to be looked at again
         self.doubtful: set[str] = set()
         self.journal = Journal(self.path, clock=lambda: self.now)
@@ -269,7 +273,7 @@ class Bench:
     def plan(self, *actions: Action, author: str = "planner", expires: float = NOW + 300.0) -> Plan:
         return Plan(
             number=self.journal.next_number(), fleet=Label("f"), created=NOW, expires=expires, author=Label(author),
-            snapshot=7, forecast="fc-7", policy=POLICY, basis=self.basis(), actions=actions or (an_action(),),
+            snapshot=7, forecast="fc-7", policy=self.policy, basis=self.basis(), actions=actions or (an_action(),),
             summary=Label("move s1 away from h1"),
         )  # fmt: skip
 
@@ -283,7 +287,7 @@ class Bench:
             fleet=self.fleet, journal=self.journal, backend_for=lambda shard: self.backend,
             transport_for=self._transport, router=self.router, present=self.basis, clock=lambda: self.now,
             changed=self.seen.append, faults=faults, pacing=self.pace.pacing(),
-            doubt=self.doubtful.update,
+            doubt=self.doubtful.update, held=lambda: self.held, strain=lambda host: self.strains.get(host, ""),
         )  # fmt: skip
 
     def _transport(self, host: str) -> FakeTransport:
