@@ -12,12 +12,13 @@ from numpy.typing import NDArray
 from sidestep.fleet.forecast import Forecast
 from sidestep.fleet.forecast_types import Contention
 from sidestep.fleet.inventory import FleetSpec, Policy
-from sidestep.fleet.machines import HostState
+from sidestep.fleet.machines import HostState, ShardState
 from sidestep.fleet.placement import Placement
 from sidestep.fleet.resources import DIMENSIONS, PLANNED
 from sidestep.fleet.snapshot import Snapshot
+from sidestep.planning.ladder.leaving import failover
 from sidestep.planning.load import Load, Quantile, read
-from sidestep.planning.model import Duty, DutyKind, Move, Problem
+from sidestep.planning.model import Duty, Move, Problem
 from sidestep.planning.rows import DOMAINS, Rows, bundle, constraints
 from sidestep.planning.rules import Rules
 
@@ -39,6 +40,8 @@ class Built:
     duties: tuple[Duty, ...]
     #: by host row, soonest first
     contentions: dict[int, list[Contention]]
+    #: so many hosts are dead that it is likelier that we are blind: nothing is started elsewhere
+    brake: bool = False
 
     def shards(self, move: Move) -> tuple[Move, ...]:
         """A move of a row as moves of its shards."""
@@ -76,8 +79,16 @@ def build(
     found: dict[int, list[Contention]] = {}
     for contention in load.contentions:
         found.setdefault(rules.host_row[contention.host], []).append(contention)
-    duties = (*_rules(problem), *_hosts(snapshot, problem, policy), *_contentions(problem, found, policy))
-    return Built(load, rules, rows, policy, problem, duties, found)
+    dead = _dead(snapshot, problem, policy)
+    lost = failover(problem, dead, poisoned=_poisoned(snapshot, rows, dead, problem)) if dead else None
+    if lost is not None and not lost.code:
+        problem = lost.problem
+    duties = (
+        *_rules(problem),
+        *_emptied(snapshot, problem, dead),
+        *_contentions(problem, found, policy),
+    )
+    return Built(load, rules, rows, policy, problem, duties, found, brake=bool(lost and lost.code))
 
 
 def _problem(
@@ -224,18 +235,30 @@ def _rules(problem: Problem) -> tuple[Duty, ...]:
     return tuple(duties)
 
 
-def _hosts(snapshot: Snapshot, problem: Problem, policy: Policy) -> tuple[Duty, ...]:
-    """Hosts that are being emptied; and, if the policy says so, dead ones: shard by shard."""
+def _dead(snapshot: Snapshot, problem: Problem, policy: Policy) -> tuple[int, ...]:
+    """Dead hosts that hold shards, if the policy plans for them."""
+    if "failover" not in policy.kinds:
+        return ()
+    states = enumerate(snapshot.hosts.states)
+    return tuple(row for row, state in states if state is HostState.DEAD and len(problem.on(row)))
+
+
+def _poisoned(snapshot: Snapshot, rows: Rows, dead: tuple[int, ...], problem: Problem) -> tuple[int, ...]:
+    """Rows with a shard that crashes the hosts it lands on: it is started nowhere else (lesson 11)."""
+    states = snapshot.shards.states
+    there = [row for host in dead for row in problem.on(host).tolist()]
+    return tuple(row for row in there if any(states[s] is ShardState.POISONED for s in rows.shards[row]))
+
+
+def _emptied(snapshot: Snapshot, problem: Problem, dead: tuple[int, ...]) -> tuple[Duty, ...]:
+    """Hosts that are being emptied, and dead ones: shard by shard, so that some are better than none."""
     duties: list[Duty] = []
+    for row in dead:
+        order = sorted(problem.on(row).tolist(), key=lambda shard: (int(problem.priority[shard]), shard))
+        duties += [Duty(kind="failover", host=row, level=FAILOVER, shards=(shard,)) for shard in order]
     for row, state in enumerate(snapshot.hosts.states):
         if state is HostState.DRAINING and problem.gives[row]:
-            kind: DutyKind = "drain"
-        elif state is HostState.DEAD and "failover" in policy.kinds:
-            kind = "failover"
-        else:
-            continue
-        level = DRAIN if kind == "drain" else FAILOVER
-        duties += [Duty(kind=kind, host=row, level=level, shards=(shard,)) for shard in problem.on(row).tolist()]
+            duties += [Duty(kind="drain", host=row, level=DRAIN, shards=(s,)) for s in problem.on(row).tolist()]
     return tuple(duties)
 
 

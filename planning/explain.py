@@ -59,6 +59,7 @@ def actions(
             made.append(
                 Action(
                     id=len(made) + 1,
+                    kind="failover" if why.code == "FAILS_OVER" else "migrate",
                     shard=shard,
                     source=source,
                     destination=rules.host_names[part.destination],

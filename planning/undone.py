@@ -12,6 +12,7 @@ from sidestep.planning.model import Duty, Left
 from sidestep.planning.rejected import lacking
 
 HELD = {
+    "BRAKE": "so many hosts are dead that it is likelier that we cannot see them; nothing is started elsewhere",
     "BUSY": "it takes part in a running move",
     "SETTLING": "it settles after a move; its forecast does not know the effect yet",
     "NOT_READY": "it cannot be reached or does not answer",
@@ -29,6 +30,8 @@ def waiting(built: Built) -> tuple[tuple[Duty, ...], tuple[Left, ...]]:
     share = max(1, built.policy.max_moves // 2) if built.contentions else len(built.duties)
     for duty in built.duties:
         code = "" if duty.kind in ("rule", "failover") else built.rules.gives(duty.host)
+        if duty.kind == "failover" and built.brake:
+            code = "BRAKE"
         if duty.kind == "rule":
             share -= 1
             code = "CHURN" if share < 0 else ""
