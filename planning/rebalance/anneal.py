@@ -29,15 +29,15 @@ WALL = 10**13
 class Schedule:
     """How one walk cools: from ``hot`` to ``cold``, soon on to ``still``, and downhill only at last.
 
-    ``mix``: shares of the kinds of proposals (shift, undo, swap, near shift, near swap, kin
-    swap, chain, pair); ``favour``: share of the proposals for shards of hosts in proportion to
+    ``mix``: shares of the kinds of proposals (shift, undo, swap, scan, push, kin
+    swap, chain, pair, replace); ``favour``: share of the proposals for shards of hosts in proportion to
     their cost.
     """
 
     hot: float
     cold: float
     still: float = 3.0
-    mix: tuple[int, ...] = (40, 10, 48, 0, 0, 1, 1, 0)
+    mix: tuple[int, ...] = (30, 6, 34, 0, 0, 0, 1, 0, 29)
     favour: float = 0.3
     #: shares of the budget after which it is cold, and still
     cooled: float = 0.9
@@ -89,6 +89,13 @@ def chances() -> NDArray[np.float64]:
     return np.array([rounded(-math.log((at + 0.5) / 4096)) for at in range(4096)])
 
 
+def gumbels() -> NDArray[np.float64]:
+    """(4096,) Gumbel variates in a scattered order: the largest of weights plus these is drawn by weight."""
+    values = [-math.log(-math.log((at + 0.5) / 4096)) for at in range(4096)]
+    even = [math.copysign(rounded(abs(value)), value) for value in values]
+    return np.array([even[at * 1597 % 4096] for at in range(4096)])
+
+
 def ends_of(mix: tuple[int, ...]) -> I64:
     """Rising ends out of 1024 of shares."""
     whole = sum(mix)
@@ -118,7 +125,8 @@ def anneal(
     from sidestep.planning.rebalance.walk import walk  # noqa: PLC0415
 
     rng = np.array([(88172645463325252 ^ (seed * 0x9E3779B97F4A7C15)) & (2**63 - 1) or 1], dtype=np.uint64)
-    chance, ends = chances(), ends_of(schedule.mix)
+    chance, noise, ends = chances(), gumbels(), ends_of(schedule.mix)
+    field = np.zeros((2, len(state.cost)), np.int64)
     tally, scratch = np.zeros((KINDS, 2), np.int64), np.zeros((3, 16), np.int64)
     best, hosts = Best(state), np.zeros(0, np.int64)
     made = look = 0
@@ -129,7 +137,7 @@ def anneal(
         look += 1
         temperature = schedule.temperature(share)
         walk(state, rng, CHUNK, temperature, WALL, 0, ends, hosts,
-             int(schedule.favour * 1024), chance, tally, scratch)  # fmt: skip
+             int(schedule.favour * 1024), chance, noise, tally, scratch, field)  # fmt: skip
         made += CHUNK
         curve.append((temperature, int(state.sums[TOTAL])))
         if best.look(state):

@@ -1,5 +1,5 @@
 # mypy: disable-error-code="no-untyped-def,no-untyped-call"
-# ruff: noqa: PLR0911, PLR0912, PLR1714, PLR1730, SIM109, SIM110 - plain loops compile best
+# ruff: noqa: PLR0911, PLR0912, PLR0915, PLR1714, PLR1730, SIM109, SIM110 - plain loops compile best
 """Compiled moves: what a change of hosts does to the sums, and the walk that tries changes.
 
 Importing this module imports numba: do so only where the extra ``fast`` is wanted. Integers
@@ -14,8 +14,8 @@ from sidestep.planning.rebalance.jit import inlined
 from sidestep.planning.rebalance.state import EXCESS, MOST, SHORT, TOTAL, UNMET
 
 #: kinds of proposals, the order of ``mix`` and ``tally``
-SHIFT, UNDO, SWAP, NEAR_SHIFT, NEAR_SWAP, KIN_SWAP, CHAIN, PAIR = range(8)
-KINDS = 8
+SHIFT, UNDO, SWAP, SCAN, PUSH, KIN_SWAP, CHAIN, PAIR, REPLACE = range(9)
+KINDS = 9
 #: a place in which nothing fits
 FAR = 1 << 62
 
@@ -202,6 +202,8 @@ def place(s, p, to):
         d = s.demand[p, c]
         s.over[at, c] -= d
         s.over[to, c] += d
+        s.over_in[c, at] = s.over[at, c]
+        s.over_in[c, to] = s.over[to, c]
     more_at, more_to = 0, 0
     for r in range(s.room.shape[1]):
         d = s.demand[p, r]
@@ -209,6 +211,8 @@ def place(s, p, to):
             s.room[at, r] += d
         if not (home == to and s.transient[r]):
             s.room[to, r] -= d
+        s.room_in[r, at] = s.room[at, r]
+        s.room_in[r, to] = s.room[to, r]
         more_at -= min(s.room[at, r], 0)
         more_to -= min(s.room[to, r], 0)
     s.sums[EXCESS] += more_at + more_to - s.excess[at] - s.excess[to]

@@ -83,6 +83,8 @@ def move(state: State, shard: int, to: int) -> None:
     state.room[to] -= np.where(still & (home == to), 0, demand[:dims])
     for host in (at, to):
         state.excess[host] = -np.minimum(state.room[host], 0).sum()
+        state.room_in[:, host] = state.room[host]
+        state.over_in[:, host] = state.over[host]
     ways = [0 if host == home else int(state.move_cost[shard] + state.way_cost[home, host]) for host in (at, to)]
     state.sums[TOTAL] += ways[1] - ways[0]
     for host in (at, to):

@@ -49,6 +49,8 @@ class State(NamedTuple):
     room: I64  # (H, R) capacity left while all moves run
     excess: I64  # (H,) by how much demand exceeds the capacity, over all dimensions
     over: I64  # (H, C) above the safety level; negative below it
+    room_in: I64  # (R, H) room, hosts side by side
+    over_in: I64  # (C, H)
     cost: I64  # (H,) load and balance
     on: U8  # (K, H) shards of the app there
     per_domain: I32  # (K, domains)
@@ -108,6 +110,7 @@ def begin(problem: Reassignment, host: I64) -> State:
         problem.spread.astype(np.int32), need_at, need, needed_at, needed, shards_at, by_app,
         hosts_at, by_domain,
         host.astype(np.int32), room, excess, over,
+        room.T.copy(), over.T.copy(),
         (np.maximum(over, 0) * weight).sum(axis=1), on, per_domain, domains, near, moved,
         np.bincount(moved, minlength=int(size.max(initial=0)) + 2).astype(np.int64), slot, count, rows,
         np.array([int(moved.max(initial=0)), short, unmet, int(excess.sum()),

@@ -12,8 +12,9 @@ from sidestep.planning.rebalance.jit import compiled, inlined
 from sidestep.planning.rebalance.kernels import (
     CHAIN,
     KIN_SWAP,
-    NEAR_SHIFT,
-    NEAR_SWAP,
+    PUSH,
+    REPLACE,
+    SCAN,
     SHIFT,
     SWAP,
     UNDO,
@@ -23,6 +24,7 @@ from sidestep.planning.rebalance.kernels import (
     swap,
 )
 from sidestep.planning.rebalance.model import I64
+from sidestep.planning.rebalance.scan import push, replace, scan
 from sidestep.planning.rebalance.state import State
 
 
@@ -63,8 +65,10 @@ def walk(
     hot: I64,
     hot_share: int,
     chance: NDArray[np.float64],
+    noise: NDArray[np.float64],
     tally: I64,
     scratch: I64,
+    field: I64,
 ) -> None:
     """Make ``proposals`` proposals at one temperature.
 
@@ -88,13 +92,20 @@ def walk(
             taken = shift(s, p, s.home[p], limit, penalty, crush)
         elif kind == SWAP:
             taken = swap(s, p, below(rng, len(s.host)), limit, penalty, crush)
-        elif kind == NEAR_SHIFT:
-            taken = shift(s, p, close_by(s, rng, s.host[p]), limit, penalty, crush)
-        elif kind == NEAR_SWAP:
-            at = close_by(s, rng, s.host[p])
-            if s.filled[at] == 0:
+        elif kind == SCAN:
+            taken = scan(s, rng, p, temperature, penalty, noise, field[0], field[1])
+        elif kind == PUSH:
+            q = below(rng, len(s.host))
+            taken = push(s, rng, p, q, limit, temperature, penalty, noise, field[0], field[1], who, to, old)
+        elif kind == REPLACE:
+            q = below(rng, len(s.host))
+            for _ in range(16):
+                if s.host[q] != s.home[q]:
+                    break
+                q = below(rng, len(s.host))
+            if s.host[q] == s.home[q]:
                 continue
-            taken = swap(s, p, s.rows[at, below(rng, s.filled[at])], limit, penalty, crush)
+            taken = replace(s, p, q, limit, penalty, who, to, old)
         elif kind == KIN_SWAP:
             taken = swap(s, p, fellow(s, rng, p), limit, penalty, crush)
         elif kind == CHAIN:

@@ -10,7 +10,7 @@ from made import made
 
 from sidestep.fleet.errors import UsageError
 from sidestep.planning.rebalance import Reassignment, broken_by, cost_of
-from sidestep.planning.rebalance.anneal import WALL, chances, ends_of, favoured, rounded
+from sidestep.planning.rebalance.anneal import WALL, chances, ends_of, favoured, gumbels, rounded
 from sidestep.planning.rebalance.greedy import descend
 from sidestep.planning.rebalance.kernels import KINDS
 from sidestep.planning.rebalance.ledger import NEVER, allowed, move, rises, saved
@@ -40,7 +40,9 @@ def walked(problem: Reassignment, seed: int, temperature: float, penalty: int, c
     tally, scratch = np.zeros((KINDS, 2), np.int64), np.zeros((3, 16), np.int64)
     random = np.array([seed + 1], np.uint64)
     hot = favoured(state.cost, seed % 256)
-    walk(state, random, 3000, temperature, penalty, crush, ends_of(shares), hot, 512, chances(), tally, scratch)
+    field = np.zeros((2, problem.hosts), np.int64)
+    ends, noise = ends_of(shares), gumbels()
+    walk(state, random, 3000, temperature, penalty, crush, ends, hot, 512, chances(), noise, tally, scratch, field)
     return state
 
 
