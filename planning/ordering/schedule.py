@@ -153,11 +153,11 @@ def _timed(
     rank = _places(np.lexsort((np.arange(len(latest)), latest)))
     begin = timing.troughs(problem, (rows.source, rows.destination), _spare(problem, room), soon, latest, transfer,
                            slots, step)  # fmt: skip
-    start = timing.simulate(after.lists, begin, transfer, rank, slots)
+    start = timing.simulate(after, begin, transfer, rank, slots)
     if (start > latest + 1e-9).any() and (begin > soon).any():
-        start = timing.simulate(after.lists, hard, transfer, rank, slots)
+        start = timing.simulate(after, hard, transfer, rank, slots)
     order = np.lexsort((np.arange(len(start)), rows.wave, start))
-    wave = np.array(timing.waves(order.tolist(), after.lists, slots), dtype=np.int32)
+    wave = timing.waves(order, after, slots).astype(np.int32)
     place = _places(order)
     pairs = np.lexsort((place[after.other], place[after.row]))
     ptr = np.searchsorted(place[after.row][pairs], np.arange(len(order) + 1)).astype(np.int64)

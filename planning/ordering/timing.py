@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import heapq
+import importlib.util
+import sys
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
@@ -13,6 +15,8 @@ from sidestep.planning.model import Problem
 from sidestep.planning.model.problem import F64, I64
 from sidestep.planning.ordering.model import Caps
 
+#: so many rows that loading compiled loops pays off where nothing else has loaded numba
+MANY = 20_000
 #: a later start is chosen only for this much more room, as a fraction of capacity
 WORTH = 0.01
 
@@ -46,12 +50,17 @@ class Slots:
         table = np.stack([*columns, np.full(len(shard), -1)], axis=1) if len(shard) else np.zeros((0, 1), np.int64)
         touched = np.bincount(table[table >= 0], minlength=len(self.most))
         short = touched > np.array([*self.most, 0])[: len(touched)] if len(touched) else np.zeros(0, np.bool_)
-        self.of: list[tuple[int, ...]] = [()] * len(shard)
         #: (n, C) the resources that could run out, -1 for none
         self.table: I64 = np.where((table >= 0) & np.append(short, False)[table], table, -1)
+
+    @cached_property
+    def of(self) -> list[tuple[int, ...]]:
+        """For each row the resources that could run out."""
+        of: list[tuple[int, ...]] = [()] * len(self.table)
         some = np.flatnonzero((self.table >= 0).any(axis=1))
         for row, found in zip(some.tolist(), self.table[some].tolist(), strict=True):
-            self.of[row] = tuple([slot for slot in found if slot >= 0])
+            of[row] = tuple([slot for slot in found if slot >= 0])
+        return of
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,11 +72,15 @@ class Waits:
     wave: I64
 
     @cached_property
+    def ptr(self) -> I64:
+        """Where the pairs of each row begin."""
+        return np.searchsorted(self.row, np.arange(len(self.wave) + 1)).astype(np.int64)
+
+    @cached_property
     def lists(self) -> list[list[int]]:
         """For each row those that it waits for."""
-        ptr = np.searchsorted(self.row, np.arange(len(self.wave) + 1)).tolist()
         every = self.other.tolist()
-        return [every[first:last] for first, last in pairwise(ptr)]
+        return [every[first:last] for first, last in pairwise(self.ptr.tolist())]
 
     @cached_property
     def steps(self) -> list[tuple[I64, I64]]:
@@ -135,10 +148,37 @@ def troughs(
     return out
 
 
-def simulate(  # noqa: PLR0912 - one loop over events; parts of it would share all its state
+def fast(rows: int) -> bool:
+    """Whether the compiled loops are there and worth loading; what they answer is the same."""
+    if "numba" not in sys.modules and rows < MANY:
+        return False
+    return importlib.util.find_spec("numba") is not None
+
+
+def simulate(after: Waits, begin: F64, transfer: F64, rank: I64, slots: Slots, *, compiled: bool | None = None) -> F64:
+    """(K,) starts if every row starts as soon as it may: first by ``rank`` where slots are short."""
+    if not (fast(len(rank)) if compiled is None else compiled):
+        return _simulate(after.lists, begin, transfer, rank, slots)
+    from sidestep.planning.ordering import events  # noqa: PLC0415 - loads numba
+
+    count, table = len(rank), slots.table
+    turn = np.argsort(after.other, kind="stable")
+    followers = np.searchsorted(after.other[turn], np.arange(count + 1)).astype(np.int64), after.row[turn]
+    touched = np.bincount(table[table >= 0], minlength=len(slots.most) + 1)
+    base = np.cumsum(touched) - touched
+    start = np.zeros(count)
+    events.simulate(
+        *followers, np.diff(after.ptr), begin, transfer, rank, np.argsort(rank, kind="stable"), table,
+        np.array([*slots.most, 0], dtype=np.int64), np.zeros_like(base), np.zeros(int(touched.sum()), np.int64), base,
+        np.zeros_like(base), np.zeros(2 * count), np.zeros(2 * count, np.int64), np.zeros(count, np.int64),
+        np.zeros(table.size, np.int64), start,
+    )  # fmt: skip
+    return start
+
+
+def _simulate(  # noqa: PLR0912 - one loop over events; parts of it would share all its state
     after: list[list[int]], begin: F64, transfer: F64, rank: I64, slots: Slots
 ) -> F64:
-    """(K,) starts if every row starts as soon as it may: first by ``rank`` where slots are short."""
     count = len(after)
     start = [0.0] * count
     takes, not_before, place = transfer.tolist(), begin.tolist(), rank.tolist()
@@ -201,8 +241,20 @@ def simulate(  # noqa: PLR0912 - one loop over events; parts of it would share a
     return np.array(start, dtype=np.float64)
 
 
-def waves(order: list[int], after: list[list[int]], slots: Slots) -> list[int]:
+def waves(order: I64, after: Waits, slots: Slots, *, compiled: bool | None = None) -> I64:
     """(K,) by row: the first wave after all that it waits for in which its slots are free; from 1."""
+    if not (fast(len(order)) if compiled is None else compiled):
+        return np.array(_waves(order.tolist(), after.lists, slots), dtype=np.int64)
+    from sidestep.planning.ordering import events  # noqa: PLC0415 - loads numba
+
+    long = 1 << (2 * slots.table.size + 1).bit_length()
+    wave = np.zeros(len(order), dtype=np.int64)
+    events.waves(order, after.ptr, after.other, slots.table, np.array([*slots.most, 0], dtype=np.int64),
+                 np.full(long, -1), np.zeros(long, np.int64), wave)  # fmt: skip
+    return wave
+
+
+def _waves(order: list[int], after: list[list[int]], slots: Slots) -> list[int]:
     wave = [0] * len(order)
     taken: dict[int, int] = {}
     wide = len(order) + 2

@@ -9,6 +9,7 @@ is done. So each arrival waits for as few departures as that needs, and for noth
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 
@@ -16,6 +17,9 @@ from sidestep.planning.model import Problem
 from sidestep.planning.model.problem import F64, I64, Mask
 from sidestep.planning.ordering.keys import keys_of
 from sidestep.planning.ordering.ledger import Demand, Room, total
+
+#: departures that are looked at together
+CHUNK = 1 << 16
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,7 +39,8 @@ def waits(problem: Problem, room: Room, rows: Sequenced, step_of: I64) -> tuple[
     order = np.argsort(rows.shard, kind="stable")
     again = np.flatnonzero(rows.shard[order[1:]] == rows.shard[order[:-1]])
     pairs = [(order[1:][again], order[:-1][again]), _for_rules(problem, rows), _for_room(problem, room, rows, step_of)]
-    label = np.unique(np.concatenate([row * count + other for row, other in pairs]))
+    label = np.sort(np.concatenate([row * count + other for row, other in pairs]))
+    label = label[np.diff(label, prepend=-1) > 0]
     return label // max(count, 1), label % max(count, 1)
 
 
@@ -117,14 +122,17 @@ class _Departures:
         #: the row by which a shard that left its home came back
         self.back: I64 = np.full(count, count)
         returned = np.flatnonzero((home == rows.destination) & (rows.source >= 0))
-        by_shard = {int(rows.shard[row]): int(row) for row in returned}
-        if by_shard:
-            for row in np.flatnonzero(home == rows.source).tolist():
-                self.back[row] = by_shard.get(int(rows.shard[row]), count)
-        #: nothing is parked: every departure is of a shard that was there from the start
-        self.simple = not self.guest[rows.source >= 0].any()
+        if len(returned):
+            by_shard = np.full(room.problem.shards, count)
+            by_shard[rows.shard[returned]] = returned
+            self.back = np.where(home == rows.source, by_shard[rows.shard], count)
+        #: arrivals on hosts that something parked leaves, or leaves to come back
+        special = np.zeros(room.problem.hosts, dtype=np.bool_)
+        special[rows.source[(rows.source >= 0) & (self.guest | (self.back < count))]] = True
+        self.special: Mask = special[self.host]
+        self.simple = not self.special.any()
 
-    def _apply(self, which: I64, number: int, sign: float) -> tuple[F64, F64]:
+    def _apply(self, which: I64, number: I64, sign: float) -> tuple[F64, F64]:
         """Sums of some arrivals' hosts with their departure of that number counted (1) or not (-1)."""
         left = self.order[self.first[which] + number]
         part = self.demand.parts[:, left]
@@ -142,24 +150,55 @@ class _Departures:
 
     def pairs(self) -> tuple[I64, I64]:
         """The shortest run of departures that is enough, less those that are not needed after all."""
-        used = np.zeros((len(self.some), int(self.over_by.max(initial=0))), dtype=np.bool_)
-        todo = np.arange(len(self.some))
-        for number in range(used.shape[1]):
-            todo = todo[self.over_by[todo] > number]
-            if not len(todo):
-                break
-            gone, come = self._apply(todo, number, 1.0)
-            self.gone[:, todo], self.come[:, todo] = gone, come
-            used[todo, number] = True
-            todo = todo[~self._fits(todo, gone, come)]
-        for number in reversed(range(used.shape[1])):
-            maybe = np.flatnonzero(used[:, number] & (used.sum(axis=1) > 1))
-            if not len(maybe):
-                continue
-            gone, come = self._apply(maybe, number, -1.0)
-            fits = self._fits(maybe, gone, come)
-            kept = maybe[fits]
+        length = np.zeros(len(self.some), dtype=np.int64)
+        self._one_by_one(np.flatnonzero(self.special & (self.over_by > 0)), length)
+        self._at_once(np.flatnonzero(~self.special & (self.over_by > 0)), length)
+        which = np.repeat(np.arange(len(self.some)), length)
+        number = np.arange(len(which)) - np.repeat(np.cumsum(length) - length, length)
+        used = np.ones(len(which), dtype=np.bool_)
+        # room only shrinks: what is needed while all others are counted stays needed
+        some = np.concatenate([np.zeros(0, np.int64), *(
+            part[self._fits(which[part], *self._apply(which[part], number[part], -1.0))]
+            for part in np.array_split(np.arange(len(which)), 1 + len(which) // CHUNK)
+        )])[::-1]  # fmt: skip
+        turn = np.arange(len(some)) - np.searchsorted(-which[some], -which[some])
+        order = np.argsort(turn, kind="stable")
+        ends = np.cumsum(np.bincount(turn)).tolist() if len(turn) else []
+        for first, last in pairwise([0, *ends]):
+            maybe = some[order[first:last]]
+            maybe = maybe[length[which[maybe]] > 1]
+            gone, come = self._apply(which[maybe], number[maybe], -1.0)
+            fits = self._fits(which[maybe], gone, come)
+            kept = which[maybe[fits]]
             self.gone[:, kept], self.come[:, kept] = gone[:, fits], come[:, fits]
-            used[kept, number] = False
-        which, turn = np.nonzero(used)
-        return self.some[which], self.order[self.first[which] + turn]
+            length[kept] -= 1
+            used[maybe[fits]] = False
+        return self.some[which[used]], self.order[self.first[which[used]] + number[used]]
+
+    def _one_by_one(self, todo: I64, length: I64) -> None:
+        while len(todo):
+            gone, come = self._apply(todo, length[todo], 1.0)
+            self.gone[:, todo], self.come[:, todo] = gone, come
+            length[todo] += 1
+            todo = todo[~self._fits(todo, gone, come) & (self.over_by[todo] > length[todo])]
+
+    def _at_once(self, todo: I64, length: I64) -> None:
+        """By halving, among the running sums of each host's departures."""
+        if not len(todo):
+            return
+        hosts, place = np.unique(self.host[todo], return_inverse=True)
+        most, first = np.zeros(len(hosts), dtype=np.int64), np.zeros(len(hosts), dtype=np.int64)
+        np.maximum.at(most, place, self.over_by[todo])
+        first[place] = self.first[todo]
+        base = (np.cumsum(most) - most)[place]
+        of = np.repeat(np.arange(len(hosts)), most)
+        left = self.order[first[of] + np.arange(len(of)) - np.repeat(np.cumsum(most) - most, most)]
+        sums = _running(of, self.demand.parts[:, left], np.zeros((len(of), 1), dtype=np.bool_))[0]
+        low, high = np.ones(len(todo), dtype=np.int64), self.over_by[todo].copy()
+        while len(open_ := np.flatnonzero(low < high)):
+            middle = (low[open_] + high[open_]) // 2
+            fits = self._fits(todo[open_], sums[:, base[open_] + middle - 1], self.come[:, todo[open_]])
+            high[open_[fits]] = middle[fits]
+            low[open_[~fits]] = middle[~fits] + 1
+        length[todo] = low
+        self.gone[:, todo] = sums[:, base + low - 1]
