@@ -104,6 +104,7 @@ class Daemon:
         stack.push_async_callback(self._tunnels.aclose)
         parts = self._parts(stack, journal, log)
         loop = ControlLoop(parts, level=self._level)
+        loop.governor.attach(boards=parts.ahead.boards, state=self.state, held=self._held)
         desk = PlanDesk(
             fleet=self.fleet,
             journal=journal,
@@ -133,7 +134,7 @@ class Daemon:
         loop.publish = server.announce
         server.claim()
         stack.push_async_callback(server.aclose)
-        begins = f"daemon {os.getpid()} of fleet {self.fleet.name} begins, level {self._level}"
+        begins = f"daemon {os.getpid()} of fleet {self.fleet.name} begins, level {loop.level}"
         log.act("daemon-start", begins, actor=AUTOPILOT, subject=self.fleet.name, always=True)
         if fault := faults_from(os.environ):
             log.say("error", f"{VARIABLE}={fault}: this daemon will break a move on purpose; unset it to stop that")
@@ -172,6 +173,7 @@ class Daemon:
         else:
             background.start(parts.ahead.trainer.run(), "trainer")
         background.start(loop.run(), "loop")
+        background.start(loop.governor.run(), "trust")
         background.start(parts.reconciler.run(), "reconciler")
         # whoever asks first is to be shown something, but does not wait for ever
         await _until(self._clock, self.fleet.oracle.deadline + _FIRST_SAMPLE, lambda: loop.picture is not None)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final, get_args
+from typing import Final
 
 from sidestep import __version__
 from sidestep.autopilot.daemon_demand import demand_vectors
@@ -14,6 +14,8 @@ from sidestep.autopilot.daemon_oracle import Calendar, Guesses, OracleDesk, Scor
 from sidestep.autopilot.daemon_planning import PlanDesk
 from sidestep.autopilot.frames import Picture, frame_of
 from sidestep.autopilot.journal import Journal
+from sidestep.autopilot.levels import scope_of
+from sidestep.autopilot.levels_view import autopilot_view
 from sidestep.autopilot.loop import ControlLoop
 from sidestep.autopilot.loop_approval import Approvals
 from sidestep.autopilot.protocol import (
@@ -36,12 +38,13 @@ from sidestep.autopilot.protocol import (
     SnapshotFrame,
     Welcome,
 )
+from sidestep.autopilot.protocol_levels import LevelRequest, Promote
 from sidestep.autopilot.protocol_oracle import HostRoundTrips, OracleRequest
 from sidestep.autopilot.protocol_plans import PlanRequest
 from sidestep.autopilot.server import UnknownReference
 from sidestep.autopilot.world_clock import Clock
 from sidestep.fleet.errors import SidestepError, UsageError
-from sidestep.fleet.inventory import FleetSpec, Level
+from sidestep.fleet.inventory import FleetSpec
 from sidestep.fleet.labels import Label, scrub
 from sidestep.fleet.plans import Plan, PlanStatus
 from sidestep.planning import plan_move
@@ -86,7 +89,7 @@ class DaemonService:
             version=VERSION,
             daemon=__version__,
             fleet=self.fleet.name,
-            level=self.loop.level,
+            level=self.loop.governor.effective,
             banner=self.fleet.banner,
             notice=self.fleet.notice,
             pid=os.getpid(),
@@ -144,18 +147,17 @@ class DaemonService:
         return _view(plan, status)
 
     async def set_level(self, request: SetLevel, actor: Label) -> Answer:
-        """Set the automation level, until the daemon ends."""
-        levels: tuple[Level, ...] = get_args(Level)
-        for level in levels:
-            if level == request.level:
-                before, reason = self.loop.level, _reason(request.reason)
-                said = f"level {before} -> {level}"
-                less = levels.index(level) < levels.index(before)  # that is possible at any time
-                text = f"{said}: {reason}" if reason else said
-                self.log.act("level", text, actor=actor, subject="fleet", reason=reason, detail=said, always=less)
-                self.loop.level = level
-                return Done(scrub(f"level {level}"))
-        raise UsageError(f"no level {scrub(request.level)}", hint=f"levels: {', '.join(levels)}")
+        """Set the automation level of the fleet, or of one app, shard or host; it is kept over restarts."""
+        governor, reason = self.loop.governor, _reason(request.reason)
+        scope = scope_of(request.scope)
+        return Done(scrub(governor.set_level(scope, request.name, request.level, actor=actor, reason=reason), 500))
+
+    async def levels(self, request: LevelRequest, actor: Label) -> Answer:
+        """How far the autopilot may go, and why; a person takes what trust offers."""
+        governor = self.loop.governor
+        if isinstance(request, Promote):
+            return Done(scrub(governor.promote(request.level, actor=actor, reason=_reason(request.reason)), 500))
+        return autopilot_view(governor)
 
     async def retry(self, request: Retry, actor: Label) -> Answer:
         """Try refused hosts again, with known hosts, keys and ssh_config as they are now."""

@@ -21,6 +21,8 @@ from sidestep.autopilot.loop_alerts import Alerts
 from sidestep.autopilot.loop_approval import Approvals
 from sidestep.autopilot.loop_proposals import Proposals
 from sidestep.autopilot.loop_runs import Runs
+from sidestep.autopilot.levels_governor import Governor
+from sidestep.autopilot.levels_view import with_notices
 from sidestep.autopilot.loop_words import says_of, unproven
 from sidestep.autopilot.protocol import PlanView
 from sidestep.autopilot.world import ShardFacts, World
@@ -64,6 +66,8 @@ class Parts:
     clock: Clock
     #: shards that a running plan moves
     moving: Callable[[], frozenset[str]]
+    #: who decides how far the loop may go; None makes one that forgets
+    governor: Governor | None = None
     #: takes every tick's snapshot into the history
     keep: Callable[[Snapshot], None] = lambda snapshot: None
 
@@ -77,7 +81,8 @@ class ControlLoop:
         self.publish: Callable[[], None] = lambda: None
         #: what every screen has to say beside the journal's own
         self.notices: Callable[[], tuple[Label, ...]] = tuple
-        self.level: Level = level
+        self.governor = parts.governor or Governor(parts.fleet, parts.journal, parts.log, parts.clock)
+        self.level = level
         self.picture: Picture | None = None
         #: ticks that were left out because an earlier one took too long
         self.missed = 0
@@ -95,6 +100,15 @@ class ControlLoop:
         """Go by another policy from the next tick on; hosts, shards and the interval are the same."""
         self._parts = replace(self._parts, fleet=fleet)
         self._alerts.policy = fleet.policy
+
+    @property
+    def level(self) -> str:
+        """The fleet's automation level as it was set; trust may allow less."""
+        return self.governor.level
+
+    @level.setter
+    def level(self, level: Level) -> None:
+        self.governor.set_in_memory(level)
 
     async def run(self) -> None:
         """Tick every ``fleet.interval`` seconds until cancelled."""
@@ -131,11 +145,11 @@ class ControlLoop:
         no_plan = None
         try:
             parts.proposals.tidy(snapshot, placement, needed=bool(foresight.contention))
-            if forecast is not None and self.level != "off" and not parts.runs.running:
+            if forecast is not None and self.governor.effective != "off" and not parts.runs.running:
                 no_plan = await self._advise(snapshot, forecast, foresight)
         except Exception as error:  # noqa: BLE001 - the supervisor of planning: the picture is still shown
             self._complain(f"planning failed: {type(error).__name__}: {error}")
-        self.picture = self._pictured(snapshot, forecast, foresight, no_plan)
+        self.picture = with_notices(self._pictured(snapshot, forecast, foresight, no_plan), self.governor)
         parts.log.mirror()
         self.publish()
         return self.picture
@@ -165,7 +179,7 @@ class ControlLoop:
             busy=parts.moving(),
             settling=parts.runs.settling(),
         )
-        if self.level == "full" and forecast.confidence == "ok":
+        if self.governor.effective == "full" and forecast.confidence == "ok":
             self._apply(foresight)
         return no_plan
 
@@ -173,10 +187,8 @@ class ControlLoop:
         """Level full: the policy approves what proven chances ask for, unless its last plans failed."""
         parts = self._parts
         if parts.runs.failures >= BRAKE:
-            self.level = "advise"
             parts.runs.failures = 0
-            said = f"level full -> advise: the last {BRAKE} plans did not succeed"
-            parts.log.act("level", said, actor=AUTOPILOT, subject="fleet", always=True)
+            self.governor.brake(f"level full -> advise: the last {BRAKE} plans did not succeed")
             return
         current = parts.proposals.current()
         if current is None:
@@ -221,7 +233,7 @@ class ControlLoop:
             contention=foresight.contention,
             no_plan=no_plan,
             policy=self._parts.fleet.policy,
-            level=self.level,
+            level=self.governor.effective,
             lag=self.lag,
             oracle=scrub(self._oracle_says),
             past=self._past.columns(),

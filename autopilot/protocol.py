@@ -14,6 +14,7 @@ from typing import Any, Final, TypeVar
 import msgspec
 from msgspec import Struct
 
+from sidestep.autopilot.protocol_levels import LevelReply, LevelRequest
 from sidestep.autopilot.protocol_oracle import OracleAnswer, OracleRequest
 from sidestep.autopilot.protocol_plans import PlanReply, PlanRequest
 from sidestep.fleet.errors import ProtocolError
@@ -92,10 +93,15 @@ class ProposeMove(Struct, frozen=True, tag="propose-move"):
 
 
 class SetLevel(Struct, frozen=True, tag="set-level"):
-    """Set the automation level: off, advise or full."""
+    """Set the automation level: off, shadow, advise, semi or full; "" takes back what was set.
+
+    ``scope`` is fleet, app, shard or host; ``name`` says which one.
+    """
 
     level: str
     reason: str = ""
+    scope: str = "fleet"
+    name: str = ""
 
 
 class Retry(Struct, frozen=True, tag="retry"):
@@ -145,6 +151,7 @@ Body = (
     | Shutdown
     | OracleRequest
     | PlanRequest
+    | LevelRequest
 )
 
 
@@ -323,7 +330,17 @@ def _states(what: str, column: bytes, known: Sequence[S]) -> tuple[S, ...]:
 
 
 Answer = (
-    Welcome | Failure | Done | PlanView | PlanList | DemandList | EventList | SnapshotFrame | OracleAnswer | PlanReply
+    Welcome
+    | Failure
+    | Done
+    | PlanView
+    | PlanList
+    | DemandList
+    | EventList
+    | SnapshotFrame
+    | OracleAnswer
+    | PlanReply
+    | LevelReply
 )
 
 

@@ -28,6 +28,7 @@ from sidestep.autopilot.protocol import (
     SnapshotFrame,
     Welcome,
 )
+from sidestep.autopilot.protocol_levels import LevelRequest
 from sidestep.autopilot.protocol_oracle import OracleRequest
 from sidestep.autopilot.protocol_plans import PlanRequest
 from sidestep.fleet.errors import ProtocolError, SidestepError, StalePlan, UsageError
@@ -35,6 +36,7 @@ from sidestep.fleet.labels import Label, scrub
 
 _OF_THE_ORACLE = get_args(OracleRequest)
 _OF_THE_PLANNER = get_args(PlanRequest)
+_OF_LEVELS = get_args(LevelRequest)
 
 
 class UnknownReference(UsageError):
@@ -74,6 +76,10 @@ class Service(Protocol):
 
     async def set_level(self, request: SetLevel, actor: Label) -> Answer:
         """Set the automation level."""
+        ...
+
+    async def levels(self, request: LevelRequest, actor: Label) -> Answer:
+        """How far the autopilot may go."""
         ...
 
     async def retry(self, request: Retry, actor: Label) -> Answer:
@@ -154,4 +160,6 @@ async def answer(service: Service, body: Body, actor: Label) -> Answer:  # noqa:
         return await service.oracle(body, actor)
     if isinstance(body, _OF_THE_PLANNER):
         return await service.planning(body, actor)
+    if isinstance(body, _OF_LEVELS):
+        return await service.levels(body, actor)
     raise ProtocolError(f"{type(body).__name__} is not answered here")

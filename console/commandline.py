@@ -8,7 +8,13 @@ from typing import Annotated
 import typer
 
 from sidestep import __version__
-from sidestep.console import commandline_fleet, commandline_journal, commandline_oracle, commandline_plans
+from sidestep.console import (
+    commandline_fleet,
+    commandline_journal,
+    commandline_levels,
+    commandline_oracle,
+    commandline_plans,
+)
 from sidestep.console.become import become as _become
 
 app = typer.Typer(
@@ -25,6 +31,7 @@ commandline_fleet.add(app)
 commandline_oracle.add(app)
 commandline_journal.add(app)
 commandline_plans.add(app, plan)
+commandline_levels.add(app, plan)
 
 FleetFile = Annotated[Path | None, typer.Option("--fleet", metavar="FILE", help="The fleet file.")]
 Socket = Annotated[
@@ -94,7 +101,9 @@ def demo(
 
 @app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []})
 def autopilot(context: typer.Context) -> None:
-    """Run the daemon in the foreground; see sidestep autopilot --help."""
+    """Run the daemon in the foreground; with status or promote: how far it may go, and why."""
+    if commandline_levels.meant(context.args):
+        commandline_levels.run(context)
     _become("sidestep.autopilot", *context.args)
 
 
@@ -259,21 +268,6 @@ def log(
     from sidestep.console.headless import lists  # noqa: PLC0415
 
     lists.log(_socket(context, fleet, socket), -limit if since is None else since, limit, as_json=as_json)
-
-
-@app.command()
-def level(
-    context: typer.Context,
-    wanted: Annotated[str, typer.Argument(metavar="[off|advise|full]", help="The new level; without, print it.")] = "",
-    reason: Why = "",
-    as_json: Json = False,
-    fleet: FleetFile = None,
-    socket: Socket = None,
-) -> None:
-    """Print or set the automation level."""
-    from sidestep.console.headless import lists  # noqa: PLC0415
-
-    lists.level(_socket(context, fleet, socket), wanted, reason, as_json=as_json)
 
 
 @app.command()

@@ -16,7 +16,6 @@ from sidestep.autopilot.protocol import (
     GetLog,
     GetSnapshot,
     Retry,
-    SetLevel,
     SnapshotFrame,
 )
 from sidestep.autopilot.protocol_oracle import GetRoundTrips, HostRoundTrips, RoundTripList
@@ -176,21 +175,6 @@ def log(socket: Path, since: int, limit: int, *, as_json: bool) -> None:
     for event in answer.events:
         plan, actor = (f" #{event.plan}" if event.plan else ""), (f" ({event.actor})" if event.actor else "")
         output.say(f"{event.seq:>6} {clock(event.time)} {event.kind:<8}{plan} {event.text}{actor}")
-
-
-def level(socket: Path, wanted: str, reason: str, *, as_json: bool) -> None:
-    """Print the automation level, or set it."""
-    with Client.connect(socket) as client:
-        if not wanted:
-            assert client.welcome is not None
-            now, text = client.welcome.level, client.welcome.level
-        else:
-            answer = client.call(SetLevel(wanted, reason))
-            now, text = wanted, (answer.text if isinstance(answer, Done) and answer.text else f"level is {wanted}")
-    if as_json:
-        output.dump({"level": now})
-    else:
-        output.say(text)
 
 
 def retry(socket: Path, host: str, *, as_json: bool) -> None:

@@ -120,7 +120,7 @@ async def test_the_level_is_set_with_actor_and_reason_in_the_log(desk: Desk) -> 
     assert (event.actor, event.kind) == ("ops", "daemon")
     with pytest.raises(UsageError, match="no level turbo") as caught:
         await desk.service.set_level(SetLevel("turbo"), OPS)
-    assert "off, advise, full" in str(caught.value)
+    assert "off, shadow, advise, semi, full" in str(caught.value)
 
 
 async def test_limits_are_checked(desk: Desk) -> None:

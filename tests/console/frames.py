@@ -35,6 +35,7 @@ from sidestep.autopilot.protocol import (
     SnapshotFrame,
     Welcome,
 )
+from sidestep.autopilot.protocol_levels import AutopilotView, LevelRequest, LevelRow, Promote, TrustEvidence
 from sidestep.autopilot.server import Server, UnknownReference
 from sidestep.fleet.demand import Cpu, DemandVector, Granularity, Io, Memory, Quantiles, Resources, instant
 from sidestep.fleet.errors import StalePlan, UsageError
@@ -58,6 +59,26 @@ from sidestep.fleet.plans import (
     StepStatus,
 )
 from sidestep.fleet.resources import DIMENSIONS
+
+#: trust has taken the autopilot down, and offers more again
+AUTOPILOT = AutopilotView(
+    level="full",
+    allowed="advise",
+    effective="advise",
+    reasons=(Reason("NO_SKILL", Label("forecasts are no better than the last value: skill -0.20, needed 0.00")),),
+    offer="semi",
+    steady=6,
+    steady_needed=5,
+    judged=1_700_000_000.0,
+    evidence=TrustEvidence(
+        forecasts=4200, skill=-0.2, coverage80=0.79, plans=3, succeeded=2, peak_over=0.02, freeze_ratio=None,
+        bytes_ratio=1.1,
+    ),
+    levels=(
+        LevelRow(scope="fleet", name=Label(""), level="full", actor=Label("ann"), reason=Label("go")),
+        LevelRow(scope="app", name=Label("shop"), level="semi"),
+    ),
+)  # fmt: skip
 
 PAST, FUTURE = 90, 60
 GIB = 1024.0**3
@@ -366,6 +387,11 @@ class Daemon(OracleAnswers, PlanAnswers):
             raise UsageError(f"{request.level} is no level")
         self.fleet.level = request.level
         return Done(Label(f"level is {request.level}"))
+
+    async def levels(self, request: LevelRequest, actor: Label) -> Answer:
+        if isinstance(request, Promote):
+            return Done(Label(f"autopilot trust: advise -> {request.level}, allowed by {actor}"))
+        return AUTOPILOT
 
     async def retry(self, request: object, actor: Label) -> Answer:
         return Done(Label("trying 2 refused hosts again"))

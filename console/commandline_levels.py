@@ -1,0 +1,94 @@
+"""The commands about how far the autopilot may go: levels, trust, promotion."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+FleetFile = Annotated[Path | None, typer.Option("--fleet", metavar="FILE", help="The fleet file.")]
+Socket = Annotated[
+    Path | None, typer.Option("--socket", metavar="PATH", envvar="SIDESTEP_SOCKET", help="The daemon's socket.")
+]
+Why = Annotated[str, typer.Option("--reason", metavar="TEXT", help="Why, for the log.")]
+
+#: what is asked of a running daemon under "sidestep autopilot"; everything else runs one
+asking = typer.Typer(
+    rich_markup_mode=None,
+    help="How far the autopilot may go, and why.",
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def add(app: typer.Typer, plan: typer.Typer) -> None:
+    """Add the commands to the program, and those about plans to its group."""
+    app.command()(level)
+
+
+def meant(arguments: Sequence[str]) -> bool:
+    """Whether "sidestep autopilot" with these arguments asks a daemon instead of running one."""
+    return list(arguments) == ["--json"] or (bool(arguments) and arguments[0] in {"status", "promote"})
+
+
+def run(context: typer.Context) -> None:
+    """Do what was asked under "sidestep autopilot", and leave."""
+    words = list(context.args)
+    words = ["status", *words] if words == ["--json"] else words
+    command = typer.main.get_command(asking)
+    code = command.main(words, prog_name="sidestep autopilot", standalone_mode=False, obj=context.obj)
+    raise typer.Exit(code if isinstance(code, int) else 0)
+
+
+def _socket(context: typer.Context, fleet: Path | None, socket: Path | None) -> Path:
+    from sidestep.console.headless import target  # noqa: PLC0415
+
+    return target.chosen(context.obj or target.Target(), fleet, socket)
+
+
+@asking.command("status")
+def autopilot_status(
+    context: typer.Context, as_json: Json = False, fleet: FleetFile = None, socket: Socket = None
+) -> None:
+    """The level that was set, the one that trust allows, why, and what it rests on."""
+    from sidestep.console.headless import levels  # noqa: PLC0415
+
+    levels.status(_socket(context, fleet, socket), as_json=as_json)
+
+
+@asking.command("promote")
+def autopilot_promote(
+    context: typer.Context,
+    wanted: Annotated[str, typer.Argument(metavar="LEVEL", help="At most the level that is offered.")],
+    reason: Why = "",
+    as_json: Json = False,
+    fleet: FleetFile = None,
+    socket: Socket = None,
+) -> None:
+    """Allow the autopilot more again, as far as trust offers it; needs a reason."""
+    from sidestep.console.headless import levels  # noqa: PLC0415
+
+    levels.promote(_socket(context, fleet, socket), wanted, reason, as_json=as_json)
+
+
+def level(
+    context: typer.Context,
+    words: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[set LEVEL|clear]", help="off, shadow, advise, semi or full; without, print it."),
+    ] = None,
+    app: Annotated[str, typer.Option("--app", metavar="NAME", help="Of this app only.")] = "",
+    shard: Annotated[str, typer.Option("--shard", metavar="NAME", help="Of this shard only.")] = "",
+    host: Annotated[str, typer.Option("--host", metavar="NAME", help="Of this host only.")] = "",
+    reason: Why = "",
+    as_json: Json = False,
+    fleet: FleetFile = None,
+    socket: Socket = None,
+) -> None:
+    """Print or set the automation level; the most cautious of all that concern an action holds."""
+    from sidestep.console.headless import levels  # noqa: PLC0415
+
+    wanted = levels.wanted(words or (), app=app, shard=shard, host=host, reason=reason)
+    levels.level(_socket(context, fleet, socket), wanted, as_json=as_json)
