@@ -11,8 +11,10 @@ from typing import get_args
 from sidestep.autopilot import eventloop, paths
 from sidestep.autopilot.config_file import load_fleet
 from sidestep.autopilot.daemon import Daemon
+from sidestep.fleet.config_operation import METRICS, split
 from sidestep.fleet.errors import SidestepError
 from sidestep.fleet.inventory import Level
+from sidestep.fleet.labels import scrub
 
 
 def arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
@@ -22,7 +24,21 @@ def arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--socket", type=Path, help="the socket to serve, in a folder that is closed to others")
     parser.add_argument("--state", type=Path, help="the folder of journal and lock")
     parser.add_argument("--level", choices=get_args(Level), help="automation level; by default the fleet file's")
-    return parser.parse_args(argv)
+    parser.add_argument(
+        "--metrics",
+        nargs="?",
+        const=METRICS,
+        default="",
+        metavar="ADDRESS:PORT",
+        help=f"serve metrics for Prometheus; without an address at {METRICS}; by default the fleet file's",
+    )
+    options = parser.parse_args(argv)
+    if options.metrics:
+        try:
+            split(options.metrics)
+        except ValueError as error:
+            parser.error(f"--metrics {scrub(options.metrics)}: {error}, such as {METRICS}")
+    return options
 
 
 async def serve(options: argparse.Namespace) -> None:
@@ -33,6 +49,7 @@ async def serve(options: argparse.Namespace) -> None:
         socket=(options.socket or paths.socket_path(fleet.name)).absolute(),
         state=(options.state or paths.state_dir(fleet.name)).absolute(),
         level=options.level,
+        metrics=options.metrics,
     )
     await daemon.run(lambda socket: print(f"ready {socket}", flush=True))
 

@@ -70,10 +70,12 @@ _RECOVERY: Final = 10.0
 class Daemon:
     """One daemon; ``run`` is its life."""
 
-    def __init__(self, fleet: FleetSpec, *, socket: Path, state: Path, level: Level | None = None) -> None:
+    def __init__(
+        self, fleet: FleetSpec, *, socket: Path, state: Path, level: Level | None = None, metrics: str = ""
+    ) -> None:
         self.fleet, self.socket, self.state = fleet, socket, state
         self._level: Level = level or fleet.level
-        self._held = level or ""
+        self._held, self._metrics = level or "", metrics or fleet.metrics.listen
         self._clock = Clock()
         self._end = asyncio.Event()
         self._keys, self._config = self._load()
@@ -146,6 +148,7 @@ class Daemon:
                 holders=(desk, service),
                 rethink=parts.oracle.switch,
                 held=self._held,
+                metrics=self._metrics,
                 again=lambda: self._again(parts.world),
                 end=self.end,
             ).begun(background.start)

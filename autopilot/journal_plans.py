@@ -123,6 +123,17 @@ class PlanLedger(AuditLedger):
         rows = self._rows("SELECT digest FROM plan ORDER BY number DESC LIMIT ?", limit)
         return tuple(self.plan(row["digest"]) for row in rows)
 
+    def plan_counts(self) -> dict[str, int]:
+        """How many plans there are in each state; a state that no plan is in is left out."""
+        rows = self._rows("SELECT state, count(*) AS plans FROM plan GROUP BY state")
+        return {row["state"]: row["plans"] for row in rows}
+
+    def plan_transitions(self, since: int) -> tuple[int, dict[str, int]]:
+        """How often plans came into each state after row ``since`` of the log, and the newest row looked at."""
+        query = "SELECT state, count(*) AS plans, max(seq) AS newest FROM event_about WHERE seq > ? AND action = 0"
+        rows = self._rows(f"{query} AND state <> '' GROUP BY state", since)
+        return max((row["newest"] for row in rows), default=since), {row["state"]: row["plans"] for row in rows}
+
     def plans_in(self, *states: PlanState) -> tuple[tuple[Plan, PlanStatus], ...]:
         """Every plan in one of these states, oldest first."""
         marks = ", ".join("?" * len(states))

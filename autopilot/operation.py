@@ -13,7 +13,9 @@ from collections.abc import AsyncIterator, Callable, Coroutine, MutableMapping, 
 from contextlib import asynccontextmanager
 from typing import Any, Final
 
+from sidestep.autopilot.frames import Picture
 from sidestep.autopilot.loop import ControlLoop, Parts
+from sidestep.autopilot.metrics_server import MetricsServer
 from sidestep.autopilot.notify import Notifier
 from sidestep.autopilot.notify_pulse import Pulse
 from sidestep.autopilot.reload import ACTOR, Holder, Reloader
@@ -29,9 +31,9 @@ GRACE: Final = 60.0
 class Operation:
     """Made with the loop; ``begun`` until the end, ``ready`` once the socket answers.
 
-    ``holders`` go by the fleet file beside the loop's parts, ``rethink`` takes its policy. ``held`` is
-    the level that the command line fixed, "" for none. ``again`` reads again whom to trust and tries
-    refused hosts, and returns how many; ``end`` ends the daemon.
+    ``holders`` go by the fleet file beside the loop's parts, ``rethink`` takes its policy. ``held`` is the
+    level that the command line fixed, "" for none; ``metrics`` is where they are served. ``again`` reads
+    again whom to trust and tries refused hosts, and returns how many; ``end`` ends the daemon.
     """
 
     def __init__(
@@ -42,6 +44,7 @@ class Operation:
         holders: Sequence[Holder],
         rethink: Callable[[Policy], None],
         held: str,
+        metrics: str,
         again: Callable[[], int],
         end: Callable[[], None],
         environ: MutableMapping[str, str] = os.environ,
@@ -57,6 +60,8 @@ class Operation:
             held=held,
         )
         loop.notices = self._reloader.notices
+        self._listen = metrics
+        self._watchers: list[Callable[[Picture], None]] = []
         self._reloads: set[asyncio.Task[None]] = set()
         self._notifier = Notifier.of(environ)
         self.pulse = Pulse(
@@ -80,9 +85,13 @@ class Operation:
             loop.add_signal_handler(number, self._end)
         loop.add_signal_handler(signal.SIGHUP, self._hung_up)
         start(self.pulse.run(), "signs of life")
+        self._hook()
+        served = await self._serve_metrics() if self._listen else None
         try:
             yield self
         finally:
+            if served is not None:
+                await served.aclose()
             for task in self._reloads:
                 task.cancel()
             await asyncio.gather(*self._reloads, return_exceptions=True)
@@ -99,6 +108,33 @@ class Operation:
     def switch(self, fleet: FleetSpec) -> None:
         """Have chances judged by the new policy."""
         self._rethink(fleet.policy)
+
+    def _hook(self) -> None:
+        """Have every new picture shown to whoever watches in here, after the consoles."""
+        publish = self._loop.publish
+
+        def published() -> None:
+            publish()
+            if (picture := self._loop.picture) is not None:
+                for watch in self._watchers:
+                    watch(picture)
+
+        self._loop.publish = published
+
+    async def _serve_metrics(self) -> MetricsServer | None:
+        from sidestep.autopilot.metrics import Metrics  # noqa: PLC0415 - 70 ms that most daemons need not spend
+
+        metrics = Metrics(self._parts, self._loop)
+        server = MetricsServer(self._listen, metrics.render)
+        try:
+            await server.start()
+        except OSError as error:
+            self._log.say("error", f"metrics are not served at {self._listen}: {error.strerror or error}")
+            return None
+        self._watchers.append(metrics.look)
+        who = "" if server.local else "; whoever reaches this address can read them"
+        self._log.say("daemon", f"metrics at http://{self._listen}/metrics{who}")
+        return server
 
     def _hung_up(self) -> None:
         task = asyncio.get_running_loop().create_task(self._reload(), name="reload")

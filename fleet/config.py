@@ -1,7 +1,7 @@
 """The fleet file: TOML in, checked values out; every problem named at once with its file and line.
 
 Pure: the caller reads the files; only named policies are looked up (``fleet.policies``) where
-``[policy]`` uses some. Tables are ``[fleet] [ssh] [policy] [oracle] [history]``,
+``[policy]`` uses some. Tables are ``[fleet] [ssh] [policy] [oracle] [history] [metrics] [alerts]``,
 ``[oracle.trainer]``, ``[oracle.candidates.NAME]``, ``[hosts.NAME]``, ``[groups.NAME]``,
 ``[shards.NAME]`` and ``[defaults.host] [defaults.shard]``, which are merged under each host and
 shard. Times may be written ``"15m"``, sizes ``"512M"``. docs/fleet-file.md is the reference.
@@ -23,13 +23,15 @@ from sidestep.fleet.config_planning import check_goals
 from sidestep.fleet.config_problems import ConfigErrors, Problems
 from sidestep.fleet.config_read import NAME, NAME_HINT
 from sidestep.fleet.config_tables import Declared, declarations, nothing_to_override, section, tables, twice
-from sidestep.fleet.inventory import FleetSpec, HistorySpec, Policy, ShardSpec
+from sidestep.fleet.inventory import AlertsSpec, FleetSpec, HistorySpec, MetricsSpec, Policy, ShardSpec
 from sidestep.fleet.labels import scrub
 from sidestep.fleet.policies import Load, composed, load
 
 __all__ = ["ConfigErrors", "dump_fleet", "parse_documents", "parse_fleet"]
 
-_SECTIONS: Final = ("fleet", "ssh", "policy", "oracle", "history", "defaults", "hosts", "groups", "shards")
+_SECTIONS: Final = (
+    "fleet", "ssh", "policy", "oracle", "history", "metrics", "alerts", "defaults", "hosts", "groups", "shards",
+)  # fmt: skip
 _DEFAULTS: Final = ("host", "shard")
 _Found = list[tuple[Document, Mapping[str, Any]]]
 
@@ -61,7 +63,9 @@ def parse_documents(
         for name, inner in tables(("defaults",), table, _DEFAULTS, problems, document).items():
             found[f"defaults.{name}"].append((document, inner))
     fleet, fleet_keys = section("fleet", ("fleet",), found["fleet"], problems)
-    ssh, policy, history = (section(kind, (kind,), found[kind], problems)[0] for kind in ("ssh", "policy", "history"))
+    ssh, policy, history, metrics, alerts = (
+        section(kind, (kind,), found[kind], problems)[0] for kind in ("ssh", "policy", "history", "metrics", "alerts")
+    )
     policy = composed(policy, problems, find)
     check_goals(policy.get("goals", ()), goals, problems.add)
     oracle = read_oracle(found["oracle"], problems)
@@ -102,6 +106,8 @@ def parse_documents(
         policy=Policy(**policy),
         oracle=oracle,
         history=HistorySpec(**history),
+        metrics=MetricsSpec(**metrics),
+        alerts=AlertsSpec(**alerts),
     )
 
 

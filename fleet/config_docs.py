@@ -16,6 +16,8 @@ SECTIONS: Final = {
     "trainer": "How forecasters compete on the fleet's own history (docs/oracle-training.md).",
     "candidates": "Forecasters that compete with the oracle's own model, by a name of your choice.",
     "history": "What is kept of the past on the controller's disk.",
+    "metrics": "Where numbers for a monitoring system are served (docs/operation.md).",
+    "alerts": "Where alerts are sent (docs/operation.md); needs the extra [alerts].",
     "defaults": "What holds for every host or shard that does not say otherwise.",
     "hosts": "The hosts, by name; a name may have ranges, such as web[01-40].",
     "groups": "What several hosts share.",
@@ -127,6 +129,15 @@ DOCS: Final[dict[str, dict[str, str]]] = {
         "max_bytes": "Most bytes of all Parquet files together; the oldest hours go first.",
     },
     "host": _HOST,
+    "metrics": {
+        "listen": "Address and port of the endpoint for Prometheus; empty is none. Loopback unless others may read it.",
+    },
+    "alerts": {
+        "targets": "Where the addresses of Apprise targets come from: file:PATH or command:LINE.",
+        "kinds": "What is told: predicted contention, hosts, what became of plans, the daemon itself.",
+        "after": "How long something must be so before it is told, and be over before that is told.",
+        "limit": "Messages in an hour; what is beyond is told together in the next one.",
+    },
     "group": {
         "hosts": "Names of its hosts; ranges such as web[01-20] are allowed.",
         "groups": "Groups whose hosts are in this one as well.",

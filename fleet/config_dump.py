@@ -23,6 +23,7 @@ def dump_fleet(spec: FleetSpec) -> str:
     parts.append(_table("oracle.trainer", _values(spec.oracle.trainer, "trainer")))
     parts += [_table(f"oracle.candidates.{_key(c.name)}", dumped(c)) for c in spec.oracle.candidates]
     parts.append(_table("history", _values(spec.history, "history")))
+    parts += [_table(kind, _values(getattr(spec, kind), kind)) for kind in ("metrics", "alerts")]
     parts += [_table(f"hosts.{_key(h.name)}", host_values(h)) for h in spec.hosts]
     members: dict[str, list[str]] = {}
     for host in spec.hosts:

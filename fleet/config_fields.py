@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Final, get_args
 
+from sidestep.fleet.config_operation import METRICS as METRICS_AT
+from sidestep.fleet.config_operation import endpoint, references
 from sidestep.fleet.config_oracle import METRICS, MODELS, forecaster, metrics, model, parameters
 from sidestep.fleet.config_read import (
     NAME_HINT,
@@ -32,7 +34,7 @@ from sidestep.fleet.config_read import (
     windows,
     word,
 )
-from sidestep.fleet.inventory import Domain, Driver, Kind, Level, Preference, RoundTripMode, SamplerKind
+from sidestep.fleet.inventory import AlertKind, Domain, Driver, Kind, Level, Preference, RoundTripMode, SamplerKind
 
 
 @dataclass(frozen=True)
@@ -143,6 +145,15 @@ FIELDS: Final[dict[str, dict[str, Field]]] = {
         "enabled": Field(flag, _SWITCH),
         "keep": Field(seconds(3600), 'write a duration, such as "5w"'),
         "max_bytes": Field(size(1 << 20), _SIZE),
+    },
+    "metrics": {
+        "listen": Field(endpoint, f'write listen = "{METRICS_AT}", or leave it out'),
+    },
+    "alerts": {
+        "targets": Field(references, 'write targets = ["file:~/alerts"], a file with the address of one target'),
+        "kinds": Field(chosen(*get_args(AlertKind)), 'write kinds = ["contention", "plans"]'),
+        "after": Field(seconds(0, 3600), _SECONDS),
+        "limit": Field(whole(1, 3600), "write a whole number of messages an hour, such as 20"),
     },
     "host": {
         "address": Field(word, 'write address = "10.0.0.7" or a name', required=True),

@@ -25,6 +25,9 @@ Preference = Literal["moves", "bytes"]
 #: everything that the planner may propose, if the policy's ``kinds`` name it
 Kind = Literal["migrate", "resize", "split", "merge", "activate", "deactivate", "preempt", "failover", "drain"]
 
+#: what alerts are told about
+AlertKind = Literal["contention", "hosts", "plans", "daemon"]
+
 
 class HostSpec(Struct, frozen=True, kw_only=True):
     """One Linux host reached over SSH, with the capacity that may be handed out."""
@@ -236,6 +239,25 @@ class HistorySpec(Struct, frozen=True, kw_only=True):
     max_bytes: int = 8 << 30
 
 
+class MetricsSpec(Struct, frozen=True, kw_only=True):
+    """Where metrics are served: ``ADDRESS:PORT``; empty is nowhere."""
+
+    listen: str = ""
+
+
+class AlertsSpec(Struct, frozen=True, kw_only=True):
+    """Where alerts go, and how many; ``targets`` say where the addresses are, since these hold secrets.
+
+    What is wrong for ``after`` seconds is told; ``limit`` messages an hour at most, the rest together
+    in the next one.
+    """
+
+    targets: tuple[str, ...] = ()
+    kinds: tuple[AlertKind, ...] = ("contention", "hosts", "plans", "daemon")
+    after: float = 15.0
+    limit: int = 20
+
+
 class FleetSpec(Struct, frozen=True, kw_only=True):
     """A whole fleet as one file declares it."""
 
@@ -246,6 +268,8 @@ class FleetSpec(Struct, frozen=True, kw_only=True):
     policy: Policy = Policy()
     oracle: OracleSpec = OracleSpec()
     history: HistorySpec = HistorySpec()
+    metrics: MetricsSpec = MetricsSpec()
+    alerts: AlertsSpec = AlertsSpec()
     level: Level = "advise"
     #: seconds between samples
     interval: float = 1.0

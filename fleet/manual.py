@@ -11,10 +11,12 @@ from sidestep.fleet.config_docs import DOCS, SECTIONS
 from sidestep.fleet.config_dump import file_key, toml
 from sidestep.fleet.config_fields import FIELDS
 from sidestep.fleet.inventory import (
+    AlertsSpec,
     CandidateSpec,
     FleetSpec,
     HistorySpec,
     HostSpec,
+    MetricsSpec,
     OracleSpec,
     Policy,
     ShardSpec,
@@ -29,6 +31,8 @@ _STRUCTS: Final[Mapping[str, Any]] = {
     "trainer": TrainerSpec,
     "candidate": CandidateSpec,
     "history": HistorySpec,
+    "metrics": MetricsSpec,
+    "alerts": AlertsSpec,
     "host": HostSpec,
     "shard": ShardSpec,
 }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import socket
 import sys
 from asyncio.subprocess import PIPE, Process
 from collections.abc import Callable
@@ -17,7 +18,7 @@ from manager_doubles import Manager
 
 from sidestep.backends.embedded import EmbeddedFleet
 
-__all__ = ["DEADLINE", "Manager", "Operated", "until"]
+__all__ = ["DEADLINE", "Manager", "Operated", "free_port", "until"]
 
 DEADLINE = 30.0
 
@@ -77,3 +78,9 @@ async def until(condition: Callable[[], bool]) -> None:
     async with asyncio.timeout(DEADLINE):
         while not condition():
             await asyncio.sleep(0.05)
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import signal
+import socket
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 import pytest
-from operated import DEADLINE, Manager, Operated, until
+from operated import DEADLINE, Manager, Operated, free_port, until
+from prometheus_client.openmetrics.parser import text_string_to_metric_families
 
 from sidestep.autopilot.client import AsyncClient
 from sidestep.autopilot.protocol import SnapshotFrame, host_states
@@ -68,3 +70,40 @@ async def picture(client: AsyncClient, condition: Callable[[SnapshotFrame], bool
             if condition(frame):
                 return frame
     raise AssertionError("unreachable")
+
+
+async def test_a_real_daemon_is_scraped_and_the_standards_parser_reads_it(stage: Operated) -> None:
+    port = free_port()
+    stage.write(more=f'[metrics]\nlisten = "127.0.0.1:{port}"\n')
+    await stage.daemon()
+    found = await scrape(port, lambda f: f.get(("sidestep_hosts", "READY")) == 2)
+    assert found["sidestep_ticks_total", ""] > 0 and found["sidestep_journal_writable", ""] == 1
+    assert found["sidestep_automation_level", "advise"] == 1
+    assert f"metrics at http://127.0.0.1:{port}/metrics" in stage.said()
+
+
+async def test_metrics_are_off_unless_wanted_and_a_taken_port_ends_no_daemon(stage: Operated) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        where = f"127.0.0.1:{taken.getsockname()[1]}"
+        process = await stage.daemon("--metrics", where)
+        assert f"metrics are not served at {where}" in stage.said() and process.returncode is None
+
+
+async def scrape(port: int, condition: Callable[[dict[tuple[str, str], float]], bool]) -> dict[tuple[str, str], float]:
+    async with asyncio.timeout(DEADLINE):
+        while True:
+            reader, writer = await asyncio.open_connection("127.0.0.1", port)
+            writer.write(b"GET /metrics HTTP/1.1\r\nAccept: application/openmetrics-text; version=1.0.0\r\n\r\n")
+            head, _, page = (await reader.read()).partition(b"\r\n\r\n")
+            writer.close()
+            assert b"Content-Type: application/openmetrics-text; version=1.0.0" in head
+            found = {
+                (sample.name, ",".join(sample.labels.values())): sample.value
+                for family in text_string_to_metric_families(page.decode())
+                for sample in family.samples
+            }
+            if condition(found):
+                return found
+            await asyncio.sleep(0.05)
