@@ -1,5 +1,5 @@
 # mypy: disable-error-code="no-untyped-def,no-untyped-call,untyped-decorator"
-# ruff: noqa: PLR0912 - plain loops compile best
+# ruff: noqa: PLR0912, PLR0915 - plain loops compile best
 """The loops of ``timing`` for numba: who starts when within the caps, and in which wave.
 
 Importing this module imports numba. All arrays are made by ``timing``; times are only added
@@ -11,9 +11,16 @@ from __future__ import annotations
 from typing import Any
 
 import numba  # type: ignore[import-untyped,import-not-found,unused-ignore]
+import numpy as np
 
 _njit: Any = numba.njit
 _compiled = _njit(cache=True, _nrt=False)
+#: a number whose products with powers of two all begin with other six bits
+_DEBRUIJN = np.uint64(0x03F79D71B4CB0A89)
+#: (64,) by those six bits, which power it was
+DIGITS = np.zeros(64, dtype=np.int64)
+for _digit in range(64):
+    DIGITS[(int(_DEBRUIJN) << _digit & (2**64 - 1)) >> 58] = _digit
 
 
 @_compiled
@@ -86,48 +93,105 @@ def _pop(heap, base, size):
 
 
 @_compiled
-def _attempt(row, now, place, takes, table, most, used, queue, base, length, times, label, size, start):
-    """Start a row, or queue it for the first slot that is taken."""
+def _free(row, table, most, used):
+    """Whether every slot of a row is free."""
     for column in range(table.shape[1]):
         slot = table[row, column]
         if slot >= 0 and used[slot] >= most[slot]:
-            _push(queue, base[slot], length[slot], place[row])
-            length[slot] += 1
-            return size
-    for column in range(table.shape[1]):
-        if table[row, column] >= 0:
-            used[table[row, column]] += 1
-    start[row] = now
-    return _push_event(times, label, size, now + takes[row], row)
+            return False
+    return True
 
 
 @_compiled
-def simulate(ptr, followers, left, begin, takes, place, by_place, table, most, used, queue, base, length, times,
-             label, ready, freed, start):  # fmt: skip
-    """Fill ``start``. A label is the row where it ends, the row and K more where it may begin."""
-    count, size = len(place), 0
-    for number in range(count):
-        row = by_place[number]
+def _wait(row, table, bit, words, on):
+    """Note in every slot of a row that it waits, or that it no longer does."""
+    for column in range(table.shape[1]):
+        if table[row, column] >= 0:
+            word, one = bit[row, column] >> 6, np.uint64(1) << np.uint64(bit[row, column] & 63)
+            words[word] = words[word] | one if on else words[word] & ~one
+
+
+@_compiled
+def _next(slot, cursor, base, words, row_at, digits, table, most, used):
+    """The first row of a slot, from the cursor on, that waits and could start; -1 if there is none."""
+    at = cursor[slot]
+    while at < base[slot + 1] * 64:
+        word = words[at >> 6] & ~((np.uint64(1) << np.uint64(at & 63)) - np.uint64(1))
+        while word:
+            low = word & (~word + np.uint64(1))
+            here = (at >> 6) * 64 + digits[(low * _DEBRUIJN) >> np.uint64(58)]
+            if _free(row_at[here], table, most, used):
+                cursor[slot] = here
+                return row_at[here]
+            word ^= low
+        at = ((at >> 6) + 1) * 64
+    cursor[slot] = at
+    return -1
+
+
+@_compiled
+def simulate(ptr, followers, left, begin, takes, place, by_place, table, most, used, bit, base, words, row_at, digits,
+             cursor, times, label, heap, freed, start):  # fmt: skip
+    """Fill ``start``. A label is the row where it ends, the row and K more where it may begin.
+
+    At each instant rows start by ``place``. ``words`` has a bit for each row of a slot, by place:
+    whether it waits. ``heap`` has the ready rows, and for each freed slot the first that could start.
+    """
+    count, size, wide = len(place), 0, len(most) + 1
+    now, readies, frees = 0.0, 0, 0
+    for row in range(count):
         if left[row] == 0:
             if begin[row] > 0:
                 size = _push_event(times, label, size, begin[row], count + row)
             else:
-                size = _attempt(row, 0.0, place, takes, table, most, used, queue, base, length, times, label, size,
-                                start)  # fmt: skip
-    while size:
-        now, readies, frees = times[0], 0, 0
+                _push(heap, 0, readies, place[row] * wide)
+                readies += 1
+    while size or readies or frees:
+        for number in range(frees):
+            slot = freed[number]
+            cursor[slot] = base[slot] * 64
+            row = _next(slot, cursor, base, words, row_at, digits, table, most, used) if used[slot] < most[slot] else -1
+            if row >= 0:
+                _push(heap, 0, readies, place[row] * wide + slot + 1)
+                readies += 1
+        while readies:
+            first = _pop(heap, 0, readies)
+            readies -= 1
+            row, slot = by_place[first // wide], first % wide - 1
+            if slot < 0 or words[cursor[slot] >> 6] >> np.uint64(cursor[slot] & 63) & np.uint64(1):
+                if _free(row, table, most, used):
+                    if slot >= 0:
+                        _wait(row, table, bit, words, False)
+                    for column in range(table.shape[1]):
+                        if table[row, column] >= 0:
+                            used[table[row, column]] += 1
+                    start[row] = now
+                    size = _push_event(times, label, size, now + takes[row], row)
+                elif slot < 0:
+                    _wait(row, table, bit, words, True)
+            if slot >= 0 and used[slot] < most[slot]:
+                row = _next(slot, cursor, base, words, row_at, digits, table, most, used)
+                if row >= 0:
+                    _push(heap, 0, readies, place[row] * wide + slot + 1)
+                    readies += 1
+        frees = 0
+        if size:
+            now = times[0]
         while size and times[0] == now:
             size = _pop_event(times, label, size)
             row = label[size]
             if row >= count:
-                _push(ready, 0, readies, place[row - count])
+                _push(heap, 0, readies, place[row - count] * wide)
                 readies += 1
                 continue
             for column in range(table.shape[1]):
-                if table[row, column] >= 0:
-                    used[table[row, column]] -= 1
-                    freed[frees] = table[row, column]
-                    frees += 1
+                slot = table[row, column]
+                if slot >= 0:
+                    used[slot] -= 1
+                    if cursor[slot] >= 0:
+                        cursor[slot] = -1
+                        freed[frees] = slot
+                        frees += 1
             for at in range(ptr[row], ptr[row + 1]):
                 other = followers[at]
                 left[other] -= 1
@@ -135,25 +199,8 @@ def simulate(ptr, followers, left, begin, takes, place, by_place, table, most, u
                     if begin[other] > now:
                         size = _push_event(times, label, size, begin[other], count + other)
                     else:
-                        _push(ready, 0, readies, place[other])
+                        _push(heap, 0, readies, place[other] * wide)
                         readies += 1
-        for number in range(frees):
-            slot = freed[number]
-            if length[slot] and used[slot] < most[slot]:
-                _push(ready, 0, readies, _pop(queue, base[slot], length[slot]))
-                readies += 1
-                length[slot] -= 1
-        while readies:
-            row = by_place[_pop(ready, 0, readies)]
-            readies -= 1
-            size = _attempt(row, now, place, takes, table, most, used, queue, base, length, times, label, size, start)
-        for number in range(frees):
-            slot = freed[number]
-            while length[slot] and used[slot] < most[slot]:
-                row = by_place[_pop(queue, base[slot], length[slot])]
-                length[slot] -= 1
-                size = _attempt(row, now, place, takes, table, most, used, queue, base, length, times, label, size,
-                                start)  # fmt: skip
 
 
 @_compiled

@@ -164,19 +164,26 @@ def simulate(after: Waits, begin: F64, transfer: F64, rank: I64, slots: Slots, *
     count, table = len(rank), slots.table
     turn = np.argsort(after.other, kind="stable")
     followers = np.searchsorted(after.other[turn], np.arange(count + 1)).astype(np.int64), after.row[turn]
-    touched = np.bincount(table[table >= 0], minlength=len(slots.most) + 1)
-    base = np.cumsum(touched) - touched
+    # the rows of each slot by rank, each slot from a word of 64 on
+    row, column = np.nonzero(table >= 0)
+    slot = table[row, column]
+    touched = np.bincount(slot, minlength=len(slots.most))
+    base = np.append(0, np.cumsum(-(-touched // 64)))
+    order = np.lexsort((rank[row], slot))
+    bit, row_at = np.zeros(table.shape, dtype=np.int64), np.full(int(base[-1]) * 64 + 1, -1)
+    spot = base[slot[order]] * 64 + np.arange(len(order)) - (np.cumsum(touched) - touched)[slot[order]]
+    bit[row[order], column[order]], row_at[spot] = spot, row[order]
     start = np.zeros(count)
     events.simulate(
         *followers, np.diff(after.ptr), begin, transfer, rank, np.argsort(rank, kind="stable"), table,
-        np.array([*slots.most, 0], dtype=np.int64), np.zeros_like(base), np.zeros(int(touched.sum()), np.int64), base,
-        np.zeros_like(base), np.zeros(2 * count), np.zeros(2 * count, np.int64), np.zeros(count, np.int64),
-        np.zeros(table.size, np.int64), start,
+        np.array(slots.most, dtype=np.int64), np.zeros_like(touched), bit, base, np.zeros(int(base[-1]), np.uint64),
+        row_at, events.DIGITS, np.zeros_like(touched), np.zeros(2 * count), np.zeros(2 * count, np.int64),
+        np.zeros(count + len(slots.most), np.int64), np.zeros(len(slots.most), np.int64), start,
     )  # fmt: skip
     return start
 
 
-def _simulate(  # noqa: PLR0912 - one loop over events; parts of it would share all its state
+def _simulate(  # noqa: PLR0912, PLR0915 - one loop over events; parts of it would share all its state
     after: list[list[int]], begin: F64, transfer: F64, rank: I64, slots: Slots
 ) -> F64:
     count = len(after)
@@ -189,55 +196,57 @@ def _simulate(  # noqa: PLR0912 - one loop over events; parts of it would share 
         for other in before:
             followers[other].append(row)
     used, most, of = [0] * len(slots.most), slots.most, slots.of
-    queues: dict[int, list[int]] = {}
+    #: waiting rows by place, each in the queue of one slot that is taken
+    queues: list[list[int]] = [[] for _ in most]
     events: list[tuple[float, int, int]] = []
-
-    def attempt(row: int, now: float) -> None:
-        for slot in of[row]:
-            if used[slot] >= most[slot]:
-                heapq.heappush(queues.setdefault(slot, []), place[row])
-                return
-        for slot in of[row]:
-            used[slot] += 1
-        start[row] = now
-        heapq.heappush(events, (now + takes[row], 0, row))
-
-    for row in by_place:
+    now, freed = 0.0, set[int]()
+    #: what may start: its place, and from which queue it comes
+    first: list[tuple[int, int]] = []
+    for row in range(count):
         if not left[row]:
             if not_before[row] > 0:
-                heapq.heappush(events, (not_before[row], 1, row))
+                events.append((not_before[row], 1, row))
             else:
-                attempt(row, 0.0)
-    while events:
-        now = events[0][0]
-        ready: list[int] = []
-        freed: list[int] = []
+                first.append((place[row], -1))
+    heapq.heapify(events)
+    while events or first or freed:
+        first += [(queues[slot][0], slot) for slot in freed if queues[slot] and used[slot] < most[slot]]
+        heapq.heapify(first)
+        while first:
+            at, queue = heapq.heappop(first)
+            if queue >= 0:
+                if used[queue] >= most[queue]:
+                    continue
+                heapq.heappop(queues[queue])
+            row = by_place[at]
+            for slot in of[row]:
+                if used[slot] >= most[slot]:
+                    heapq.heappush(queues[slot], at)
+                    break
+            else:
+                for slot in of[row]:
+                    used[slot] += 1
+                start[row] = now
+                heapq.heappush(events, (now + takes[row], 0, row))
+            if queue >= 0 and queues[queue] and used[queue] < most[queue]:
+                heapq.heappush(first, (queues[queue][0], queue))
+        freed = set()
+        now = events[0][0] if events else now
         while events and events[0][0] == now:
             _, kind, row = heapq.heappop(events)
             if kind:
-                ready.append(row)
+                first.append((place[row], -1))
                 continue
             for slot in of[row]:
                 used[slot] -= 1
-                freed.append(slot)
+                freed.add(slot)
             for other in followers[row]:
                 left[other] -= 1
                 if not left[other]:
                     if not_before[other] > now:
                         heapq.heappush(events, (not_before[other], 1, other))
                     else:
-                        ready.append(other)
-        for slot in freed:
-            queue = queues.get(slot)
-            if queue and used[slot] < most[slot]:
-                ready.append(by_place[heapq.heappop(queue)])
-        ready.sort(key=place.__getitem__)
-        for row in ready:
-            attempt(row, now)
-        for slot in freed:
-            queue = queues.get(slot)
-            while queue and used[slot] < most[slot]:
-                attempt(by_place[heapq.heappop(queue)], now)
+                        first.append((place[other], -1))
     return np.array(start, dtype=np.float64)
 
 
