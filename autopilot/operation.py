@@ -13,6 +13,7 @@ from collections.abc import AsyncIterator, Callable, Coroutine, MutableMapping, 
 from contextlib import asynccontextmanager
 from typing import Any, Final
 
+from sidestep.autopilot.alerts_out_send import AlertsOut
 from sidestep.autopilot.frames import Picture
 from sidestep.autopilot.loop import ControlLoop, Parts
 from sidestep.autopilot.metrics_server import MetricsServer
@@ -62,6 +63,11 @@ class Operation:
         loop.notices = self._reloader.notices
         self._listen = metrics
         self._watchers: list[Callable[[Picture], None]] = []
+        self._alerts = (
+            AlertsOut(parts.fleet, troubles=parts.world.troubles, clock=parts.clock, report=self._log.told("error"))
+            if parts.fleet.alerts.targets
+            else None
+        )
         self._reloads: set[asyncio.Task[None]] = set()
         self._notifier = Notifier.of(environ)
         self.pulse = Pulse(
@@ -87,6 +93,9 @@ class Operation:
         start(self.pulse.run(), "signs of life")
         self._hook()
         served = await self._serve_metrics() if self._listen else None
+        if self._alerts is not None:
+            self._watchers.append(self._alerts.look)
+            start(self._alerts.run(), "alerts")
         try:
             yield self
         finally:
@@ -145,6 +154,8 @@ class Operation:
         self.pulse.reloading()
         try:
             await self._reloader.reload()
+            if self._alerts is not None:
+                self._alerts.forget()
             said = f"told to read again whom to trust; trying {self._again()} refused hosts again"
             self._log.act("reload", said, actor=ACTOR, always=True)
         except SidestepError as error:

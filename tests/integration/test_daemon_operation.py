@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import signal
 import socket
 from collections.abc import AsyncIterator, Callable
@@ -89,6 +90,32 @@ async def test_metrics_are_off_unless_wanted_and_a_taken_port_ends_no_daemon(sta
         where = f"127.0.0.1:{taken.getsockname()[1]}"
         process = await stage.daemon("--metrics", where)
         assert f"metrics are not served at {where}" in stage.said() and process.returncode is None
+
+
+async def test_a_lost_host_is_told_to_a_real_receiver_and_so_is_its_return(stage: Operated) -> None:
+    """The whole way: reference in the fleet file, Apprise, HTTP; the reason is in the message."""
+    pytest.importorskip("apprise", reason="NOT CHECKED: the extra [alerts] is not installed")
+    got: list[dict[str, str]] = []
+
+    async def receive(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        head = (await reader.readuntil(b"\r\n\r\n")).decode().lower()
+        got.append(json.loads(await reader.readexactly(int(head.split("content-length:")[1].split("\r\n")[0]))))
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+        await writer.drain()
+        writer.close()
+
+    server = await asyncio.start_server(receive, "127.0.0.1", 0)
+    target = stage.folder / "target"
+    target.write_text(f"json://user:hunter2@127.0.0.1:{server.sockets[0].getsockname()[1]}/\n")
+    target.chmod(0o600)
+    stage.write(more='[alerts]\ntargets = ["file:target"]\nafter = 1\n')
+    await stage.daemon()
+    await stage.hosts.kill("a")
+    await until(lambda: any(message["title"].startswith("sidestep test: a: DEAD") for message in got))
+    await stage.hosts.revive("a")
+    await until(lambda: any(message["title"].startswith("sidestep test: over: a: DEAD") for message in got))
+    assert {message["type"] for message in got} == {"warning", "success"} and "hunter2" not in stage.said()
+    server.close()
 
 
 async def scrape(port: int, condition: Callable[[dict[tuple[str, str], float]], bool]) -> dict[tuple[str, str], float]:

@@ -1,0 +1,151 @@
+"""Sends alerts through Apprise (the extra ``[alerts]``), whose targets come by reference: file:PATH or command:LINE.
+
+A target's address holds its secret. It is fetched when the first message goes, kept in memory only, and
+never shown: neither by us nor by Apprise's own log, which is switched off. Nothing here stops the daemon.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
+from sidestep.autopilot.alerts_out import AlertDesk, Message, conditions_of
+from sidestep.autopilot.frames import Picture
+from sidestep.autopilot.world_clock import Clock
+from sidestep.autopilot.world_report import Trouble
+from sidestep.fleet.errors import SidestepError
+from sidestep.fleet.inventory import FleetSpec
+
+#: messages that wait while a target does not answer
+QUEUE: Final = 100
+#: seconds before each further try
+AGAIN: Final = (5.0, 30.0, 120.0)
+#: seconds that a command may take, and bytes that a target's file may have
+COMMAND: Final = 20.0
+LONGEST: Final = 65536
+
+
+class AlertsOut:
+    """``look`` after every tick, ``run`` as long as the daemon lives, ``forget`` to fetch targets again."""
+
+    def __init__(
+        self,
+        fleet: FleetSpec,
+        *,
+        troubles: Callable[[], tuple[Trouble, ...]],
+        clock: Clock,
+        report: Callable[[str], None],
+    ) -> None:
+        self._spec, self._folder = fleet.alerts, Path(fleet.source).absolute().parent
+        self._desk = AlertDesk(fleet.alerts, fleet.name)
+        self._troubles, self._clock, self._report = troubles, clock, report
+        self._since = clock.wall()
+        self._queue: asyncio.Queue[Message] = asyncio.Queue(QUEUE)
+        self._targets: dict[str, list[str]] = {}
+        self._said: set[str] = set()
+
+    def look(self, picture: Picture) -> None:
+        """Take a picture; never waits."""
+        found = conditions_of(picture, self._troubles(), self._since)
+        for message in self._desk.look(found, self._clock.monotonic()):
+            try:
+                self._queue.put_nowait(message)
+            except asyncio.QueueFull:
+                self._complain(f"{QUEUE} alerts wait already; not sent: {message.title}")
+
+    def forget(self) -> None:
+        """Fetch targets again before the next message."""
+        self._targets = {}
+
+    async def run(self) -> None:
+        """Send one message after the other until cancelled."""
+        while True:
+            message = await self._queue.get()
+            for reference in self._spec.targets:
+                await self._send(reference, message)
+
+    async def _send(self, reference: str, message: Message) -> None:
+        why = ""
+        for pause in (*AGAIN, 0.0):
+            try:
+                await asyncio.to_thread(self._deliver, reference, message)
+            except SidestepError as error:
+                self._targets.pop(reference, None)
+                why = str(error)
+            except Exception as error:  # noqa: BLE001 - a foreign library: its text may hold the address, so only the kind is told
+                why = type(error).__name__
+            else:
+                self._said.clear()
+                return
+            await self._clock.sleep(pause)
+        self._complain(f"alerts: {_named(reference)}: {why}")
+
+    def _deliver(self, reference: str, message: Message) -> None:
+        """One message to all targets of a reference. Blocks; raises SidestepError."""
+        try:
+            import apprise  # noqa: PLC0415 - an extra
+        except ImportError:
+            raise SidestepError("Apprise is not installed", hint="pip install 'sidestep[alerts]'") from None
+        logging.getLogger("apprise").disabled = True
+        if reference not in self._targets:
+            self._targets[reference] = fetch(reference, self._folder)
+        out = apprise.Apprise()
+        for number, target in enumerate(self._targets[reference], 1):
+            if not out.add(target):
+                raise SidestepError(
+                    f"line {number} is no address that Apprise knows", hint="see Apprise's list of URLs"
+                )
+        kind = apprise.NotifyType.SUCCESS if message.over else apprise.NotifyType.WARNING
+        if not out.notify(title=message.title, body=message.body or message.title, notify_type=kind):
+            raise SidestepError("the message was not taken")
+
+    def _complain(self, text: str) -> None:
+        """Say trouble once until a message went through."""
+        if text not in self._said:
+            self._said.add(text)
+            self._report(text)
+
+
+def _named(reference: str) -> str:
+    """A reference without what a command may hold of secrets."""
+    kind, _, rest = reference.partition(":")
+    return reference if kind == "file" else f"{kind}:{rest.split()[0]} ..."
+
+
+def fetch(reference: str, folder: Path) -> list[str]:
+    """The targets that a reference leads to, one a line. Blocks; raises SidestepError that shows none of them."""
+    kind, _, rest = reference.partition(":")
+    if kind == "file":
+        text = _file(folder / Path(rest.strip()).expanduser())
+    else:
+        try:
+            done = subprocess.run(
+                ["/bin/sh", "-c", rest], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
+                timeout=COMMAND, check=False, cwd=folder,
+            )  # fmt: skip
+        except (OSError, subprocess.TimeoutExpired) as error:
+            raise SidestepError(f"the command gives no answer: {type(error).__name__}") from None
+        if done.returncode:
+            raise SidestepError(f"the command ended with status {done.returncode}")
+        text = done.stdout
+    lines = [line.strip() for line in text[:LONGEST].decode("utf-8", "replace").splitlines()]
+    found = [line for line in lines if line and not line.startswith("#")]
+    if not found:
+        raise SidestepError("there is no address in it", hint="write one Apprise URL a line")
+    return found
+
+
+def _file(path: Path) -> bytes:
+    try:
+        with path.open("rb") as file:
+            status = os.fstat(file.fileno())
+            if status.st_mode & 0o077 or status.st_uid not in (os.geteuid(), 0):
+                raise SidestepError(f"{path} may be read by others", hint=f"chmod 600 {path}")
+            return file.read(LONGEST)
+    except OSError as error:
+        raise SidestepError(f"{path} cannot be read: {error.strerror}") from error
