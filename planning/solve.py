@@ -19,6 +19,7 @@ from sidestep.planning.model import Budget, Duty, Left, Move, Outcome, Problem
 from sidestep.planning.ordering import Caps, Schedule, schedule, verify
 from sidestep.planning.places import places
 from sidestep.planning.relief import relieve
+from sidestep.planning.rows import DOMAINS
 from sidestep.planning.transfer import TransferModel
 from sidestep.planning.undone import waiting
 
@@ -143,19 +144,19 @@ def _undone(outcome: Outcome) -> tuple[tuple[int, float], ...]:
 
 def _ordered(built: Built, outcome: Outcome, held: tuple[Left, ...], asked: Asked) -> Solution:
     problem = built.problem
-    seconds = np.zeros(problem.shards)
-    for move in outcome.moves:
-        seconds[move.shard] = asked.transfer.estimate(float(problem.bytes[move.shard]))[0]
+    # of all shards: what is parked to make room may be none of the outcome's
+    seconds = asked.transfer.seconds(problem.bytes)
+    caps = _caps(built)
     deadlines = np.array([_deadline(built, move, asked.created) for move in outcome.moves]) - asked.created
     made = schedule(
         problem,
         outcome.moves,
-        caps=_caps(built),
+        caps=caps,
         transfer_s=seconds,
         deadlines=deadlines,
         step=built.load.step,
     )
-    flaw = verify(problem, made)
+    flaw = verify(problem, made, caps)
     left = [*outcome.left, *held]
     dropped = {outcome.moves[one.move].relieves: one for one in made.cancelled}
     for duty in built.duties:
@@ -179,6 +180,7 @@ def _caps(built: Built) -> Caps:
     return Caps(
         host=policy.concurrent_per_host,
         domain=policy.concurrent_per_zone,
+        kind=DOMAINS.index("zone"),
         app=policy.concurrent_per_app,
         fleet=policy.concurrent,
         apps=np.array(numbers, dtype=np.int32),

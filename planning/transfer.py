@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from msgspec import Struct
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 
 class TransferModel(Struct, frozen=True, kw_only=True):
@@ -22,6 +28,10 @@ class TransferModel(Struct, frozen=True, kw_only=True):
         """Seconds that the whole move takes, and milliseconds for which the shard is frozen."""
         carrying = size / self.bytes_per_s
         return self.fixed_s + carrying, self.freeze_fixed_ms + carrying * self.freeze_share * 1000.0
+
+    def seconds(self, sizes: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Seconds that whole moves take, one for each size in bytes."""
+        return self.fixed_s + sizes / self.bytes_per_s
 
 
 DEFAULT_TRANSFER = TransferModel()

@@ -62,8 +62,8 @@ def _overbooked(p: Problem, made: Schedule, caps: Caps) -> str:
         shard, ends = int(made.shard[row]), {int(made.source[row]), int(made.destination[row])} - {-1}
         slots = [("host", 0, host) for host in ends] + [("fleet", 0, 0)]
         slots += [("app", 0, int(caps.apps[shard]))] if len(caps.apps) else []
-        for kind, domain in enumerate(p.constraints.domains[1:], 1):
-            slots += [("domain", kind, number) for number in {int(domain[host]) for host in ends}]
+        for domain in p.constraints.domains[caps.kind : caps.kind + 1]:
+            slots += [("domain", 0, number) for number in {int(domain[host]) for host in ends}]
         for slot in slots:
             cap = most.get(slot[0], caps.domain)
             running[slot] = running.get(slot, 0) + (1 if starts else -1)

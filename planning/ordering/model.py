@@ -18,12 +18,14 @@ TOLERANCE = 1e-9
 class Caps:
     """How many moves may run at one time; 0 is as many as there are.
 
-    A move counts once for each host and failure domain that it touches. ``apps`` (N,) numbers
-    the app of every shard and is needed for ``app``.
+    A move counts once for each host and failure domain that it touches. ``kind`` says of which
+    kind the domains are that ``domain`` limits (a row of ``Constraints.domains``: zones, say,
+    not racks as well). ``apps`` (N,) numbers the app of every shard and is needed for ``app``.
     """
 
     host: int = 2
     domain: int = 0
+    kind: int = 1
     app: int = 0
     fleet: int = 0
     apps: I32 = field(default_factory=lambda: np.zeros(0, dtype=np.int32))

@@ -34,13 +34,12 @@ class Slots:
         if caps.host > 0:
             columns += [source, destination]
             self.most += [caps.host] * hosts
-        if caps.domain > 0:
-            for domain in problem.constraints.domains[1:]:
-                number = int(domain.max(initial=0)) + 1
-                into = len(self.most) + domain[destination].astype(np.int64)
-                out = np.where(source >= 0, len(self.most) + domain[np.maximum(source, 0)], -1)
-                columns += [into, np.where(out == into, -1, out)]
-                self.most += [caps.domain] * number
+        if caps.domain > 0 and caps.kind < len(problem.constraints.domains):
+            domain = problem.constraints.domains[caps.kind]
+            into = len(self.most) + domain[destination].astype(np.int64)
+            out = np.where(source >= 0, len(self.most) + domain[np.maximum(source, 0)], -1)
+            columns += [into, np.where(out == into, -1, out)]
+            self.most += [caps.domain] * (int(domain.max(initial=0)) + 1)
         if caps.app > 0 and len(caps.apps):
             columns.append(len(self.most) + caps.apps[shard].astype(np.int64))
             self.most += [caps.app] * (int(caps.apps.max()) + 1)

@@ -18,7 +18,7 @@ pytest.importorskip("numba")
 def test_starts_and_waves_do_not_depend_on_whether_the_loops_are_compiled(
     seed: int, host: int, fleet: int, even: bool
 ) -> None:
-    """S1.11: the same plan on every machine, whether the extra ``fast`` is installed or not."""
+    """The same plan on every machine, whether the extra ``fast`` is installed or not."""
     rng = np.random.default_rng(seed)
     made, moves = shuffled(seed, shards=40, share=0.8, fill=0.95)
     caps = Caps(host=host, fleet=fleet, app=1, apps=rng.integers(0, 5, made.shards).astype(np.int32))

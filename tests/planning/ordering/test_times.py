@@ -102,3 +102,14 @@ def test_delays_for_room_never_make_a_move_late(seed: int, horizon: float, cap: 
     named = order.move >= 0
     late = np.maximum(ends[named] - deadlines[order.move[named]], 0) * ~order.parks[named]
     assert (order.late[named] >= late - 1e-6).all()
+
+
+@pytest.mark.parametrize(("kind", "at_once"), [(1, 1), (2, 3)])
+def test_a_cap_counts_one_kind_of_domain_only(kind: int, at_once: int) -> None:
+    """One move at a time in a zone says nothing about racks; here all share a rack, and none a zone."""
+    domains = np.stack([np.arange(6), np.zeros(6), np.arange(6)]).astype(np.int32)
+    made = by_hand([10] * 6, [(0, 1), (2, 1), (4, 1)], constraints=Constraints.make(6, 3, domains=domains))
+    caps = Caps(host=0, domain=1, kind=kind)
+    order = ordered(made, go(made, (0, 1), (1, 3), (2, 5)), caps=caps)
+    assert int((order.start == 0).sum()) == at_once
+    assert verify(made, order, caps) == ""
