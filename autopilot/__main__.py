@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import logging
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import get_args
 from sidestep.autopilot import eventloop, paths
 from sidestep.autopilot.config_file import load_fleet
 from sidestep.autopilot.daemon import Daemon
+from sidestep.autopilot.daemon_log_lines import FORMS, Libraries, line_for
 from sidestep.fleet.config_operation import METRICS, split
 from sidestep.fleet.errors import SidestepError
 from sidestep.fleet.inventory import Level
@@ -32,6 +34,8 @@ def arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
         metavar="ADDRESS:PORT",
         help=f"serve metrics for Prometheus; without an address at {METRICS}; by default the fleet file's",
     )
+    said = "lines for people or JSON; by default JSON unless the log is a terminal"
+    parser.add_argument("--log", choices=FORMS, default="auto", help=said)
     options = parser.parse_args(argv)
     if options.metrics:
         try:
@@ -44,12 +48,16 @@ def arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
 async def serve(options: argparse.Namespace) -> None:
     """Run the daemon until it is told to end. Raises SidestepError if it cannot start."""
     fleet = load_fleet(options.fleet or paths.config_path())
+    line = line_for(options.log, sys.stderr)
+    logging.basicConfig(handlers=[Libraries(sys.stderr, line)], level=logging.WARNING)
+    logging.captureWarnings(True)
     daemon = Daemon(
         fleet,
         socket=(options.socket or paths.socket_path(fleet.name)).absolute(),
         state=(options.state or paths.state_dir(fleet.name)).absolute(),
         level=options.level,
         metrics=options.metrics,
+        line=line,
     )
     await daemon.run(lambda socket: print(f"ready {socket}", flush=True))
 

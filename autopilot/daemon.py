@@ -18,6 +18,7 @@ from typing import Any, Final
 
 from sidestep.autopilot.daemon_foresight import Foresight, foresight
 from sidestep.autopilot.daemon_log import AUTOPILOT, Log
+from sidestep.autopilot.daemon_log_lines import Line, text_line
 from sidestep.autopilot.daemon_planning import PlanDesk
 from sidestep.autopilot.daemon_reconcile import Reconciler
 from sidestep.autopilot.daemon_reports import Reports
@@ -71,10 +72,12 @@ class Daemon:
     """One daemon; ``run`` is its life."""
 
     def __init__(
-        self, fleet: FleetSpec, *, socket: Path, state: Path, level: Level | None = None, metrics: str = ""
-    ) -> None:
+        self, fleet: FleetSpec, *, socket: Path, state: Path, level: Level | None = None, metrics: str = "",
+        line: Line = text_line,
+    ) -> None:  # fmt: skip
         self.fleet, self.socket, self.state = fleet, socket, state
         self._level: Level = level or fleet.level
+        self._line = line
         self._held, self._metrics = level or "", metrics or fleet.metrics.listen
         self._clock = Clock()
         self._end = asyncio.Event()
@@ -95,7 +98,9 @@ class Daemon:
             journal = Journal(self.state / "journal.db")
             stack.callback(journal.close)
             journal.room.keep()
-            await self._run(stack, journal, Log(journal), ready)
+            log = Log(journal, line=self._line)
+            log.hosts = frozenset(str(host.name) for host in self.fleet.hosts)
+            await self._run(stack, journal, log, ready)
 
     def end(self) -> None:
         """Finish the running step, journal, and end."""
@@ -262,33 +267,13 @@ class Daemon:
 
     async def _put_right(self, journal: Journal, parts: DaemonParts) -> None:
         """First what a dead daemon left, then every shard that can be reached, then the router."""
-        await self._recover(journal, parts)
+        await _recover(journal, parts)
         for plan, status in journal.plans_in(PlanState.APPROVED):
             note = f"the daemon ended before plan {plan.number} began"
             journal.set_state(status.digest, PlanState.CANCELLED, actor=Label(AUTOPILOT), note=note)
         # the others are settled when they come up
         await parts.reconciler.settle(parts.world.reachable())
         await parts.reconciler.push_routes()
-
-    async def _recover(self, journal: Journal, parts: DaemonParts) -> None:
-        """Finish or take back what is left; a host that stays away does not keep people from looking meanwhile.
-
-        What is recovered is busy, and so left alone by everybody else. That holds of the plan that is
-        recovered just now, so that one plan at most is left to go on beside the rest.
-        """
-        left = len(journal.plans_in(PlanState.RUNNING))
-        recovering = asyncio.ensure_future(parts.executor.recover())
-        await asyncio.wait((recovering,), timeout=_RECOVERY if left == 1 else None)
-        if recovering.done():
-            recovering.result()
-        else:
-            parts.log.say("daemon", "a plan that a dead daemon left is still being put right; going on meanwhile")
-            recovering.add_done_callback(lambda task: self._recovered(task, parts.log))
-
-    @staticmethod
-    def _recovered(task: asyncio.Future[tuple[PlanStatus, ...]], log: Log) -> None:
-        if not task.cancelled() and (error := task.exception()) is not None:
-            log.say("error", f"recovery ended: {error}")
 
     def _transport(self, host: HostSpec) -> Transport:
         self._lanes.pop(host.name, None)
@@ -358,6 +343,27 @@ class Background:
     def _ended(self, task: asyncio.Task[None]) -> None:
         if not task.cancelled():
             self._log.say("error", f"{task.get_name()} ended: {task.exception()!r}")
+
+
+async def _recover(journal: Journal, parts: DaemonParts) -> None:
+    """Finish or take back what is left; a host that stays away does not keep people from looking meanwhile.
+
+    What is recovered is busy, and so left alone by everybody else. That holds of the plan that is
+    recovered just now, so that one plan at most is left to go on beside the rest.
+    """
+    left = len(journal.plans_in(PlanState.RUNNING))
+    recovering = asyncio.ensure_future(parts.executor.recover())
+    await asyncio.wait((recovering,), timeout=_RECOVERY if left == 1 else None)
+    if recovering.done():
+        recovering.result()
+    else:
+        parts.log.say("daemon", "a plan that a dead daemon left is still being put right; going on meanwhile")
+        recovering.add_done_callback(lambda task: _recovered(task, parts.log))
+
+
+def _recovered(task: asyncio.Future[tuple[PlanStatus, ...]], log: Log) -> None:
+    if not task.cancelled() and (error := task.exception()) is not None:
+        log.say("error", f"recovery ended: {error}")
 
 
 async def _until(clock: Clock, limit: float, holds: Callable[[], bool]) -> None:

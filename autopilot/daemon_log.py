@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable
-from typing import Final, TextIO
+from collections.abc import Callable, Mapping
+from typing import Any, Final, TextIO
 
+from sidestep.autopilot.daemon_log_lines import Line, text_line
 from sidestep.autopilot.journal import Journal
 from sidestep.fleet.errors import SidestepError
 from sidestep.fleet.events import Kind
@@ -22,9 +23,11 @@ class Log:
     Whatever another part writes into the journal is shown too, in the journal's order.
     """
 
-    def __init__(self, journal: Journal, *, stream: TextIO | None = None) -> None:
+    def __init__(self, journal: Journal, *, stream: TextIO | None = None, line: Line = text_line) -> None:
         self._journal = journal
-        self._stream = stream or sys.stderr
+        self._stream, self._line = stream or sys.stderr, line
+        #: hosts of the fleet, so that a line about one says which
+        self.hosts: frozenset[str] = frozenset()
         self._shown: int | None = None
 
     def say(self, kind: Kind, text: str, *, actor: str = AUTOPILOT, plan: int = 0) -> None:
@@ -75,14 +78,16 @@ class Log:
         if self._shown is None:
             return
         for event in self._journal.events(self._shown):
-            self._write(event.kind, event.time, event.text)
+            known = {} if self._line is text_line else self._journal.about(event.seq)
+            self._write(event.kind, event.time, event.text, {**known, "plan": event.plan, "actor": event.actor})
             self._shown = event.seq
 
     def told(self, kind: Kind) -> Callable[[str], None]:
         """``say`` for one kind, for parts that only know text."""
         return lambda text: self.say(kind, text)
 
-    def _write(self, kind: str, at: float, text: str) -> None:
-        stamp = time.strftime("%H:%M:%S", time.localtime(at))
-        self._stream.write(f"{stamp} {kind:<8} {text}\n")
+    def _write(self, kind: str, at: float, text: str, about: Mapping[str, Any] = {}) -> None:
+        first = text.partition(":")[0]
+        host = {"host": first} if first in self.hosts else {}
+        self._stream.write(self._line(kind, at, text, {**host, **about}) + "\n")
         self._stream.flush()

@@ -82,6 +82,11 @@ class EventLog(Store):
         rows = self._rows("SELECT * FROM event WHERE seq > ? ORDER BY seq LIMIT ?", since, limit)
         return tuple(_event(row) for row in rows)
 
+    def about(self, seq: int) -> dict[str, str]:
+        """What of a move row ``seq`` is about, by name: shard, source, destination, step, state; what there is."""
+        rows = self._rows("SELECT shard, source, destination, step, state FROM event_about WHERE seq = ?", seq)
+        return {key: row[key] for row in rows for key in row.keys() if row[key]}  # noqa: SIM118 - a row iterates values
+
     def verify_chain(self) -> None:
         """Check every row against the one before it. Raises BrokenLog naming the first broken row."""
         verify_events(self._db, self.path)

@@ -69,7 +69,7 @@ class OwnDaemon:
     def __init__(self, fleet_file: Path, socket: Path, arguments: Sequence[str] = ()) -> None:
         self.socket = socket
         self._command = [sys.executable, "-m", "sidestep.autopilot", "--fleet", str(fleet_file), "--level", "advise"]
-        self._command += arguments
+        self._command += ["--log", "text", *arguments]
         self._child: _Child | None = None
 
     async def open(self, say: Say) -> Path:

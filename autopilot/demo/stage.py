@@ -93,7 +93,7 @@ class Stage:
             "--state",
             str(self.folder / "state"),
         ]
-        daemon = await self._spawn("daemon", "sidestep.autopilot", *arguments, "--level", "advise")
+        daemon = await self._spawn("daemon", "sidestep.autopilot", *arguments, "--level", "advise", "--log", "text")
         await self._line(daemon, "daemon", b"ready")
         self._report("ready")
 

@@ -134,3 +134,12 @@ async def scrape(port: int, condition: Callable[[dict[tuple[str, str], float]], 
             if condition(found):
                 return found
             await asyncio.sleep(0.05)
+
+
+async def test_a_log_that_no_person_reads_is_json_to_its_last_line(stage: Operated) -> None:
+    process = await stage.daemon("--log", "json")
+    process.send_signal(signal.SIGTERM)
+    assert await asyncio.wait_for(process.wait(), DEADLINE) == 0
+    lines = [json.loads(line) for line in stage.said().splitlines()]
+    assert lines and all({"ts", "level", "event", "plan", "host", "shard"} <= set(line) for line in lines)
+    assert lines[-1]["event"] == "ending; shards keep running"
