@@ -16,6 +16,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Final
 
+from sidestep.autopilot.daemon_control import ControlDesk
 from sidestep.autopilot.daemon_foresight import Foresight, foresight
 from sidestep.autopilot.daemon_log import AUTOPILOT, Log
 from sidestep.autopilot.daemon_log_lines import Line, text_line
@@ -24,9 +25,11 @@ from sidestep.autopilot.daemon_reconcile import Reconciler
 from sidestep.autopilot.daemon_reports import Reports
 from sidestep.autopilot.daemon_service import DaemonService
 from sidestep.autopilot.daemon_shards import Settlement
-from sidestep.autopilot.executor import Executor
+from sidestep.autopilot.executor import UNFINISHED, Executor
+from sidestep.autopilot.executor_control import PlanControl
 from sidestep.autopilot.faults import NO_FAULTS, VARIABLE, faults_from
 from sidestep.autopilot.history_keeper import Keeper, series_names
+from sidestep.autopilot.hold import Hold
 from sidestep.autopilot.journal import Journal
 from sidestep.autopilot.journal_watch import JournalWatch
 from sidestep.autopilot.loop import ControlLoop, Parts
@@ -136,6 +139,7 @@ class Daemon:
             coming=parts.ahead.coming,
             desk=desk,
             round_trips=parts.reports.rtt.told,
+            steering=stack.enter_context(parts.steering.watched(lambda: loop.picture)),
         )
         server = Server(self.socket, service, report=log.told("daemon"))
         loop.publish = server.announce
@@ -210,6 +214,10 @@ class Daemon:
         def busy() -> frozenset[str]:
             return executor.busy
 
+        def strain(host: str) -> str:
+            return steering.strain(host)
+
+        hold = Hold(self.state)
         settlement = Settlement(fleet, journal, backends, world.transport, log, busy=busy)
         executor = Executor(
             fleet=fleet,
@@ -222,6 +230,8 @@ class Daemon:
             changed=lambda _: log.mirror(),
             doubt=settlement.doubt,
             faults=faults_from(os.environ) or NO_FAULTS,
+            held=hold.why,
+            strain=strain,
         )
 
         keeper = Keeper(
@@ -242,6 +252,8 @@ class Daemon:
             fleet, world, router, state=self.state, socket=self.socket, clock=clock, report=log.told("daemon")
         )
         runs = Runs(journal, executor, clock, log)
+        control = PlanControl(journal=journal, executor=executor, hold=hold, log=log, start=runs.start)
+        steering = ControlDesk(control=control)
         reconciler = Reconciler(
             fleet, world, journal, settlement, router, busy=busy, served=executor.served, clock=clock, log=log
         )
@@ -263,6 +275,7 @@ class Daemon:
             executor=executor,
             settlement=settlement,
             reconciler=reconciler,
+            steering=steering,
         )
 
     async def _put_right(self, journal: Journal, parts: DaemonParts) -> None:
@@ -315,6 +328,7 @@ class DaemonParts(Parts):
     executor: Executor
     settlement: Settlement
     reconciler: Reconciler
+    steering: ControlDesk
 
 
 class Background:
@@ -351,7 +365,7 @@ async def _recover(journal: Journal, parts: DaemonParts) -> None:
     What is recovered is busy, and so left alone by everybody else. That holds of the plan that is
     recovered just now, so that one plan at most is left to go on beside the rest.
     """
-    left = len(journal.plans_in(PlanState.RUNNING))
+    left = len(journal.plans_in(*UNFINISHED))
     recovering = asyncio.ensure_future(parts.executor.recover())
     await asyncio.wait((recovering,), timeout=_RECOVERY if left == 1 else None)
     if recovering.done():

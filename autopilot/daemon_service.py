@@ -7,7 +7,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
+from msgspec.structs import replace as with_fields
+
 from sidestep import __version__
+from sidestep.autopilot.daemon_control import ControlDesk
 from sidestep.autopilot.daemon_demand import demand_vectors
 from sidestep.autopilot.daemon_log import Log
 from sidestep.autopilot.daemon_oracle import Calendar, Guesses, OracleDesk, Scores, Trainer
@@ -38,6 +41,7 @@ from sidestep.autopilot.protocol import (
     SnapshotFrame,
     Welcome,
 )
+from sidestep.autopilot.protocol_control import ControlRequest
 from sidestep.autopilot.protocol_levels import LevelRequest, Promote
 from sidestep.autopilot.protocol_oracle import HostRoundTrips, OracleRequest
 from sidestep.autopilot.protocol_plans import PlanRequest
@@ -78,6 +82,8 @@ class DaemonService:
     #: what answers questions to the planner; None answers none
     desk: PlanDesk | None = None
     round_trips: Callable[[], tuple[HostRoundTrips, ...]] = tuple
+    #: what steers plans that run; None steers none
+    steering: ControlDesk | None = None
 
     def switch(self, fleet: FleetSpec) -> None:
         """Answer by another fleet file from now on."""
@@ -98,7 +104,10 @@ class DaemonService:
 
     def frame(self) -> SnapshotFrame | None:
         """The newest picture; None before the first tick."""
-        return frame_of(self.loop.picture) if self.loop.picture else None
+        if self.loop.picture is None:
+            return None
+        frame, said = frame_of(self.loop.picture), self.steering.notices() if self.steering else ()
+        return with_fields(frame, alerts=(*frame.alerts, *said)) if said else frame
 
     async def list_plans(self, request: ListPlans) -> PlanList:
         """The newest plans."""
@@ -151,6 +160,14 @@ class DaemonService:
         governor, reason = self.loop.governor, _reason(request.reason)
         scope = scope_of(request.scope)
         return Done(scrub(governor.set_level(scope, request.name, request.level, actor=actor, reason=reason), 500))
+
+    async def steer(self, request: ControlRequest, actor: Label) -> Answer:
+        """Pause, resume, cancel, hold, release."""
+        if self.steering is None:
+            raise SidestepError("this daemon steers no plans", hint="restart it with this release")
+        answer = await self.steering.answer(request, actor)
+        self.log.mirror()
+        return answer
 
     async def levels(self, request: LevelRequest, actor: Label) -> Answer:
         """How far the autopilot may go, and why; a person takes what trust offers."""

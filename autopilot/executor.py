@@ -71,6 +71,8 @@ class Executor:
         )  # fmt: skip
         self._journal = journal
         self._turn = asyncio.Lock()
+        #: digest of the plan that runs, or ""
+        self.driving = ""
 
     @property
     def moving(self) -> frozenset[str]:
@@ -93,20 +95,24 @@ class Executor:
     async def run(self, digest: str) -> PlanStatus:
         """Run an approved plan to its end; it becomes STALE or EXPIRED instead if it no longer fits.
 
-        While everything is held it waits. A plan that is RUNNING again after it was paused before a
-        restart goes on. Raises KeyError for an unknown plan, SidestepError for one that may not run,
+        While everything is held it waits. A plan that was paused before a restart, and is RUNNING again
+        or CANCELLING, goes on. Raises KeyError for an unknown plan, SidestepError for one that may not run,
         and JournalError if the journal cannot be written.
         """
         async with self._turn:
             plan, status = self._journal.plan(digest)
-            again = status.state is PlanState.RUNNING and self._rests(status)
+            again = status.state in {PlanState.RUNNING, PlanState.CANCELLING} and self._rests(status)
             if not again:
                 status = await self._admit(plan, digest)
                 if status.state is not PlanState.RUNNING:
                     return status
             open_ = [a.shard for a, s in pairs(plan, status) if not final(ACTION, s.state)]
             self._context.moving.update(open_)
-            await PlanRun(self._context, plan, digest).drive()
+            self.driving = digest
+            try:
+                await PlanRun(self._context, plan, digest).drive()
+            finally:
+                self.driving = ""
             return self._context.conclude(plan, digest)
 
     async def recover(self) -> tuple[PlanStatus, ...]:

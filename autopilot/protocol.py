@@ -14,6 +14,7 @@ from typing import Any, Final, TypeVar
 import msgspec
 from msgspec import Struct
 
+from sidestep.autopilot.protocol_control import ControlReply, ControlRequest
 from sidestep.autopilot.protocol_levels import LevelReply, LevelRequest
 from sidestep.autopilot.protocol_oracle import OracleAnswer, OracleRequest
 from sidestep.autopilot.protocol_plans import PlanReply, PlanRequest
@@ -152,6 +153,7 @@ Body = (
     | OracleRequest
     | PlanRequest
     | LevelRequest
+    | ControlRequest
 )
 
 
@@ -341,6 +343,7 @@ Answer = (
     | OracleAnswer
     | PlanReply
     | LevelReply
+    | ControlReply
 )
 
 

@@ -28,6 +28,7 @@ from sidestep.autopilot.protocol import (
     SnapshotFrame,
     Welcome,
 )
+from sidestep.autopilot.protocol_control import ControlRequest
 from sidestep.autopilot.protocol_levels import LevelRequest
 from sidestep.autopilot.protocol_oracle import OracleRequest
 from sidestep.autopilot.protocol_plans import PlanRequest
@@ -37,6 +38,7 @@ from sidestep.fleet.labels import Label, scrub
 _OF_THE_ORACLE = get_args(OracleRequest)
 _OF_THE_PLANNER = get_args(PlanRequest)
 _OF_LEVELS = get_args(LevelRequest)
+_OF_CONTROL = get_args(ControlRequest)
 
 
 class UnknownReference(UsageError):
@@ -76,6 +78,10 @@ class Service(Protocol):
 
     async def set_level(self, request: SetLevel, actor: Label) -> Answer:
         """Set the automation level."""
+        ...
+
+    async def steer(self, request: ControlRequest, actor: Label) -> Answer:
+        """Whatever steers plans that run, and the hold of everything."""
         ...
 
     async def levels(self, request: LevelRequest, actor: Label) -> Answer:
@@ -160,6 +166,8 @@ async def answer(service: Service, body: Body, actor: Label) -> Answer:  # noqa:
         return await service.oracle(body, actor)
     if isinstance(body, _OF_THE_PLANNER):
         return await service.planning(body, actor)
+    if isinstance(body, _OF_CONTROL):
+        return await service.steer(body, actor)
     if isinstance(body, _OF_LEVELS):
         return await service.levels(body, actor)
     raise ProtocolError(f"{type(body).__name__} is not answered here")

@@ -9,6 +9,7 @@ import typer
 
 from sidestep import __version__
 from sidestep.console import (
+    commandline_control,
     commandline_fleet,
     commandline_journal,
     commandline_levels,
@@ -32,6 +33,7 @@ commandline_oracle.add(app)
 commandline_journal.add(app)
 commandline_plans.add(app, plan)
 commandline_levels.add(app, plan)
+commandline_control.add(app, plan)
 
 FleetFile = Annotated[Path | None, typer.Option("--fleet", metavar="FILE", help="The fleet file.")]
 Socket = Annotated[

@@ -23,6 +23,7 @@ from sidestep.autopilot.protocol import (
     SnapshotFrame,
     Welcome,
 )
+from sidestep.autopilot.protocol_control import ControlRequest
 from sidestep.autopilot.protocol_levels import LevelRequest
 from sidestep.autopilot.protocol_plans import Planning, PlanRequest
 from sidestep.autopilot.server import UnknownReference
@@ -82,6 +83,10 @@ class FakeService:
     async def set_level(self, request: SetLevel, actor: Label) -> Answer:
         self.asked.append((request, actor))
         return Done(Label(f"level {request.level}"))
+
+    async def steer(self, request: ControlRequest, actor: Label) -> Answer:
+        self.asked.append((request, actor))
+        return Done()
 
     async def levels(self, request: LevelRequest, actor: Label) -> Answer:
         self.asked.append((request, actor))

@@ -282,12 +282,13 @@ class Bench:
         self.journal.set_state(status.digest, PlanState.APPROVED, actor=OPERATOR, reason="peak at noon")
         return status.digest
 
-    def executor(self, faults: Faults = NO_FAULTS) -> Executor:
+    def executor(self, faults: Faults = NO_FAULTS, held: Callable[[], str] | None = None) -> Executor:
         return Executor(
             fleet=self.fleet, journal=self.journal, backend_for=lambda shard: self.backend,
             transport_for=self._transport, router=self.router, present=self.basis, clock=lambda: self.now,
             changed=self.seen.append, faults=faults, pacing=self.pace.pacing(),
-            doubt=self.doubtful.update, held=lambda: self.held, strain=lambda host: self.strains.get(host, ""),
+            doubt=self.doubtful.update, held=held or (lambda: self.held),
+            strain=lambda host: self.strains.get(host, ""),
         )  # fmt: skip
 
     def _transport(self, host: str) -> FakeTransport:

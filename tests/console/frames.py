@@ -35,6 +35,14 @@ from sidestep.autopilot.protocol import (
     SnapshotFrame,
     Welcome,
 )
+from sidestep.autopilot.protocol_control import (
+    CancelPlan,
+    CancelView,
+    ControlRequest,
+    Effect,
+    HoldAll,
+    ReleaseHold,
+)
 from sidestep.autopilot.protocol_levels import AutopilotView, LevelRequest, LevelRow, Promote, TrustEvidence
 from sidestep.autopilot.server import Server, UnknownReference
 from sidestep.fleet.demand import Cpu, DemandVector, Granularity, Io, Memory, Quantiles, Resources, instant
@@ -310,6 +318,7 @@ class Daemon(OracleAnswers, PlanAnswers):
         self.time, self.number = START, 1
         self.approved: list[Approve] = []
         self.rejected: list[Reject] = []
+        self.steered: list[ControlRequest] = []
         self.stale: tuple[str, ...] = ()
         self.banner, self.notice = "EMBEDDED", "1 day = 60 s"
         self.events = [
@@ -387,6 +396,26 @@ class Daemon(OracleAnswers, PlanAnswers):
             raise UsageError(f"{request.level} is no level")
         self.fleet.level = request.level
         return Done(Label(f"level is {request.level}"))
+
+    async def steer(self, request: ControlRequest, actor: Label) -> Answer:
+        self.steered.append(request)
+        match request:
+            case HoldAll() | ReleaseHold():
+                return Done(Label(f"held by {actor}: {request.reason}"))
+            case CancelPlan():
+                item = await self.get_plan(GetPlan(request.ref))
+                effects = tuple(
+                    Effect(id=a.id, shard=a.shard, state="PENDING", will="cancelled", text=Label("does not begin"))
+                    for a in item.plan.actions
+                )
+                return CancelView(
+                    number=item.plan.number,
+                    digest=item.digest,
+                    state="RUNNING" if request.dry else "CANCELLING",
+                    done=not request.dry,
+                    effects=effects,
+                )
+        return await self.get_plan(GetPlan(request.ref))
 
     async def levels(self, request: LevelRequest, actor: Label) -> Answer:
         if isinstance(request, Promote):

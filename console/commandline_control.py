@@ -1,0 +1,103 @@
+"""The commands that steer plans that run, and the hold of everything."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+FleetFile = Annotated[Path | None, typer.Option("--fleet", metavar="FILE", help="The fleet file.")]
+Socket = Annotated[
+    Path | None, typer.Option("--socket", metavar="PATH", envvar="SIDESTEP_SOCKET", help="The daemon's socket.")
+]
+State = Annotated[Path | None, typer.Option("--state", metavar="DIR", help="The daemon's state folder, if not usual.")]
+Why = Annotated[str, typer.Option("--reason", metavar="TEXT", help="Why, for the log.")]
+Ref = Annotated[str, typer.Argument(metavar="PLAN", help="Its number, or the start of its digest.")]
+
+
+def add(app: typer.Typer, plan: typer.Typer) -> None:
+    """Add the commands to the program, and those about one plan to its group."""
+    plan.command("pause")(pause)
+    plan.command("resume")(resume)
+    plan.command("cancel")(cancel)
+    app.command()(hold)
+    app.command()(release)
+
+
+def _socket(context: typer.Context, fleet: Path | None, socket: Path | None) -> Path:
+    from sidestep.console.headless import target  # noqa: PLC0415
+
+    return target.chosen(context.obj, fleet, socket)
+
+
+def pause(
+    context: typer.Context,
+    ref: Ref,
+    reason: Why = "",
+    as_json: Json = False,
+    fleet: FleetFile = None,
+    socket: Socket = None,
+) -> None:
+    """Begin nothing more of a running plan; what runs goes on to its end."""
+    from sidestep.console.headless import control  # noqa: PLC0415
+
+    control.pause(_socket(context, fleet, socket), ref, reason, as_json=as_json)
+
+
+def resume(
+    context: typer.Context,
+    ref: Ref,
+    reason: Why = "",
+    as_json: Json = False,
+    fleet: FleetFile = None,
+    socket: Socket = None,
+) -> None:
+    """Go on with a paused plan."""
+    from sidestep.console.headless import control  # noqa: PLC0415
+
+    control.resume(_socket(context, fleet, socket), ref, reason, as_json=as_json)
+
+
+def cancel(
+    context: typer.Context,
+    ref: Ref,
+    reason: Why = "",
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what it would do to each action.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    as_json: Json = False,
+    fleet: FleetFile = None,
+    socket: Socket = None,
+) -> None:
+    """End a plan that is approved, runs or is paused; says first what that does to each action."""
+    from sidestep.console.headless import control  # noqa: PLC0415
+
+    control.cancel(_socket(context, fleet, socket), ref, reason, dry_run=dry_run, yes=yes, as_json=as_json)
+
+
+def hold(
+    context: typer.Context,
+    reason: Why = "",
+    as_json: Json = False,
+    state: State = None,
+    fleet: FleetFile = None,
+    socket: Socket = None,
+) -> None:
+    """Begin nothing new, at once and until it is released; works on a daemon that does not answer, too."""
+    from sidestep.console.headless import control  # noqa: PLC0415
+
+    control.hold(_socket(context, fleet, socket), reason, state, as_json=as_json)
+
+
+def release(
+    context: typer.Context,
+    reason: Why = "",
+    as_json: Json = False,
+    fleet: FleetFile = None,
+    socket: Socket = None,
+) -> None:
+    """Let new things begin again."""
+    from sidestep.console.headless import control  # noqa: PLC0415
+
+    control.release(_socket(context, fleet, socket), reason, as_json=as_json)
