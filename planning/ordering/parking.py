@@ -17,6 +17,8 @@ from sidestep.planning.ordering.sequence import Sequence
 
 #: blocked moves that are looked at, ways that are tried, shards that are parked for one move
 LOOKED_AT, TRIED, TOGETHER = 64, 200, 4
+#: how often one shard may be parked
+OFTEN = 3
 #: jobs to one host that are looked at together
 TURN = 12
 #: blocked by rules, in the quick look
@@ -131,7 +133,8 @@ def _parkable(sequence: Sequence, kept: frozenset[int]) -> Mask:
     out = p.movable & (sequence.at >= 0)
     out[sequence.shard[sequence.since > 0]] = False
     out &= p.gives[np.maximum(sequence.at, 0)]
-    out[np.fromiter(sequence.parked | kept, dtype=np.int64)] = False
+    often = [shard for shard, times in sequence.parked.items() if times >= OFTEN]
+    out[np.array([*often, *kept], dtype=np.int64)] = False
     return np.asarray(out, dtype=np.bool_)
 
 

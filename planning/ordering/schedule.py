@@ -20,8 +20,8 @@ from sidestep.planning.ordering.parking import Known, unblock
 from sidestep.planning.ordering.sequence import Sequence
 from sidestep.planning.ordering.waits import Sequenced, waits
 
-#: orders that are tried while some parked shard could not go on
-ATTEMPTS = 4
+#: orders that are tried while some parked shard could not go on, and from which on moves are left out for it
+ATTEMPTS, DROPS = 10, 1
 
 
 def schedule(
@@ -108,13 +108,18 @@ def share(problem: Problem, upper: F64) -> float:
 def _sequence(
     problem: Problem, peak: float, shard: I64, source: I64, target: I64, latest: F64
 ) -> tuple[Sequence, I64, Room]:
-    """A sequence, and the jobs that are left; without parking what could not go on from where it was parked."""
+    """A sequence, and the jobs that are left; without parking what could not go on from where it was parked.
+
+    If that does not help, the moves that could not go on are left out from the beginning: their
+    circle holds up nothing else then.
+    """
     kept: frozenset[int] = frozenset()
+    dropped = np.zeros(0, dtype=np.int64)
     for attempt in range(ATTEMPTS):
         room = Room(problem, peak)
         known: Known = {}
         sequence = Sequence(problem, room, shard, source, target, latest)
-        pending = sequence.run(sequence.begin())
+        pending = sequence.run(sequence.begin(dropped))
         while len(pending):
             changed = room.relax()
             if not changed and attempt < ATTEMPTS - 1:
@@ -124,11 +129,13 @@ def _sequence(
                 break
             pending = sequence.run(pending)
         _without_detours(sequence, len(shard))
-        strayed = sequence.parked & set(sequence.shard[pending].tolist())
+        strayed = sequence.parked.keys() & set(sequence.shard[pending].tolist())
         if not strayed:
             break
         kept |= strayed
-    return sequence, pending, room
+        if attempt >= DROPS:
+            dropped = np.union1d(dropped, pending[pending < len(shard)])
+    return sequence, np.concatenate([pending, dropped]), room
 
 
 def _without_detours(sequence: Sequence, jobs: int) -> None:

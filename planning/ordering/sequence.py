@@ -53,7 +53,8 @@ class Sequence:
         self.at: I32 = problem.host.copy()
         self.rows, self.wave = Rows(), 0
         self.ledger = Ledger(room)
-        self.parked: set[int] = set()
+        #: shards that were parked, and how often
+        self.parked: dict[int, int] = {}
         #: (H,) counts changes of what is on a host
         self.changes: I64 = np.zeros(problem.hosts, dtype=np.int64)
         timed = np.arange(problem.limit.shape[1]) < problem.timed
@@ -74,20 +75,22 @@ class Sequence:
         """(k, D) columns in which jobs have no room now."""
         return self.ledger.over(self.target[jobs], *self.load(jobs))
 
-    def begin(self) -> I64:
-        """Start whatever can without any order; the other jobs, by priority."""
+    def begin(self, dropped: I64) -> I64:
+        """Start whatever can without any order; the other jobs, by priority. Those ``dropped`` are left out."""
         hosts = self.problem.hosts
-        come = total(self.demand.parts, self.target, hosts)
-        rows = np.unique(self.target)
+        runs = np.ones(len(self.shard), dtype=np.bool_)
+        runs[dropped] = False
+        come = total(self.demand.parts[:, runs], self.target[runs], hosts)
+        rows = np.unique(self.target[runs])
         asks = np.asarray((come[:, rows] > 0).any(axis=0), dtype=np.bool_)
         hard = np.zeros(hosts, dtype=np.bool_)
         hard[rows] = self.room.over(rows, np.zeros_like(come[:, rows]), come[:, rows], asks).any(axis=1)
-        easy = ~hard[self.target]
+        easy = ~hard[self.target] & runs
         easy[np.fromiter(self.keys.adds, dtype=np.int64)] = False
         self.wave = 1
         jobs = np.flatnonzero(easy)
         self.ledger.come += total(self.demand.parts[:, jobs], self.target[jobs], hosts)
-        rest = self._by_priority(np.flatnonzero(~easy))
+        rest = self._by_priority(np.flatnonzero(~easy & runs))
         self._end(jobs, self._starts(rest))
         return np.asarray(rest[self.at[self.shard[rest]] != self.target[rest]], dtype=np.int64)
 
@@ -181,7 +184,7 @@ class Sequence:
         self.ledger.leave(source, shard, parts)
         self.source[job] = host
         self.at[shard] = host
-        self.parked.add(int(shard[0]))
+        self.parked[int(shard[0])] = self.parked.get(int(shard[0]), 0) + 1
         self.recount(pending)
 
     def recount(self, pending: I64) -> None:
