@@ -11,6 +11,8 @@ from msgspec.structs import replace as with_fields
 
 from sidestep import __version__
 from sidestep.autopilot.daemon_control import ControlDesk
+from sidestep.autopilot.approval_refresh import refreshed
+from sidestep.autopilot.approval_signed import signed
 from sidestep.autopilot.daemon_demand import demand_vectors
 from sidestep.autopilot.daemon_log import Log
 from sidestep.autopilot.daemon_oracle import Calendar, Guesses, OracleDesk, Scores, Trainer
@@ -42,7 +44,7 @@ from sidestep.autopilot.protocol import (
     Welcome,
 )
 from sidestep.autopilot.protocol_control import ControlRequest
-from sidestep.autopilot.protocol_levels import LevelRequest, Promote
+from sidestep.autopilot.protocol_levels import LevelRequest, Promote, RefreshPlan
 from sidestep.autopilot.protocol_oracle import HostRoundTrips, OracleRequest
 from sidestep.autopilot.protocol_plans import PlanRequest
 from sidestep.autopilot.server import UnknownReference
@@ -122,9 +124,17 @@ class DaemonService:
     async def approve(self, request: Approve, actor: Label) -> Answer:
         """Check, approve, and start the plan; answers before it has run."""
         self._find(request.digest)
-        plan = self.approvals.approve(request.digest, actor=actor, reason=_reason(request.reason))
+        wanted, who = await signed(request, actor, self.fleet, self.clock.wall())
+        plan = self.approvals.approve(
+            wanted.digest,
+            actor=who,
+            reason=_reason(wanted.reason),
+            skip=wanted.skip,
+            outside=_reason(wanted.outside),
+        )
         self.log.mirror()
-        return Done(scrub(f"plan {plan.number} is approved by {actor} and runs"))
+        left_out = f" without actions {', '.join(map(str, sorted(set(wanted.skip))))}" if wanted.skip else ""
+        return Done(scrub(f"plan {plan.number} is approved by {who}{left_out} and runs"))
 
     async def reject(self, request: Reject, actor: Label) -> Answer:
         """Refuse a proposed plan."""
@@ -174,6 +184,12 @@ class DaemonService:
         governor = self.loop.governor
         if isinstance(request, Promote):
             return Done(scrub(governor.promote(request.level, actor=actor, reason=_reason(request.reason)), 500))
+        if isinstance(request, RefreshPlan):
+            if self.desk is None:
+                raise SidestepError("this daemon plans nothing on demand", hint="restart it with this release")
+            return await refreshed(
+                self.desk, self._picture(), *self._find(request.ref), actor=actor, reason=_reason(request.reason)
+            )
         return autopilot_view(governor)
 
     async def retry(self, request: Retry, actor: Label) -> Answer:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Protocol
 
-from sidestep.autopilot.journal_steps import StepLedger
+from sidestep.autopilot.journal_approvals import ApprovalLedger
 from sidestep.backends.base import StepResult
 from sidestep.fleet.labels import Label, scrub
 from sidestep.fleet.machines import ActionState, StepName
@@ -30,7 +30,7 @@ class Owned(Protocol):
         ...
 
 
-class Journal(StepLedger):
+class Journal(ApprovalLedger):
     """One SQLite file per fleet: placement, plans, steps and the audit log.
 
     Every method that writes is durable when it returns. Not safe for several threads.

@@ -77,9 +77,13 @@ class Levels:
             "shard": dict.fromkeys(self._apps, ""),
             "host": {str(host.name): "" for host in fleet.hosts},
         }
+        self.recall(self.settings)
+
+    def recall(self, settings: Settings) -> None:
+        """Go by what was set, as far as the fleet file still says what it said then."""
         kept = {
             scope: {name: one for name, one in named.items() if self._declared[scope].get(name) == one.declared}
-            for scope, named in self.settings.by.items()
+            for scope, named in settings.by.items()
         }
         self.settings = Settings(by=kept)
 

@@ -14,6 +14,7 @@ from typing import Final, Protocol
 from sidestep.autopilot.daemon_log import AUTOPILOT, Log
 from sidestep.autopilot.journal import Journal
 from sidestep.autopilot.levels import FLEET, Levels, Scope, Settings, level_of
+from sidestep.autopilot.levels_shadow import Shadow
 from sidestep.autopilot.state_file import StateError, read_state, write_state
 from sidestep.autopilot.trust.evidence import Evidence, evidence_of
 from sidestep.autopilot.trust.gate import LEVELS, Gate, TrustState, lower
@@ -53,6 +54,8 @@ class Governor:
     ) -> None:
         self.levels, self.gate = Levels(fleet), Gate(terms=terms)
         self._journal, self._log, self._clock = journal, log, clock
+        #: what level shadow would have done
+        self.shadow = Shadow(log.told("plan"), lambda digest: journal.status(digest).state)
         self._boards: Boards | None = None
         self._state: Path | None = None
         self._held = ""
@@ -66,8 +69,9 @@ class Governor:
         self._boards, self._state, self._held = boards, state, held
         if state is None:
             return
+        self.shadow.attach(state)
         try:
-            self.levels.settings = read_state(state / LEVELS_FILE, Settings) or Settings()
+            self.levels.recall(read_state(state / LEVELS_FILE, Settings) or Settings())
         except StateError as error:
             self.set_in_memory("advise", reason="what was set before cannot be read")
             self._log.say("error", f"levels: {error}")

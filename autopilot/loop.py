@@ -13,34 +13,32 @@ from typing import Final, Protocol
 
 import numpy as np
 
-from sidestep.autopilot.daemon_log import AUTOPILOT, Log
+from sidestep.autopilot.daemon_log import Log
 from sidestep.autopilot.frames import Picture, quality_of, tables_of
 from sidestep.autopilot.journal import Journal
 from sidestep.autopilot.journal_watch import alerts
+from sidestep.autopilot.levels_acting import Acting
+from sidestep.autopilot.levels_governor import Governor
+from sidestep.autopilot.levels_view import with_notices
 from sidestep.autopilot.loop_alerts import Alerts
 from sidestep.autopilot.loop_approval import Approvals
 from sidestep.autopilot.loop_proposals import Proposals
 from sidestep.autopilot.loop_runs import Runs
-from sidestep.autopilot.levels_governor import Governor
-from sidestep.autopilot.levels_view import with_notices
-from sidestep.autopilot.loop_words import says_of, unproven
+from sidestep.autopilot.loop_words import says_of
 from sidestep.autopilot.protocol import PlanView
 from sidestep.autopilot.world import ShardFacts, World
 from sidestep.autopilot.world_clock import Clock
 from sidestep.autopilot.world_past import Past
 from sidestep.fleet.contention import Foresight, foresee
-from sidestep.fleet.errors import SidestepError, StalePlan
 from sidestep.fleet.forecast import Forecast
 from sidestep.fleet.inventory import FleetSpec, Level
 from sidestep.fleet.labels import Label, scrub
-from sidestep.fleet.plans import NoPlan, Plan
+from sidestep.fleet.plans import NoPlan
 from sidestep.fleet.resources import PLANNED
 from sidestep.fleet.snapshot import Snapshot
 
 #: plans that every picture carries
 SHOWN_PLANS: Final = 20
-#: failed plans in a row after which level full falls back to advise
-BRAKE: Final = 2
 
 
 class OracleLike(Protocol):
@@ -83,6 +81,7 @@ class ControlLoop:
         self.notices: Callable[[], tuple[Label, ...]] = tuple
         self.governor = parts.governor or Governor(parts.fleet, parts.journal, parts.log, parts.clock)
         self.level = level
+        parts.approvals.policy = lambda: self._parts.fleet.policy
         self.picture: Picture | None = None
         #: ticks that were left out because an earlier one took too long
         self.missed = 0
@@ -93,13 +92,13 @@ class ControlLoop:
         self._alerts = Alerts(parts.fleet.policy, parts.log.told("forecast"))
         self._oracle_says = ""
         self._trouble = ""
-        #: the plan that was last left to people
-        self._waiting = -1
+        self._acting = Acting(self.governor, parts.proposals, parts.approvals, parts.runs, parts.log, parts.clock)
 
     def switch(self, fleet: FleetSpec) -> None:
         """Go by another policy from the next tick on; hosts, shards and the interval are the same."""
         self._parts = replace(self._parts, fleet=fleet)
         self._alerts.policy = fleet.policy
+        self.governor.switch(fleet)
 
     @property
     def level(self) -> str:
@@ -139,6 +138,7 @@ class ControlLoop:
         self._past.add(snapshot)
         parts.keep(snapshot)
         parts.runs.observe(snapshot)
+        self.governor.shadow.observe(snapshot)
         forecast = await self._ask(snapshot)
         foresight = self._foresee(snapshot, forecast)
         self._alerts.tell(foresight.contention, parts.clock.monotonic())
@@ -177,40 +177,11 @@ class ControlLoop:
             forecast,
             parts.journal.placement(),
             busy=parts.moving(),
-            settling=parts.runs.settling(),
+            settling=parts.runs.settling() | self.governor.levels.off(),
         )
-        if self.governor.effective == "full" and forecast.confidence == "ok":
-            self._apply(foresight)
+        if forecast.confidence == "ok":
+            self._acting.act(foresight.contention)
         return no_plan
-
-    def _apply(self, foresight: Foresight) -> None:
-        """Level full: the policy approves what proven chances ask for, unless its last plans failed."""
-        parts = self._parts
-        if parts.runs.failures >= BRAKE:
-            parts.runs.failures = 0
-            self.governor.brake(f"level full -> advise: the last {BRAKE} plans did not succeed")
-            return
-        current = parts.proposals.current()
-        if current is None:
-            return
-        doubtful = unproven(current, foresight.contention)
-        if doubtful:
-            self._wait_for_people(current, doubtful)
-            return
-        reason = f"policy {parts.fleet.policy.name}, level full"
-        try:
-            parts.approvals.approve(current.digest(), actor=Label(AUTOPILOT), reason=reason)
-        except StalePlan as error:
-            parts.log.say("plan", str(error.args[0]), plan=current.number)
-        except SidestepError as error:
-            self._complain(f"plan {current.number} was not approved: {error}")
-
-    def _wait_for_people(self, plan: Plan, doubtful: tuple[str, ...]) -> None:
-        """Say once why the policy leaves a plan to people."""
-        if self._waiting != plan.number:
-            self._waiting = plan.number
-            text = f"plan {plan.number} waits for approval: the chances of {', '.join(doubtful)} are not proven yet"
-            self._parts.log.say("plan", text, plan=plan.number)
 
     def _complain(self, text: str) -> None:
         """Say trouble once until it changes."""

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from sidestep.autopilot.approval import check_approval
+from sidestep.autopilot.approval_rules import check_rules, check_skip
 from sidestep.autopilot.daemon_log import AUTOPILOT
 from sidestep.autopilot.journal import Journal
 from sidestep.autopilot.loop_runs import Runs
 from sidestep.autopilot.world_clock import Clock
 from sidestep.fleet.errors import SidestepError, StalePlan
+from sidestep.fleet.inventory import Policy
 from sidestep.fleet.labels import Label
 from sidestep.fleet.machines import PlanState
 from sidestep.fleet.plans import Basis, Plan, PlanStatus
@@ -23,9 +25,26 @@ class Approvals:
 
     def __init__(self, journal: Journal, runs: Runs, clock: Clock, present: Callable[[Plan], Basis]) -> None:
         self._journal, self._runs, self._clock, self._present = journal, runs, clock, present
+        #: the policy in force, which counts beside the plan's own
+        self.policy: Callable[[], Policy] | None = None
 
-    def approve(self, digest: str, *, actor: Label, reason: str) -> Plan:
-        """Approve exactly the plan of this whole digest, and start it.
+    def rules(self, plan: Plan) -> tuple[Policy, ...]:
+        """The policies that an approval of this plan has to satisfy."""
+        return (plan.policy, self.policy()) if self.policy is not None else (plan.policy,)
+
+    def approve(
+        self,
+        digest: str,
+        *,
+        actor: Label,
+        reason: str,
+        skip: Sequence[int] = (),
+        outside: str = "",
+        person: bool = True,
+    ) -> Plan:
+        """Approve exactly the plan of this whole digest, and start it; without the actions in ``skip``.
+
+        ``outside`` is why a person approves though no window is open; ``person`` is False for the policy.
 
         Raises UsageError, SidestepError, and StalePlan (the plan is STALE then) as ``check_approval``
         does; UsageError also for a digest that no plan has.
@@ -49,7 +68,13 @@ class Approvals:
                 note = "; ".join(error.differences)
                 self._journal.set_state(digest, PlanState.STALE, actor=Label(AUTOPILOT), note=note)
             raise
-        self._journal.set_state(digest, PlanState.APPROVED, actor=actor, reason=reason)
+        check_rules(
+            plan, self.rules(plan), now=self._clock.wall(), actor=actor, reason=reason, outside=outside, person=person
+        )
+        check_skip(plan, skip)
+        late = f"outside the change window: {outside}" if outside.strip() else ""
+        why = "; ".join(filter(None, (reason, late)))
+        self._journal.approve(digest, actor=actor, reason=why, skip=skip)
         self._runs.start(digest)
         return plan
 

@@ -72,10 +72,18 @@ class GetPlan(Struct, frozen=True, tag="get-plan"):
 
 
 class Approve(Struct, frozen=True, tag="approve"):
-    """Approve exactly the plan of this whole digest; what runs is that plan or nothing."""
+    """Approve exactly the plan of this whole digest; what runs is that plan or nothing.
+
+    ``skip`` are ids of actions that are left out; ``outside`` is why it cannot wait for a change
+    window. ``letter`` and ``signature`` are a signed approval (docs/approval.md), which says the rest.
+    """
 
     digest: str
     reason: str = ""
+    skip: tuple[int, ...] = ()
+    outside: str = ""
+    letter: str = ""
+    signature: str = ""
 
 
 class Reject(Struct, frozen=True, tag="reject"):

@@ -5,7 +5,8 @@ from __future__ import annotations
 from msgspec import Struct
 
 from sidestep.fleet.labels import Label
-from sidestep.fleet.plans import Reason
+from sidestep.fleet.plans import Plan, PlanStatus, Reason
+from sidestep.fleet.questions import PlanDifference
 
 
 class GetAutopilot(Struct, frozen=True, tag="get-autopilot"):
@@ -19,7 +20,14 @@ class Promote(Struct, frozen=True, tag="promote"):
     reason: str = ""
 
 
-LevelRequest = GetAutopilot | Promote
+class RefreshPlan(Struct, frozen=True, tag="refresh-plan"):
+    """Propose anew what an old plan was about; that one stays as it is. Answered by Refreshed."""
+
+    ref: str
+    reason: str = ""
+
+
+LevelRequest = GetAutopilot | Promote | RefreshPlan
 
 
 class LevelRow(Struct, frozen=True, kw_only=True):
@@ -65,4 +73,14 @@ class AutopilotView(Struct, frozen=True, tag="autopilot", kw_only=True):
     levels: tuple[LevelRow, ...]
 
 
-LevelReply = AutopilotView
+class Refreshed(Struct, frozen=True, tag="refreshed", kw_only=True):
+    """The new proposal beside the old plan; ``stale`` is what is no longer so of what the old one relied on."""
+
+    digest: str
+    plan: Plan
+    status: PlanStatus
+    difference: PlanDifference
+    stale: tuple[Label, ...] = ()
+
+
+LevelReply = AutopilotView | Refreshed

@@ -163,6 +163,13 @@ def plan_approve(
     ref: Ref,
     digest: Annotated[str, typer.Option(metavar="D", help="Refuse unless the digest starts with this.")] = "",
     reason: Why = "",
+    skip: Annotated[str, typer.Option("--skip", metavar="IDS", help="Leave out these actions, such as 2,3.")] = "",
+    outside: Annotated[
+        str, typer.Option("--outside-window", metavar="TEXT", help="Why it cannot wait for a change window.")
+    ] = "",
+    signed: Annotated[
+        Path | None, typer.Option("--signed", metavar="FILE", help="A signed approval; FILE.sig is its signature.")
+    ] = None,
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
     as_json: Json = False,
     fleet: FleetFile = None,
@@ -171,7 +178,8 @@ def plan_approve(
     """Print exactly what will run, ask, and approve that and nothing else."""
     from sidestep.console.headless import plans  # noqa: PLC0415
 
-    plans.approve(_socket(context, fleet, socket), ref, digest, reason, yes=yes, as_json=as_json)
+    more = plans.More(skip=skip, outside=outside, signed=signed)
+    plans.approve(_socket(context, fleet, socket), ref, digest, reason, more, yes=yes, as_json=as_json)
 
 
 @plan.command("reject")

@@ -26,6 +26,8 @@ asking = typer.Typer(
 def add(app: typer.Typer, plan: typer.Typer) -> None:
     """Add the commands to the program, and those about plans to its group."""
     app.command()(level)
+    plan.command("refresh")(plan_refresh)
+    plan.command("letter")(plan_letter)
 
 
 def meant(arguments: Sequence[str]) -> bool:
@@ -92,3 +94,35 @@ def level(
 
     wanted = levels.wanted(words or (), app=app, shard=shard, host=host, reason=reason)
     levels.level(_socket(context, fleet, socket), wanted, as_json=as_json)
+
+
+def plan_refresh(
+    context: typer.Context,
+    ref: Annotated[str, typer.Argument(metavar="PLAN", help="Its number, or the start of its digest.")],
+    reason: Why = "",
+    as_json: Json = False,
+    fleet: FleetFile = None,
+    socket: Socket = None,
+) -> None:
+    """Propose anew what a plan was about that no longer fits; the new one needs its own approval."""
+    from sidestep.console.headless import approvals  # noqa: PLC0415
+
+    approvals.refresh(_socket(context, fleet, socket), ref, reason, as_json=as_json)
+
+
+def plan_letter(
+    context: typer.Context,
+    ref: Annotated[str, typer.Argument(metavar="PLAN", help="Its number, or the start of its digest.")],
+    reason: Why = "",
+    skip: Annotated[str, typer.Option("--skip", metavar="IDS", help="Leave out these actions, such as 2,3.")] = "",
+    outside: Annotated[
+        str, typer.Option("--outside-window", metavar="TEXT", help="Why it cannot wait for a change window.")
+    ] = "",
+    expires: Annotated[str, typer.Option("--expires", metavar="TIME", help="How long it is good, such as 2h.")] = "2h",
+    fleet: FleetFile = None,
+    socket: Socket = None,
+) -> None:
+    """Print the approval of a plan for somebody remote to sign with ssh-keygen -Y sign -n sidestep-approval."""
+    from sidestep.console.headless import approvals  # noqa: PLC0415
+
+    approvals.letter(_socket(context, fleet, socket), ref, reason, skip, outside, expires)

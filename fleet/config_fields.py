@@ -34,6 +34,7 @@ from sidestep.fleet.config_read import (
     windows,
     word,
 )
+from sidestep.fleet.config_windows import freezes, ranges, zone
 from sidestep.fleet.inventory import AlertKind, Domain, Driver, Kind, Level, Preference, RoundTripMode, SamplerKind
 
 
@@ -49,6 +50,7 @@ class Field:
 _FRACTION: Final = "write a fraction, such as 0.8 for 80 %"
 _PRESSURE: Final = "write a fraction of the time, such as 0.4 for 40 %, or 0 for no threshold"
 _SECONDS: Final = 'write seconds or a duration, such as "15m"'
+_WEEKLY: Final = 'write windows = ["Mon-Fri 22:00-06:00"], local time of zone'
 _SIZE: Final = 'write bytes or a size, such as "512M"'
 _TEXT: Final = 'write a text in quotes, such as "h1"'
 _CORES: Final = "write cores, such as 4 or 0.5"
@@ -63,6 +65,7 @@ FIELDS: Final[dict[str, dict[str, Field]]] = {
         "level": Field(choice(*get_args(Level)), 'write level = "advise"'),
         "interval": Field(seconds(0.1, 3600), _SECONDS),
         "router": Field(text, "write the path of the router's socket"),
+        "signers": Field(text, "write the path of an allowed_signers file"),
         "banner": Field(label, _TEXT),
         "notice": Field(label, _TEXT),
     },
@@ -114,6 +117,18 @@ FIELDS: Final[dict[str, dict[str, Field]]] = {
         "quantum_memory": Field(size(1 << 20), _SIZE),
         "seed": Field(whole(0, 2**32 - 1), "write a whole number, such as 1"),
         "iterations": Field(whole(1, 10**10), "write a whole number, such as 20000"),
+        "reason_required": Field(flag, _SWITCH),
+        "two_person": Field(flag, _SWITCH),
+        "windows": Field(ranges, _WEEKLY),
+        "freezes": Field(freezes, 'write freezes = ["2026-12-20..2027-01-03"]'),
+        "quiet": Field(ranges, 'write quiet = ["Mon-Fri 08:00-18:00"]'),
+        "zone": Field(zone, 'write the name of a time zone, such as "Europe/Berlin"'),
+        "semi_priority": Field(whole(1, 5), "write 1 (only what is mandatory) to 5 (everything)"),
+        "semi_bytes": Field(size(0), f"{_SIZE}, or 0 for no cap"),
+        "semi_freeze": Field(seconds(0, 86400), f"{_SECONDS}, or 0 for no cap"),
+        "semi_probability": Field(between(0, 1), _FRACTION),
+        "semi_lead_least": Field(seconds(0), _SECONDS),
+        "semi_lead_most": Field(seconds(0), _SECONDS),
     },
     "oracle": {
         "enabled": Field(flag, _SWITCH),

@@ -186,6 +186,23 @@ class Policy(Struct, frozen=True, kw_only=True):
     #: the optimiser's: the same seed and iterations make the same plan
     seed: int = 1
     iterations: int = 20_000
+    #: whoever approves has to say why, and has to be somebody else than the plan's author
+    reason_required: bool = False
+    two_person: bool = False
+    #: weekly ranges within which plans may be approved (empty: always), dates on which none may, and
+    #: weekly ranges within which none is approved by itself; local time of ``zone`` (``fleet.windows``)
+    windows: tuple[Label, ...] = ()
+    freezes: tuple[Label, ...] = ()
+    quiet: tuple[Label, ...] = ()
+    zone: Label = Label("UTC")
+    #: what level semi approves by itself: actions at least this important, plans of at most so many
+    #: bytes, freezes of at most so many seconds, contention at least so likely and so many seconds ahead
+    semi_priority: int = 3
+    semi_bytes: int = 1 << 30
+    semi_freeze: float = 1.0
+    semi_probability: float = 0.7
+    semi_lead_least: float = 0.0
+    semi_lead_most: float = 3600.0
 
 
 class CandidateSpec(Struct, frozen=True, kw_only=True):
@@ -289,6 +306,8 @@ class FleetSpec(Struct, frozen=True, kw_only=True):
     round_trips: RoundTripMode = "auto"
     #: unix socket of the router; empty when the fleet routes by itself
     router: str = ""
+    #: ssh-keygen's file of allowed signers, whose signed approvals count; empty is nobody
+    signers: str = ""
     #: says so on every screen: "" or "EMBEDDED" or "SIMULATED"
     banner: Label = Label("")
     #: shown beside the banner, such as "time runs 1440 times faster"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from pathlib import Path
+from typing import NamedTuple
 
 from sidestep.autopilot.client import Client
 from sidestep.autopilot.protocol import (
@@ -65,7 +66,40 @@ def show(socket: Path, ref: str, *, as_json: bool) -> None:
         output.lines(plan_lines(item, time.time(), _WIDTH, ASCII))
 
 
-def approve(socket: Path, ref: str, digest: str, reason: str, *, yes: bool, as_json: bool) -> None:
+class More(NamedTuple):
+    """What else an approval may say: ids to leave out, why no window, and a signed approval."""
+
+    skip: str = ""
+    outside: str = ""
+    signed: Path | None = None
+
+    def request(self, digest: str, reason: str) -> Approve:
+        """The whole of it. Raises UsageError."""
+        if self.signed is None:
+            return Approve(digest, reason, ids(self.skip), self.outside)
+        if reason or self.skip or self.outside:
+            raise UsageError("a signed approval says reason, --skip and --outside-window itself")
+        letter, signature = (read_text(path) for path in (self.signed, Path(f"{self.signed}.sig")))
+        return Approve(digest, letter=letter, signature=signature)
+
+
+def ids(text: str) -> tuple[int, ...]:
+    """Ids with commas between them. Raises UsageError."""
+    parts = [part.strip() for part in text.split(",") if part.strip()]
+    if not all(part.isascii() and part.isdigit() and len(part) < 10 for part in parts):
+        raise UsageError(f"--skip {text}: not ids of actions", hint="such as --skip 2,3; see: sidestep plan show")
+    return tuple(map(int, parts))
+
+
+def read_text(path: Path) -> str:
+    """A small text. Raises UsageError."""
+    try:
+        return path.read_bytes()[: 1 << 17].decode("utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"{path}: cannot be read: {getattr(error, 'strerror', None) or 'not UTF-8 text'}") from error
+
+
+def approve(socket: Path, ref: str, digest: str, reason: str, more: More, *, yes: bool, as_json: bool) -> None:
     """Print exactly what will run, ask, and approve that digest and no other."""
     with Client.connect(socket) as client:
         item = _get(client, ref)
@@ -76,10 +110,18 @@ def approve(socket: Path, ref: str, digest: str, reason: str, *, yes: bool, as_j
             )
         if not as_json:
             output.lines(approval_lines(item, time.time(), _WIDTH, ASCII))
+            _left_out(item, ids(more.skip))
         if not yes:
             _confirm(item)
-        answer = client.call(Approve(item.digest, reason))
+        answer = client.call(more.request(item.digest, reason))
     _done(answer, f"plan #{item.plan.number} approved ({item.digest[:PREFIX]})", as_json=as_json)
+
+
+def _left_out(item: PlanView, skip: tuple[int, ...]) -> None:
+    for action in item.plan.actions:
+        if action.id in skip:
+            what = f"{action.shard} {action.source} -> {action.destination}" if action.shard else action.destination
+            output.say(f"left out: action {action.id}, {action.kind} {what}")
 
 
 def _confirm(item: PlanView) -> None:

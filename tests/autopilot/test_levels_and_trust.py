@@ -178,7 +178,6 @@ async def test_a_level_that_was_set_lasts_over_a_restart_until_the_fleet_file_sa
     ]  # fmt: skip
     other = Governor(replace(small_fleet(policy=POLICY), level="shadow"), stage.journal, stage.log, stage.clock)
     other.attach(state=stage.folder)
-    other.switch(replace(small_fleet(policy=POLICY), level="shadow"))
     assert other.level == "shadow"
     held = stage.again()
     held.attach(state=stage.folder, held="off")

@@ -13,7 +13,7 @@ from loop_doubles import POLICY, STEPS, Scene
 from world_doubles import settle
 
 from sidestep.autopilot.frames import SHOWN_STEPS, frame_of
-from sidestep.autopilot.loop import BRAKE
+from sidestep.autopilot.levels_acting import BRAKE
 from sidestep.autopilot.loop_proposals import Proposals
 from sidestep.fleet.errors import SidestepError
 from sidestep.fleet.labels import Label
