@@ -142,4 +142,4 @@ async def test_a_log_that_no_person_reads_is_json_to_its_last_line(stage: Operat
     assert await asyncio.wait_for(process.wait(), DEADLINE) == 0
     lines = [json.loads(line) for line in stage.said().splitlines()]
     assert lines and all({"ts", "level", "event", "plan", "host", "shard"} <= set(line) for line in lines)
-    assert lines[-1]["event"] == "ending; shards keep running"
+    assert any(line["event"] == "ending; shards keep running" for line in lines[-3:])
