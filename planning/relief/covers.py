@@ -25,6 +25,8 @@ SETS = 300_000
 _CHUNK = 1_000_000
 #: the largest sets of which every one is looked at
 ENUMERATED = 3
+#: parts of the limit that should stay free, so that the next forecast still is content with the same set
+MARGINS = (0.004, 0.008, 0.012)
 
 
 @dataclass(frozen=True)
@@ -98,6 +100,23 @@ class Shedding:
             return self.state.leaving(self.need.host, mean, mean, mean, self.columns, self.need.guest)
         variance, sd = self._sums(self.variance, picks), self._sums(self.sd, picks)
         return self.state.leaving(self.need.host, mean, variance, sd, self.columns, self.need.guest)
+
+    def frail(self, picks: I64) -> I64:
+        """(S,) how many of ``MARGINS`` each set (S, k) leaves not free: a little noise would undo it."""
+        problem, host, guest = self.state.problem, self.need.host, self.need.guest
+        if not len(picks):
+            return np.zeros(0, dtype=np.int64)
+        top = problem.limit[host] if guest < 0 else problem.room[host]
+        here = slice(host, host + 1)
+        upper = self.state.upper(here)[0] if guest < 0 else self.state.arrivals(guest, here, during=False)[0]
+        near = np.flatnonzero((upper > (1.0 - MARGINS[-1]) * top) & (top > 0))
+        mean, sd = (part[np.ix_(self.shards, near)].astype(np.float64) for part in (problem.mean, problem.sd))
+        gone, variance, deviation = (
+            np.stack([table[row] for row in picks.T]).sum(axis=0) for table in (mean, sd**2, sd)
+        )
+        left = self.state.leaving(host, gone, variance, deviation, near, guest)
+        used = (left / top[near]).max(axis=1, initial=0.0)
+        return np.asarray(len(MARGINS) - np.digitize(1.0 - used, MARGINS), dtype=np.int64)
 
     def possible(self) -> bool:
         """Whether it would be enough if every shard left."""

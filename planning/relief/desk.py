@@ -168,11 +168,11 @@ class Desk:
                 self.push(move.shard, move.destination, move.relieves)
         self.state.moves[:] = moves
 
-    def order(self, picks: I64, shards: I64) -> I64:
+    def order(self, picks: I64, shards: I64, frail: I64 | None = None) -> I64:
         """(S,) sets (S, k) of positions in ``shards``, the one to try first first.
 
         By what the tasks prefer, but of as many moves the one that is easy to place, then the one
-        that keeps actions of the plan shown before.
+        that keeps actions of the plan shown before, then the one that is least ``frail`` (S,).
         """
         p, tasks = self.problem, self.tasks
         hard = self.hardness(shards)
@@ -182,8 +182,9 @@ class Desk:
         known = np.array([tasks.before(s) is not None for s in shards.tolist()], dtype=np.float64)
         kept = known[picks].sum(axis=1)
         worst = hard[picks].max(axis=1)
+        weak = np.zeros(len(picks)) if frail is None else frail
         light = [count, -kept, size + PER_MOVE * count]
-        few = [size, worst, -kept, count]
+        few = [size, weak, worst, -kept, count]
         return np.asarray(np.lexsort(light if tasks.prefer == "bytes" else few), dtype=np.int64)
 
 

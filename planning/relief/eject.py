@@ -144,7 +144,8 @@ def sets(desk: Desk, shedding: Shedding, size: int) -> list[list[int]]:
     """Some sets of ``size`` shards whose departure is enough, the one to try first first."""
     if size <= ENUMERATED:
         picks, _ = shedding.of_size(size)
-        return [shedding.shards[picks[at]].tolist() for at in desk.order(picks, shedding.shards)[:SETS].tolist()]
+        order = desk.order(picks, shedding.shards, shedding.frail(picks))
+        return [shedding.shards[picks[at]].tolist() for at in order[:SETS].tolist()]
     return []
 
 

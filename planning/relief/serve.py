@@ -80,7 +80,7 @@ class Server:
             yield from self._lightest(shedding)
             return
         for _, picks in shedding.sizes():
-            order = self.desk.order(picks, shedding.shards)
+            order = self.desk.order(picks, shedding.shards, shedding.frail(picks))
             for at in order[:TRIED].tolist():
                 yield shedding.shards[picks[at]].tolist()
 
