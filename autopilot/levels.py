@@ -73,9 +73,9 @@ class Levels:
         self._apps = {str(shard.name): str(shard.app) for shard in fleet.shards}
         self._declared: dict[Scope, dict[str, str]] = {
             "fleet": {FLEET: fleet.level},
-            "app": dict.fromkeys(self._apps.values(), ""),
-            "shard": dict.fromkeys(self._apps, ""),
-            "host": {str(host.name): "" for host in fleet.hosts},
+            "app": {**dict.fromkeys(self._apps.values(), ""), **{str(a): str(level) for a, level in fleet.app_levels}},
+            "shard": {str(shard.name): shard.level for shard in fleet.shards},
+            "host": {str(host.name): host.level for host in fleet.hosts},
         }
         self.recall(self.settings)
 

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Final
 
 import msgspec
 
 from sidestep.autopilot.frames import Picture
 from sidestep.autopilot.levels_governor import Governor
-from sidestep.autopilot.protocol_levels import AutopilotView, LevelRow, TrustEvidence
+from sidestep.autopilot.levels_shadow import Shade
+from sidestep.autopilot.protocol_levels import AutopilotView, LevelRow, ShadowRow, TrustEvidence
+
+#: plans of level shadow that are told
+SHOWN: Final = 50
 
 
 def autopilot_view(governor: Governor) -> AutopilotView:
@@ -24,7 +29,21 @@ def autopilot_view(governor: Governor) -> AutopilotView:
         steady_needed=governor.gate.terms.steady,
         judged=state.since,
         evidence=TrustEvidence(**msgspec.structs.asdict(state.evidence)),
+        shadow=tuple(map(_shadow, reversed(governor.shadow.rows[-SHOWN:]))),
         levels=tuple(LevelRow(**msgspec.structs.asdict(row)) for row in governor.levels.rows()),
+    )
+
+
+def _shadow(row: Shade) -> ShadowRow:
+    return ShadowRow(
+        plan=row.number,
+        digest=row.digest,
+        at=row.at,
+        actions=row.actions,
+        against=row.against,
+        end=row.end,
+        measured=row.measured,
+        came=row.came,
     )
 
 

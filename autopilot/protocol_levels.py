@@ -5,7 +5,7 @@ from __future__ import annotations
 from msgspec import Struct
 
 from sidestep.fleet.labels import Label
-from sidestep.fleet.plans import Plan, PlanStatus, Reason
+from sidestep.fleet.plans import Measured, Plan, PlanStatus, Reason
 from sidestep.fleet.questions import PlanDifference
 
 
@@ -54,6 +54,23 @@ class TrustEvidence(Struct, frozen=True, kw_only=True):
     bytes_ratio: float | None
 
 
+class ShadowRow(Struct, frozen=True, kw_only=True):
+    """A plan that level shadow looked at; ``against`` is why it would have been left to people, "" if it would not.
+
+    ``end`` is measured, acted (people approved it), lost (the daemon ended first), or "" while it is watched;
+    ``came`` whether the contention that it was made against came.
+    """
+
+    plan: int
+    digest: str
+    at: float
+    actions: int
+    against: Label
+    end: str
+    measured: tuple[Measured, ...]
+    came: bool | None
+
+
 class AutopilotView(Struct, frozen=True, tag="autopilot", kw_only=True):
     """The level that was set, the one that trust allows, and the lower of the two, which holds.
 
@@ -71,6 +88,8 @@ class AutopilotView(Struct, frozen=True, tag="autopilot", kw_only=True):
     judged: float
     evidence: TrustEvidence
     levels: tuple[LevelRow, ...]
+    #: newest first
+    shadow: tuple[ShadowRow, ...] = ()
 
 
 class Refreshed(Struct, frozen=True, tag="refreshed", kw_only=True):

@@ -42,6 +42,7 @@ _HOST: Final = {
     "cost": "Cost per hour, for the cost-aware policy.",
     "cordoned": "Whether nothing new is placed there.",
     "labels": "What policies and filters choose hosts by; merged key by key.",
+    "level": "Automation level of what touches it; the most cautious of all that concern an action holds.",
 }
 
 DOCS: Final[dict[str, dict[str, str]]] = {
@@ -50,6 +51,7 @@ DOCS: Final[dict[str, dict[str, str]]] = {
         "level": "Automation level that the daemon starts in.",
         "interval": "Time between two samples of a host.",
         "router": "Socket of the router; empty when the fleet routes by itself.",
+        "app_levels": "Automation levels of apps that have their own, by their names.",
         "signers": "File of those whose signed approvals count, as ssh-keygen reads it; empty is nobody.",
         "banner": "Shown on every screen, such as EMBEDDED.",
         "notice": "Shown beside the banner.",
@@ -182,5 +184,6 @@ DOCS: Final[dict[str, dict[str, str]]] = {
         "limit_cpu": "Cores that it may use at most, which a resize changes; 0 is no limit.",
         "limit_memory": "Memory that it may use at most, which a resize changes; 0 is no limit.",
         "splittable": "Whether its keys may be divided, where it has any.",
+        "level": "Automation level of what is done to it; empty is the fleet's.",
     },
 }

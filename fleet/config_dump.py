@@ -18,7 +18,8 @@ _RENAMED: Final = {"config": "ssh_config"}
 def dump_fleet(spec: FleetSpec) -> str:
     """TOML that parses back to an equal fleet (``source`` apart), every host spelled out."""
     ssh = {key: getattr(spec, file_key(key)) for key in FIELDS["ssh"] if key != "user"}
-    parts = [_table("fleet", _values(spec, "fleet")), _table("ssh", ssh)]
+    whole = {**_values(spec, "fleet"), "app_levels": dict(spec.app_levels)}
+    parts = [_table("fleet", whole), _table("ssh", ssh)]
     parts += [_table("policy", _values(spec.policy, "policy")), _table("oracle", _values(spec.oracle, "oracle"))]
     parts.append(_table("oracle.trainer", _values(spec.oracle.trainer, "trainer")))
     parts += [_table(f"oracle.candidates.{_key(c.name)}", dumped(c)) for c in spec.oracle.candidates]

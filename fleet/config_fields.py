@@ -34,7 +34,7 @@ from sidestep.fleet.config_read import (
     windows,
     word,
 )
-from sidestep.fleet.config_windows import freezes, ranges, zone
+from sidestep.fleet.config_windows import app_levels, freezes, ranges, zone
 from sidestep.fleet.inventory import AlertKind, Domain, Driver, Kind, Level, Preference, RoundTripMode, SamplerKind
 
 
@@ -50,6 +50,7 @@ class Field:
 _FRACTION: Final = "write a fraction, such as 0.8 for 80 %"
 _PRESSURE: Final = "write a fraction of the time, such as 0.4 for 40 %, or 0 for no threshold"
 _SECONDS: Final = 'write seconds or a duration, such as "15m"'
+_LEVEL: Final = 'write level = "advise", or leave it out for the fleet\'s'
 _WEEKLY: Final = 'write windows = ["Mon-Fri 22:00-06:00"], local time of zone'
 _SIZE: Final = 'write bytes or a size, such as "512M"'
 _TEXT: Final = 'write a text in quotes, such as "h1"'
@@ -65,6 +66,7 @@ FIELDS: Final[dict[str, dict[str, Field]]] = {
         "level": Field(choice(*get_args(Level)), 'write level = "advise"'),
         "interval": Field(seconds(0.1, 3600), _SECONDS),
         "router": Field(text, "write the path of the router's socket"),
+        "app_levels": Field(app_levels, 'write app_levels = {kv = "semi"}'),
         "signers": Field(text, "write the path of an allowed_signers file"),
         "banner": Field(label, _TEXT),
         "notice": Field(label, _TEXT),
@@ -188,6 +190,7 @@ FIELDS: Final[dict[str, dict[str, Field]]] = {
         "cost": Field(between(0, 1e9), "write the cost per hour as a number"),
         "cordoned": Field(flag, _SWITCH),
         "labels": Field(labels, 'write labels = {rack = "r1"}'),
+        "level": Field(choice("", *get_args(Level)), _LEVEL),
     },
     "shard": {
         "app": Field(name, NAME_HINT, required=True),
@@ -215,6 +218,7 @@ FIELDS: Final[dict[str, dict[str, Field]]] = {
         "limit_cpu": Field(between(0, 4096), f"{_CORES}, or 0 for no limit"),
         "limit_memory": Field(size(0), f"{_SIZE}, or 0 for no limit"),
         "splittable": Field(flag, _SWITCH),
+        "level": Field(choice("", *get_args(Level)), _LEVEL),
     },
 }
 #: a group says who is in it, and whatever a host may say but where it is

@@ -1,12 +1,13 @@
-"""Readers of windows, freezes and time zones in the fleet file."""
+"""Readers of windows, freezes, time zones and levels of apps in the fleet file."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Final
+from typing import Final, get_args
 
 from sidestep.fleet import windows
-from sidestep.fleet.config_read import Reader, name_of, reads
+from sidestep.fleet.config_read import Reader, labels, name_of, reads
+from sidestep.fleet.inventory import Level
 from sidestep.fleet.labels import Label, scrub
 
 #: ranges that one key may list
@@ -44,3 +45,15 @@ def zone(value: object) -> Label:
         raise TypeError(f"must be a text, not {name_of(value)}")
     windows.zone_of(value)
     return scrub(value)
+
+
+@reads(
+    type="object", additionalProperties={"enum": list(get_args(Level))}, propertyNames=labels.schema["propertyNames"]
+)
+def app_levels(value: object) -> tuple[tuple[Label, Label], ...]:
+    """A table of automation levels by app."""
+    found = labels(value)
+    for app, level in found:
+        if level not in get_args(Level):
+            raise ValueError(f"has {app} = {level}, which is none of {', '.join(get_args(Level))}")
+    return found

@@ -63,6 +63,8 @@ class HostSpec(Struct, frozen=True, kw_only=True):
     #: jump hosts as ProxyJump writes them; empty is what ssh_config says, "none" is none at all
     jump: str = ""
     sampler: SamplerKind = "auto"
+    #: automation level of what touches this host; "" is the fleet's
+    level: Level | Literal[""] = ""
 
     def capacity(self, cpus: float = math.nan, memory: float = math.nan) -> tuple[float, float]:
         """Cores and bytes: what is declared, else what was discovered; NaN is not known yet."""
@@ -127,6 +129,8 @@ class ShardSpec(Struct, frozen=True, kw_only=True):
     limit_memory: int = 0
     #: whether its keys may be divided, where it has any
     splittable: bool = True
+    #: automation level of what is done to it; "" is the fleet's
+    level: Level | Literal[""] = ""
 
 
 class Policy(Struct, frozen=True, kw_only=True):
@@ -306,6 +310,8 @@ class FleetSpec(Struct, frozen=True, kw_only=True):
     round_trips: RoundTripMode = "auto"
     #: unix socket of the router; empty when the fleet routes by itself
     router: str = ""
+    #: automation levels of apps that have their own, sorted
+    app_levels: tuple[tuple[Label, Label], ...] = ()
     #: ssh-keygen's file of allowed signers, whose signed approvals count; empty is nobody
     signers: str = ""
     #: says so on every screen: "" or "EMBEDDED" or "SIMULATED"

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from sidestep.autopilot.client import Client
 from sidestep.autopilot.protocol import Done, SetLevel
-from sidestep.autopilot.protocol_levels import AutopilotView, GetAutopilot, Promote
+from sidestep.autopilot.protocol_levels import AutopilotView, GetAutopilot, Promote, ShadowRow
 from sidestep.console.headless import output
 from sidestep.fleet.errors import UsageError
 from sidestep.fleet.resources import show_seconds
@@ -95,7 +95,17 @@ def status_lines(view: AutopilotView, now: float) -> list[str]:
         whose = "fleet" if row.scope == "fleet" else f"{row.scope} {row.name}"
         why = f": {row.reason}" if row.reason else ""
         lines.append(f"{whose}: {row.level}, {f'set by {row.actor}{why}' if row.actor else 'as the fleet file says'}")
+    for shade in view.shadow[:10]:
+        would = f"would have waited: {shade.against}" if shade.against else "would have been approved"
+        lines.append(f"shadow: plan #{shade.plan} {would}; {_came(shade)}")
     return lines
+
+
+def _came(row: ShadowRow) -> str:
+    ends = {"": "it is still watched", "acted": "people approved it", "lost": "the daemon ended before it was measured"}
+    if row.end in ends:
+        return ends[row.end]
+    return "its contention came" if row.came else "its contention did not come"
 
 
 def _shown(value: float | None, form: str = ".2f") -> str:

@@ -10,9 +10,13 @@ import pytest
 from loop_doubles import Scene
 from msgspec.structs import replace
 
-from sidestep.autopilot.levels import Held
+from sidestep.autopilot.levels import Held, Levels
 from sidestep.autopilot.levels_decide import criteria, decide
 from sidestep.autopilot.levels_governor import Governor
+from sidestep.autopilot.levels_view import autopilot_view
+from sidestep.console.headless.levels import status_lines
+from sidestep.fleet.config import dump_fleet, parse_fleet
+from sidestep.fleet.errors import ConfigError
 from sidestep.fleet.inventory import Policy
 from sidestep.fleet.labels import Label
 from sidestep.fleet.machines import PlanState
@@ -128,6 +132,8 @@ async def test_shadow_notes_what_it_would_have_approved_and_later_what_came_of_i
     again = Governor(scene.loop._parts.fleet, scene.journal, scene.log, scene.clock)
     again.attach(state=tmp_path)
     assert again.shadow.rows == shadow.rows
+    told = status_lines(autopilot_view(again), 0.0)
+    assert told[-1] == "shadow: plan #1 would have been approved; its contention came"
 
 
 async def test_shadow_says_why_it_would_not_have_and_forgets_nothing_at_the_end(scene: Scene, tmp_path: Path) -> None:
@@ -142,3 +148,27 @@ async def test_shadow_says_why_it_would_not_have_and_forgets_nothing_at_the_end(
     scene.approvals.approve(scene.newest()[0].digest(), actor=OPS, reason="by hand")
     await scene.tick()
     assert scene.loop.governor.shadow.rows[0].end == "acted"
+
+
+def test_levels_of_apps_shards_and_hosts_are_declared_in_the_fleet_file() -> None:
+    """Glossary: automation level, per fleet, app, shard, host."""
+    text = """
+    [fleet]
+    name = "f"
+    level = "full"
+    app_levels = {kv = "semi"}
+    [hosts.h1]
+    address = "10.0.0.1"
+    level = "advise"
+    [shards.kv-1]
+    app = "kv"
+    host = "h1"
+    start = "true"
+    level = "shadow"
+    """
+    fleet = parse_fleet(text, "fleet.toml")
+    assert parse_fleet(dump_fleet(fleet), "fleet.toml") == fleet
+    rows = {(row.scope, str(row.name)): row.level for row in Levels(fleet).rows()}
+    assert rows == {("fleet", ""): "full", ("app", "kv"): "semi", ("host", "h1"): "advise", ("shard", "kv-1"): "shadow"}
+    with pytest.raises(ConfigError, match="kv = turbo, which is none of off, shadow"):
+        parse_fleet(text.replace('"semi"', '"turbo"'), "fleet.toml")
