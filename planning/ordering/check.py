@@ -11,7 +11,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from sidestep.planning.model import Problem
-from sidestep.planning.model.problem import F64, Mask
+from sidestep.planning.model.problem import F64
 from sidestep.planning.ordering.model import Caps, Schedule
 
 #: rounding that is forgiven, as a fraction of a limit
@@ -22,8 +22,8 @@ def verify(problem: Problem, schedule: Schedule, caps: Caps | None = None) -> st
     """The first flaw of an order, "" if there is none.
 
     It is run twice: at its own times, and as unluckily as ``after`` allows, with everything
-    started as soon as it may and ended as late as possible. Each time a shard starts, all
-    that is on its destination is added up anew.
+    started as soon as it may and ended as late as possible. What is on a host is summed as
+    shards come and go, so that the work grows with the moves.
     """
     flaw = _outline(problem, schedule) or (_overbooked(problem, schedule, caps) if caps else "")
     for events in (_by_time, _unluckily):
@@ -103,29 +103,28 @@ def _steps(p: Problem) -> F64:
     return np.where(at < p.timed, at % max(p.steps, 1), np.inf)
 
 
-def _upper(p: Problem, host: int, gone: set[int], come: set[int], late: dict[int, int] | None = None) -> F64:
-    """(D,) demand of a host without some of its shards and with some others; ``late`` are not there before a step."""
+def _upper(p: Problem, host: int, gone: set[int], come: set[int]) -> F64:
+    """(D,) demand of a host without some of its shards and with some others."""
     away, here = sorted(gone), sorted(come)
-    there: F64 | Mask | float = 1.0
-    if late:
-        there = _steps(p) >= np.array([late.get(shard, 0) for shard in here]).reshape(-1, 1)
-    median = p.median[host]
-    if away:
-        median = np.maximum(median - p.mean[away].sum(axis=0, dtype=np.float64), 0.0)
-    if here:
-        median = median + (p.mean[here] * there).sum(axis=0, dtype=np.float64)
+    sums = np.zeros((2, 3, p.limit.shape[1]))
+    for into, rows in zip(sums, (away, here), strict=True):
+        mean, sd = p.mean[rows].astype(np.float64), p.sd[rows].astype(np.float64)
+        into += [mean.sum(axis=0), (sd**2).sum(axis=0), sd.sum(axis=0)]
+    return _summed(p, host, *sums)
+
+
+def _summed(p: Problem, host: int, gone: F64, come: F64) -> F64:
+    """(D,) demand of a host from sums (3, D) of mean, variance and deviation of what left and what came."""
+    median = np.maximum(p.median[host] - gone[0], 0.0) + come[0]
     square = np.square(p.away[host])
-    if p.z and (gone or come):
-        left, new = p.sd[away].astype(np.float64), p.sd[here].astype(np.float64) * there
-        variance = np.maximum(p.variance[host] - (left**2).sum(axis=0), 0.0)
-        deviation = np.maximum(p.deviation[host] - left.sum(axis=0), 0.0)
+    if p.z:
+        variance, deviation = np.maximum(p.variance[host] - gone[1], 0.0), np.maximum(p.deviation[host] - gone[2], 0.0)
         rest = (1 - p.rho) * variance + p.rho * deviation**2
         all_ = (1 - p.rho) * p.variance[host] + p.rho * p.deviation[host] ** 2
         with np.errstate(invalid="ignore", divide="ignore"):
             part = np.where(all_ > 0, np.minimum(rest / all_, 1.0), 1.0)
-        sums = (new**2).sum(axis=0), new.sum(axis=0)
-        arrived = (1 - p.rho) * sums[0] + p.rho * (2 * deviation * sums[1] + sums[1] ** 2)
-        square = square * part + p.z**2 * arrived
+        arrived = (1 - p.rho) * come[1] + p.rho * (2 * deviation * come[2] + come[2] ** 2)
+        square = square * part + p.z**2 * np.maximum(arrived, 0.0)
     return np.asarray(median + (-1.0 if p.z < 0 else 1.0) * np.sqrt(square), dtype=np.float64)
 
 
@@ -175,32 +174,74 @@ class _World:
 
     def __init__(self, p: Problem, ceiling: float) -> None:
         self.p, self.ceiling = p, ceiling
-        self.at: list[set[int]] = [{int(h)} if h >= 0 else set() for h in p.host]
-        self.gone: dict[int, set[int]] = {}
-        self.come: dict[int, set[int]] = {}
+        self.at: list[set[int]] = [{host} if host >= 0 else set() for host in p.host.tolist()]
+        #: by host: mean, variance and deviation of what left it and of what came, (2, 3, D)
+        self.sums: dict[int, F64] = {}
+        self.who: dict[int, tuple[set[int], set[int]]] = {}
+        #: by group: by domain the shards that are there, each with the number of its hosts
+        self.held: dict[int, dict[int, dict[int, int]]] = {}
         #: shards that move only from a step on
         self.late: dict[int, int] = {}
         self.steps = _steps(p)
         self.start: dict[int, F64] = {}
 
     def put(self, shard: int, host: int) -> None:
+        self._count(shard, host, 1)
         self.at[shard].add(host)
         if int(self.p.host[shard]) == host:
-            self.gone.get(host, set()).discard(shard)
+            self._add(shard, host, 0, -1.0)
         else:
-            self.come.setdefault(host, set()).add(shard)
+            self._add(shard, host, 1, 1.0)
 
     def take(self, shard: int, host: int) -> None:
+        self._count(shard, host, -1)
         self.at[shard].discard(host)
         if int(self.p.host[shard]) == host:
-            self.gone.setdefault(host, set()).add(shard)
+            self._add(shard, host, 0, 1.0)
         else:
-            self.come[host].discard(shard)
+            self._add(shard, host, 1, -1.0)
+
+    def _add(self, shard: int, host: int, which: int, sign: float) -> None:
+        if host not in self.sums:
+            self.sums[host], self.who[host] = np.zeros((2, 3, len(self.steps))), (set(), set())
+        who = self.who[host][which]
+        if sign > 0:
+            who.add(shard)
+            self.sums[host][which] += self._parts(shard, which)
+            return
+        # anew: differences would leave a little, of which roots make much
+        who.discard(shard)
+        self.sums[host][which] = 0.0
+        for other in sorted(who):
+            self.sums[host][which] += self._parts(other, which)
+
+    def _parts(self, shard: int, which: int) -> F64:
+        parts = np.zeros((3, len(self.steps)))
+        parts[0], parts[2] = self.p.mean[shard], self.p.sd[shard]
+        if which and shard in self.late:
+            parts *= self.steps >= self.late[shard]
+        parts[1] = parts[2] ** 2
+        return parts
+
+    def _count(self, shard: int, host: int, more: int) -> None:
+        rules = self.p.constraints
+        for group in rules.groups_of(shard).tolist():
+            domain = rules.domains[rules.kind[group]]
+            if group not in self.held:
+                self.held[group] = {}
+                for member in rules.members_of(group).tolist():
+                    for place in self.at[member]:
+                        here = self.held[group].setdefault(int(domain[place]), {})
+                        here[member] = here.get(member, 0) + 1
+            here = self.held[group].setdefault(int(domain[host]), {})
+            here[shard] = here.get(shard, 0) + more
+            if not here[shard]:
+                del here[shard]
 
     def crowded(self, shard: int, host: int, since: int) -> str:
         """Why the host does not have room for the shard that has just come; "" if it has."""
         p = self.p
-        upper = _upper(p, host, self.gone.get(host, set()), self.come.get(host, set()), self.late)
+        upper = _summed(p, host, *self.sums[host])
         if host not in self.start:
             self.start[host] = _upper(p, host, set(), set())
         start = self.start[host]
@@ -223,10 +264,9 @@ class _World:
             if other != shard and host in self.at[other]:
                 return f"shard {shard} meets shard {other} on host {host}"
         for group in rules.groups_of(shard).tolist():
-            domain = rules.domains[rules.kind[group]]
-            here = [m for m in rules.members_of(group).tolist() if any(domain[h] == domain[host] for h in self.at[m])]
-            was = [m for m in here if self.p.host[m] >= 0 and domain[self.p.host[m]] == domain[host]]
-            if len(here) > rules.most[group] and shard not in was:
+            domain, home = rules.domains[rules.kind[group]], int(self.p.host[shard])
+            was = home >= 0 and domain[home] == domain[host]
+            if len(self.held[group][int(domain[host])]) > rules.most[group] and not was:
                 return f"shard {shard} is one too many of group {group} beside host {host}"
         return ""
 

@@ -17,8 +17,8 @@ from sidestep.planning.ordering.sequence import Sequence
 
 #: blocked moves that are looked at, ways that are tried, shards that are parked for one move
 LOOKED_AT, TRIED, TOGETHER = 64, 200, 4
-#: how often one shard may be parked
-OFTEN = 3
+#: how often one shard may be parked; more only moves the same few back and forth
+OFTEN = 1
 #: jobs to one host that are looked at together
 TURN = 12
 #: blocked by rules, in the quick look
