@@ -21,6 +21,9 @@ CHUNK = 20_000
 #: looks between two drawings of the hosts that proposals favour
 REDRAW = 4
 HOT = 256
+#: shares of the kinds of proposals: with nothing held behind by moves, and where that jams the hosts
+FREE = (40, 10, 48, 0, 0, 1, 1, 0, 0)
+JAMMED = (30, 6, 34, 0, 0, 0, 1, 0, 29)
 #: a rise that nothing is worth
 WALL = 10**13
 
@@ -37,7 +40,7 @@ class Schedule:
     hot: float
     cold: float
     still: float = 3.0
-    mix: tuple[int, ...] = (30, 6, 34, 0, 0, 0, 1, 0, 29)
+    mix: tuple[int, ...] = FREE
     favour: float = 0.3
     #: shares of the budget after which it is cold, and still
     cooled: float = 0.9

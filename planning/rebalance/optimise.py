@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from sidestep.planning.rebalance.anneal import Schedule, anneal, key_of
+from sidestep.planning.rebalance.anneal import FREE, JAMMED, Schedule, anneal, key_of
 from sidestep.planning.rebalance.cost import Cost, bound_of, broken_by, cost_of
 from sidestep.planning.rebalance.greedy import descend
 from sidestep.planning.rebalance.model import I64, Reassignment
@@ -19,9 +19,11 @@ from sidestep.planning.rebalance.state import State, begin
 _GREEDY_LOOK = 20_000
 #: share of the budget for the greedy at most
 GREEDY = 0.15
-#: temperatures, in the gap between the cost and the bound for each shard: from the start, where
-#: slow cooling ends, and after the greedy
-HOT, COLD, WARM = 5.0, 0.015, 0.015
+#: temperatures, in the gap between the cost and the bound for each shard: from the start, and
+#: where slow cooling ends
+HOT, COLD = 5.0, 0.015
+#: temperature after the greedy, in the mean cost of a move
+WARM = 0.15
 #: the temperature at which nothing but ties is left
 STILL = 3.0
 #: a greedy so close to the bound, in initial costs, is walked on from
@@ -115,6 +117,8 @@ class _Search:
         self.key, self.host = key_of(self.state), np.array(problem.home)
         self.initial, self.bound = self.key[1], bound_of(problem)
         self.proposals = 0
+        # nothing jams where moves hold nothing behind
+        self.mix = JAMMED if problem.transient.any() else FREE
 
     def greedy(self, end: float) -> None:
         """Best moves, until there are none or the share ``end`` of the budget is spent."""
@@ -134,11 +138,18 @@ class _Search:
         each = max(1, self.initial - self.bound) / max(1, self.problem.shards)
         begun = self.allowance.spent(0)
         if self.key[1] - self.bound < CLOSE * self.initial:
-            hot = max(WARM * each, STILL)
-            self._anneal(self.state, Schedule(hot, STILL, STILL), begun, 1.0)
+            hot = max(WARM * self._move_cost(), STILL)
+            self._anneal(self.state, Schedule(hot, STILL, STILL, self.mix), begun, 1.0)
             return
         state = begin(self.problem, np.array(self.problem.home))
-        self._anneal(state, Schedule(HOT * each, max(COLD * each, STILL), STILL), begun, 1.0)
+        self._anneal(state, Schedule(HOT * each, max(COLD * each, STILL), STILL, self.mix), begun, 1.0)
+
+    def _move_cost(self) -> float:
+        """What a move costs in the mean over shards and ways."""
+        state = self.state
+        hosts = len(state.cost)
+        ways = int(state.way_cost.sum()) / max(1, hosts * (hosts - 1))
+        return int(state.move_cost.sum()) / max(1, self.problem.shards) + ways
 
     def _anneal(self, state: State, schedule: Schedule, start: float, end: float) -> list[tuple[float, int]]:
         best, made, curve = anneal(
