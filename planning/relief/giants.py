@@ -54,6 +54,55 @@ class Needy:
     own: int | None
 
 
+@dataclass(frozen=True, eq=False)
+class Counting:
+    """Which hosts in need may be counted together: none that one host could serve for less than both are worth."""
+
+    base: Mapping[int, int]
+    found: Matched
+    cheapest: list[dict[int, int]]
+    together: dict[tuple[int, int], dict[int, float]]
+
+    def shared(
+        self,
+        one: int,
+        other: int,
+        host: int,
+    ) -> float:
+        """Extra departures with which a host serves both; infinite if it never does."""
+        if host not in self.cheapest[one] or host not in self.cheapest[other]:
+            return float(np.inf)
+        pair = self.together.get((max(one, other), min(one, other)), {})
+        least = pair.get(host, 0.0) - self.base.get(host, 0)
+        return float(max(least, self.cheapest[one][host], self.cheapest[other][host]))
+
+    def additive(
+        self,
+        one: int,
+        other: int,
+    ) -> bool:
+        worth = float(self.found.worth[one] + self.found.worth[other])
+        return all(
+            self.shared(one, other, host) >= worth - self.found.price.get(host, 0.0) - 1e-9
+            for host in self.cheapest[one].keys() & self.cheapest[other].keys()
+        )
+
+    def no_crowd(
+        self,
+        one: int,
+        counted: list[int],
+    ) -> bool:
+        """Whether no host serves three or more at once for less than they are worth."""
+        for host in self.cheapest[one]:
+            near = [o for o in counted if np.isfinite(self.shared(one, o, host))]
+            if len(near) < 2:
+                continue
+            least = max(self.shared(one, o, host) for o in near)
+            if least < float(self.found.worth[[one, *near]].sum()) - self.found.price.get(host, 0.0) - 1e-9:
+                return False
+        return True
+
+
 class Giants:
     """The hosts in need of a problem, for problems in which demand simply adds up and every move counts one.
 
@@ -222,63 +271,15 @@ class Giants:
         cheapest = [
             {host: min(w.extra for w in ways if w.host == host) for host in {w.host for w in ways}} for ways in options
         ]
+        counting = Counting(self.base, found, cheapest, together)
         counted: list[int] = []
         for one in np.argsort(-found.worth, kind="stable").tolist():
             if found.worth[one] <= 1e-9:
                 continue
-            if all(self._additive(one, other, found, cheapest, together) for other in counted) and self._no_crowd(
-                one, counted, found, cheapest, together
-            ):
+            if all(counting.additive(one, other) for other in counted) and counting.no_crowd(one, counted):
                 counted.append(one)
         total = sum(float(found.worth[one]) for one in counted) - sum(found.price.values())
         return max(0, int(np.ceil(total - 1e-6)))
-
-    def _shared(
-        self,
-        one: int,
-        other: int,
-        host: int,
-        cheapest: list[dict[int, int]],
-        together: dict[tuple[int, int], dict[int, float]],
-    ) -> float:
-        """Extra departures with which a host serves both; infinite if it never does."""
-        if host not in cheapest[one] or host not in cheapest[other]:
-            return float(np.inf)
-        pair = together.get((max(one, other), min(one, other)), {})
-        least = pair.get(host, 0.0) - self.base.get(host, 0)
-        return float(max(least, cheapest[one][host], cheapest[other][host]))
-
-    def _additive(
-        self,
-        one: int,
-        other: int,
-        found: Matched,
-        cheapest: list[dict[int, int]],
-        together: dict[tuple[int, int], dict[int, float]],
-    ) -> bool:
-        worth = float(found.worth[one] + found.worth[other])
-        return all(
-            self._shared(one, other, host, cheapest, together) >= worth - found.price.get(host, 0.0) - 1e-9
-            for host in cheapest[one].keys() & cheapest[other].keys()
-        )
-
-    def _no_crowd(
-        self,
-        one: int,
-        counted: list[int],
-        found: Matched,
-        cheapest: list[dict[int, int]],
-        together: dict[tuple[int, int], dict[int, float]],
-    ) -> bool:
-        """Whether no host serves three or more at once for less than they are worth."""
-        for host in cheapest[one]:
-            near = [o for o in counted if np.isfinite(self._shared(one, o, host, cheapest, together))]
-            if len(near) < 2:
-                continue
-            least = max(self._shared(one, o, host, cheapest, together) for o in near)
-            if least < float(found.worth[[one, *near]].sum()) - found.price.get(host, 0.0) - 1e-9:
-                return False
-        return True
 
     def _refine(self, options: list[list[Way]], chosen: list[Way]) -> bool:
         """Make the chosen ways and some as cheap ones exact; whether any of them takes more than was thought."""
