@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
 
+from frames_levels import LevelAnswers
 from frames_oracle import START, OracleAnswers, raw
 from frames_plans import PlanAnswers
 
@@ -30,7 +31,6 @@ from sidestep.autopilot.protocol import (
     PlanView,
     ProposeMove,
     Reject,
-    SetLevel,
     ShardStrings,
     SnapshotFrame,
     Welcome,
@@ -43,10 +43,9 @@ from sidestep.autopilot.protocol_control import (
     HoldAll,
     ReleaseHold,
 )
-from sidestep.autopilot.protocol_levels import AutopilotView, LevelRequest, LevelRow, Promote, TrustEvidence
 from sidestep.autopilot.server import Server, UnknownReference
 from sidestep.fleet.demand import Cpu, DemandVector, Granularity, Io, Memory, Quantiles, Resources, instant
-from sidestep.fleet.errors import StalePlan, UsageError
+from sidestep.fleet.errors import StalePlan
 from sidestep.fleet.events import Event
 from sidestep.fleet.forecast_types import Account, Contention
 from sidestep.fleet.inventory import Policy
@@ -67,26 +66,6 @@ from sidestep.fleet.plans import (
     StepStatus,
 )
 from sidestep.fleet.resources import DIMENSIONS
-
-#: trust has taken the autopilot down, and offers more again
-AUTOPILOT = AutopilotView(
-    level="full",
-    allowed="advise",
-    effective="advise",
-    reasons=(Reason("NO_SKILL", Label("forecasts are no better than the last value: skill -0.20, needed 0.00")),),
-    offer="semi",
-    steady=6,
-    steady_needed=5,
-    judged=1_700_000_000.0,
-    evidence=TrustEvidence(
-        forecasts=4200, skill=-0.2, coverage80=0.79, plans=3, succeeded=2, peak_over=0.02, freeze_ratio=None,
-        bytes_ratio=1.1,
-    ),
-    levels=(
-        LevelRow(scope="fleet", name=Label(""), level="full", actor=Label("ann"), reason=Label("go")),
-        LevelRow(scope="app", name=Label("shop"), level="semi"),
-    ),
-)  # fmt: skip
 
 PAST, FUTURE = 90, 60
 GIB = 1024.0**3
@@ -308,7 +287,7 @@ def succeeded(plan: Plan) -> PlanView:
     return view_of(plan, PlanState.SUCCEEDED, **done)
 
 
-class Daemon(OracleAnswers, PlanAnswers):
+class Daemon(LevelAnswers, OracleAnswers, PlanAnswers):
     """The service behind the real server: answers from a Fleet and remembers what it was told."""
 
     def __init__(self, path: Path, fleet: Fleet | None = None) -> None:
@@ -391,12 +370,6 @@ class Daemon(OracleAnswers, PlanAnswers):
         self.fleet.plans = (item, *self.fleet.plans)
         return item
 
-    async def set_level(self, request: SetLevel, actor: Label) -> Answer:
-        if request.level not in {"off", "advise", "full"}:
-            raise UsageError(f"{request.level} is no level")
-        self.fleet.level = request.level
-        return Done(Label(f"level is {request.level}"))
-
     async def steer(self, request: ControlRequest, actor: Label) -> Answer:
         self.steered.append(request)
         match request:
@@ -416,11 +389,6 @@ class Daemon(OracleAnswers, PlanAnswers):
                     effects=effects,
                 )
         return await self.get_plan(GetPlan(request.ref))
-
-    async def levels(self, request: LevelRequest, actor: Label) -> Answer:
-        if isinstance(request, Promote):
-            return Done(Label(f"autopilot trust: advise -> {request.level}, allowed by {actor}"))
-        return AUTOPILOT
 
     async def retry(self, request: object, actor: Label) -> Answer:
         return Done(Label("trying 2 refused hosts again"))
