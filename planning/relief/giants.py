@@ -81,6 +81,7 @@ class Counting:
         one: int,
         other: int,
     ) -> bool:
+        """Whether no host serves both for less than they are worth."""
         worth = float(self.found.worth[one] + self.found.worth[other])
         return all(
             self.shared(one, other, host) >= worth - self.found.price.get(host, 0.0) - 1e-9
