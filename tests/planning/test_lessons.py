@@ -20,6 +20,9 @@ from sidestep.fleet.plans import NoPlan, Plan
 NOT_OURS = {
     "name", "settle", "observe", "step_deadline", "threshold_psi_cpu", "threshold_psi_memory", "threshold_psi_io",
     "split_cpu", "split_latency", "split_windows", "quantum_cpu", "quantum_memory", "seed", "iterations",
+    # of approval and of the automation levels: tests/autopilot/test_approval_rules.py, test_levels_*.py
+    "freezes", "quiet", "windows", "zone", "reason_required", "two_person", "semi_bytes", "semi_freeze",
+    "semi_lead_least", "semi_lead_most", "semi_priority", "semi_probability",
 }  # fmt: skip
 
 
