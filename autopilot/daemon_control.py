@@ -24,6 +24,7 @@ from sidestep.autopilot.protocol_control import (
     PausePlan,
     ReleaseHold,
     ResumePlan,
+    UndoPlan,
 )
 from sidestep.autopilot.server_service import UnknownReference
 from sidestep.fleet.errors import UsageError
@@ -55,6 +56,9 @@ class ControlDesk:
                 return self._view(control.resume(self._digest(request.ref), actor=actor, reason=reason))
             case CancelPlan():
                 return self._cancel(request, actor, reason)
+            case UndoPlan():
+                made = control.executor.undo(self._digest(request.ref), author=actor, reason=reason)
+                return self._view(made)
             case HoldAll():
                 return Done(scrub(control.hold_all(actor=actor, reason=reason), 2 * _LONGEST_REASON))
             case ReleaseHold():

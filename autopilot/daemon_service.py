@@ -10,9 +10,9 @@ from typing import Final
 from msgspec.structs import replace as with_fields
 
 from sidestep import __version__
-from sidestep.autopilot.daemon_control import ControlDesk
 from sidestep.autopilot.approval_refresh import refreshed
 from sidestep.autopilot.approval_signed import signed
+from sidestep.autopilot.daemon_control import ControlDesk
 from sidestep.autopilot.daemon_demand import demand_vectors
 from sidestep.autopilot.daemon_log import Log
 from sidestep.autopilot.daemon_oracle import Calendar, Guesses, OracleDesk, Scores, Trainer

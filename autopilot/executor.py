@@ -15,11 +15,13 @@ from sidestep.autopilot.faults import NO_FAULTS, Faults
 from sidestep.autopilot.journal import Journal
 from sidestep.autopilot.recovery import Way, decide
 from sidestep.autopilot.steps import Hands
+from sidestep.autopilot.undo import back, problem, reverse
 from sidestep.backends.base import Backend, Router
 from sidestep.backends.ssh.base import Transport
 from sidestep.fleet.errors import SidestepError
 from sidestep.fleet.inventory import FleetSpec, ShardSpec
-from sidestep.fleet.machines import ACTION, ActionState, PlanState, final
+from sidestep.fleet.labels import Label
+from sidestep.fleet.machines import ACTION, PLAN, ActionState, PlanState, final
 from sidestep.fleet.plans import Basis, Plan, PlanStatus
 
 #: plans that have begun and not ended: what a daemon has to look after when it starts
@@ -87,6 +89,31 @@ class Executor:
     def served(self, shards: Collection[str]) -> None:
         """These shards were found or made to serve: those among them that waited for a person do no longer."""
         self._context.waiting -= set(shards)
+
+    def undo(self, digest: str, *, author: Label, reason: str = "") -> PlanStatus:
+        """Propose the way back of a plan that ran; it is approved and run like any other plan.
+
+        Raises SidestepError, with everything that is in the way, if not all of it can be taken back.
+        """
+        context, journal = self._context, self._journal
+        plan, status = journal.plan(digest)
+        if PlanState.UNDOING not in PLAN[status.state]:
+            raise SidestepError(f"plan {plan.number} is {status.state}: only a plan that has run is undone")
+        placement, present, known = journal.placement(), context.present(plan), journal.ways_back(digest)
+        at = {shard: (owner.host, owner.token) for shard, owner in placement.owners.items()}
+        ran = [a for a, s in pairs(plan, status) if s.state is ActionState.DONE]
+        ways = [known[a.id][0] if a.id in known else back(a, journal.token(digest, a.id), plan.number) for a in ran]
+        ways = [way for way in ways if at.get(way.shard) == (way.source, way.token)]  # else it has moved on since
+        if not ways:
+            raise SidestepError(f"nothing of plan {plan.number} is left to undo")
+        wrong = [why for way in ways if (why := problem(way, context.hands.fleet, present, placement))]
+        if wrong:
+            raise SidestepError(f"plan {plan.number} cannot be undone now: {'; '.join(wrong)}")
+        made = reverse(
+            plan, ways, hosts={str(h.host): h for h in present.hosts}, placement=placement,
+            number=journal.next_number(), created=context.clock(), author=author, reason=reason,
+        )  # fmt: skip
+        return journal.add_reversal(made, digest)
 
     def wake(self) -> None:
         """Look again at once: somebody paused, resumed, cancelled, held or released."""

@@ -41,6 +41,8 @@ class ActionRun:
     clock: Callable[[], float]
     stopping: Callable[[], bool]
     halted: Callable[[], str]
+    #: looks into the way back and writes it down
+    look_back: Callable[[], None]
     _unwritten: JournalError | None = field(default=None, init=False)
 
     async def forward(self) -> ActionState:
@@ -135,6 +137,7 @@ class ActionRun:
         """The step itself; None if that journaled its own end, as the commit does."""
         if step is StepName.COMMIT:
             await self.hands.reach_destination()
+            self.look_back()
             self.journal.commit_move(
                 digest=self.digest,
                 action=self.action.id,

@@ -17,13 +17,15 @@ from sidestep.autopilot.journal import Journal
 from sidestep.autopilot.pace import Pace
 from sidestep.autopilot.recovery import committed, to_finish, to_take_back
 from sidestep.autopilot.steps import Hands, MoveHands, move_of, routing_table
+from sidestep.autopilot.undo import back, problem
 from sidestep.fleet.errors import SidestepError
 from sidestep.fleet.inventory import ShardSpec
 from sidestep.fleet.labels import Label, scrub
-from sidestep.fleet.machines import ACTION, ActionState, PlanState, final
+from sidestep.fleet.machines import ACTION, PLAN, ActionState, PlanState, final
 from sidestep.fleet.plans import Action, ActionStatus, Basis, Plan, PlanStatus
 
 ACTOR: Final = Label("executor")
+_ENDED: Final = frozenset({PlanState.SUCCEEDED, PlanState.PARTIAL, PlanState.FAILED, PlanState.CANCELLED})
 
 
 def pairs(plan: Plan, status: PlanStatus) -> list[tuple[Action, ActionStatus]]:
@@ -100,8 +102,14 @@ class Context:
         return ActionRun(
             journal=self.journal, plan=plan, digest=digest, action=action, hands=hands, faults=self.faults,
             pacing=self.pacing, changed=self.changed, clock=self.clock, stopping=lambda: self.stopping,
-            halted=lambda: self.halted(digest),
+            halted=lambda: self.halted(digest), look_back=lambda: self.look_back(plan, digest, action, token),
         )  # fmt: skip
+
+    def look_back(self, plan: Plan, digest: str, action: Action, token: int) -> None:
+        """Before the commit: whether the source could take the shard back, written down with what would do it."""
+        way = back(action, token, plan.number)
+        why = problem(way, self.hands.fleet, self.present(plan), self.journal.placement())
+        self.journal.set_way_back(digest, action.id, way, why)
 
     def expected_token(self, plan: Plan, digest: str, action: Action) -> int:
         """The planned token, or the one that an earlier action of this plan gave the shard."""
@@ -158,9 +166,16 @@ class Context:
                 self.doubt((a.source, a.destination))
 
     def set_plan(self, digest: str, new: PlanState, note: str = "") -> PlanStatus:
-        """Change the plan's state, and tell."""
+        """Change the plan's state, and that of a plan that it undoes; and tell."""
         status = self.journal.set_state(digest, new, actor=ACTOR, note=scrub(note, 2000))
         self.changed(status)
+        undone = self.journal.undone_by(digest)
+        if undone:
+            state = self.journal.state_of(undone)
+            if new is PlanState.RUNNING and PlanState.UNDOING in PLAN[state]:
+                self.set_plan(undone, PlanState.UNDOING)
+            elif state is PlanState.UNDOING and new in _ENDED:
+                self.set_plan(undone, PlanState.UNDONE if new is PlanState.SUCCEEDED else PlanState.PARTIAL, note)
         return status
 
     def conclude(self, plan: Plan, digest: str) -> PlanStatus:

@@ -12,7 +12,7 @@ from sidestep.autopilot.journal_plans import PlanLedger, body_of
 from sidestep.backends.base import StepResult
 from sidestep.fleet.labels import Label, scrub
 from sidestep.fleet.machines import ACTION, MOVE_STEPS, STEP, ActionState, StepName, StepState, advance
-from sidestep.fleet.plans import PlanStatus
+from sidestep.fleet.plans import Action, Plan, PlanStatus
 
 _LOUD: Final = frozenset({ActionState.FAILED_NEEDS_HUMAN, ActionState.ABORTED})
 #: what is said of actions in the audit log; users may wait for a commit, so its line reaches audit.log later
@@ -154,6 +154,36 @@ class StepLedger(PlanLedger):
             if self.committed(digest, action) and not resumed:
                 return digest, action
         return None
+
+    def set_way_back(self, digest: str, action: int, way: Action, problem: str) -> None:
+        """What takes the action back, and why it could not now, or "": written before the commit."""
+        with self._transaction() as db:
+            db.execute(
+                "INSERT INTO way_back (digest, action, body, checked, problem) VALUES (?, ?, ?, ?, ?)"
+                " ON CONFLICT (digest, action) DO UPDATE SET body = excluded.body, checked = excluded.checked,"
+                " problem = excluded.problem",
+                (digest, action, msgspec.json.encode(way), self._clock(), scrub(problem, TEXT)),
+            )
+            number = self._plan_row(digest)["number"]
+            if problem:
+                self.record("step", f"plan {number} action {action}: no way back: {problem}", plan=number)
+
+    def ways_back(self, digest: str) -> dict[int, tuple[Action, str]]:
+        """What takes each action back, and what was in its way before its commit; by action."""
+        rows = self._rows("SELECT action, body, problem FROM way_back WHERE digest = ? ORDER BY action", digest)
+        return {r["action"]: (msgspec.json.decode(r["body"], type=Action), r["problem"]) for r in rows}
+
+    def add_reversal(self, plan: Plan, undoes: str) -> PlanStatus:
+        """Propose a plan that undoes another one. Raises as ``add`` does."""
+        with self._transaction() as db:
+            status = self.add(plan)
+            db.execute("INSERT OR IGNORE INTO reversal (digest, undoes) VALUES (?, ?)", (status.digest, undoes))
+        return status
+
+    def undone_by(self, digest: str) -> str:
+        """The digest of the plan that this one undoes, or ""."""
+        rows = self._rows("SELECT undoes FROM reversal WHERE digest = ?", digest)
+        return str(rows[0][0]) if rows else ""
 
     def step_state(self, digest: str, action: int, step: StepName) -> StepState:
         """How far the step is; PENDING if it never began."""

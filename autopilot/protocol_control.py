@@ -29,6 +29,13 @@ class CancelPlan(Struct, frozen=True, tag="cancel-plan"):
     dry: bool = False
 
 
+class UndoPlan(Struct, frozen=True, tag="undo-plan"):
+    """Propose the way back of a plan that ran; it is approved like any other. Answered by PlanView."""
+
+    ref: str
+    reason: str = ""
+
+
 class HoldAll(Struct, frozen=True, tag="hold"):
     """Begin nothing new, at once and until it is released. Answered by Done."""
 
@@ -41,7 +48,7 @@ class ReleaseHold(Struct, frozen=True, tag="release"):
     reason: str = ""
 
 
-ControlRequest = PausePlan | ResumePlan | CancelPlan | HoldAll | ReleaseHold
+ControlRequest = PausePlan | ResumePlan | CancelPlan | UndoPlan | HoldAll | ReleaseHold
 
 
 class Effect(Struct, frozen=True, kw_only=True):

@@ -22,6 +22,7 @@ def add(app: typer.Typer, plan: typer.Typer) -> None:
     plan.command("pause")(pause)
     plan.command("resume")(resume)
     plan.command("cancel")(cancel)
+    app.command()(undo)
     app.command()(hold)
     app.command()(release)
 
@@ -74,6 +75,20 @@ def cancel(
     from sidestep.console.headless import control  # noqa: PLC0415
 
     control.cancel(_socket(context, fleet, socket), ref, reason, dry_run=dry_run, yes=yes, as_json=as_json)
+
+
+def undo(
+    context: typer.Context,
+    ref: Ref,
+    reason: Why = "",
+    as_json: Json = False,
+    fleet: FleetFile = None,
+    socket: Socket = None,
+) -> None:
+    """Propose the way back of a plan that ran; like any plan it needs approval."""
+    from sidestep.console.headless import control  # noqa: PLC0415
+
+    control.undo(_socket(context, fleet, socket), ref, reason, as_json=as_json)
 
 
 def hold(

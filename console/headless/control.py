@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import time
 from pathlib import Path
 from typing import Final
 
@@ -17,12 +18,16 @@ from sidestep.autopilot.protocol_control import (
     PausePlan,
     ReleaseHold,
     ResumePlan,
+    UndoPlan,
 )
 from sidestep.console.headless import output
+from sidestep.console.plantext import PREFIX, approval_lines
+from sidestep.console.text import ASCII
 from sidestep.fleet.errors import SidestepError, UsageError
 
 #: seconds that a daemon has to take a hold, before it is done without it
 PATIENCE: Final = 3.0
+_WIDTH: Final = 100
 
 
 def pause(socket: Path, ref: str, reason: str, *, as_json: bool) -> None:
@@ -56,6 +61,18 @@ def cancel(socket: Path, ref: str, reason: str, *, dry_run: bool, yes: bool, as_
         output.dump(done)
     else:
         output.say(f"plan #{done.number} {done.state}")
+
+
+def undo(socket: Path, ref: str, reason: str, *, as_json: bool) -> None:
+    """Propose the way back of that plan."""
+    with Client.connect(socket) as client:
+        item = client.call(UndoPlan(ref.lstrip("#"), reason))
+    assert isinstance(item, PlanView)
+    if as_json:
+        output.dump(item)
+        return
+    output.lines(approval_lines(item, time.time(), _WIDTH, ASCII))
+    output.say(f"proposed; to run it: sidestep plan approve {item.plan.number} --digest {item.digest[:PREFIX]}")
 
 
 def hold(socket: Path, reason: str, state: Path | None, *, as_json: bool) -> None:

@@ -265,9 +265,10 @@ class Bench:
 
     def basis(self, plan: Plan | None = None) -> Basis:
         placement = self.journal.placement()
+        hosts = {h.host for h in plan.basis.hosts} if plan else set(HOSTS)
         return Basis(
-            tuple(PlacementFact(s, o.host, o.token) for s, o in sorted(placement.owners.items())),
-            tuple(HostFact(Label(h), self.states[h], self.cpus[h], 1 << 30) for h in HOSTS),
+            tuple(PlacementFact(s, o.host, o.token) for s, o in sorted(placement.owners.items()) if o.host in hosts),
+            tuple(HostFact(Label(h), self.states[h], self.cpus[h], 1 << 30) for h in HOSTS if h in hosts),
         )
 
     def plan(self, *actions: Action, author: str = "planner", expires: float = NOW + 300.0) -> Plan:

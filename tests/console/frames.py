@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
 
+from frames_control import ControlAnswers
 from frames_levels import LevelAnswers
 from frames_oracle import START, OracleAnswers, raw
 from frames_plans import PlanAnswers
@@ -34,14 +35,6 @@ from sidestep.autopilot.protocol import (
     ShardStrings,
     SnapshotFrame,
     Welcome,
-)
-from sidestep.autopilot.protocol_control import (
-    CancelPlan,
-    CancelView,
-    ControlRequest,
-    Effect,
-    HoldAll,
-    ReleaseHold,
 )
 from sidestep.autopilot.server import Server, UnknownReference
 from sidestep.fleet.demand import Cpu, DemandVector, Granularity, Io, Memory, Quantiles, Resources, instant
@@ -287,17 +280,17 @@ def succeeded(plan: Plan) -> PlanView:
     return view_of(plan, PlanState.SUCCEEDED, **done)
 
 
-class Daemon(LevelAnswers, OracleAnswers, PlanAnswers):
+class Daemon(LevelAnswers, OracleAnswers, PlanAnswers, ControlAnswers):
     """The service behind the real server: answers from a Fleet and remembers what it was told."""
 
     def __init__(self, path: Path, fleet: Fleet | None = None) -> None:
         OracleAnswers.__init__(self)
         PlanAnswers.__init__(self)
+        ControlAnswers.__init__(self)
         self.fleet = fleet or Fleet()
         self.time, self.number = START, 1
         self.approved: list[Approve] = []
         self.rejected: list[Reject] = []
-        self.steered: list[ControlRequest] = []
         self.stale: tuple[str, ...] = ()
         self.banner, self.notice = "EMBEDDED", "1 day = 60 s"
         self.events = [
@@ -369,26 +362,6 @@ class Daemon(LevelAnswers, OracleAnswers, PlanAnswers):
         item = view_of(make_plan(number=len(self.fleet.plans) + 40, summary=f"move {request.shard}"))
         self.fleet.plans = (item, *self.fleet.plans)
         return item
-
-    async def steer(self, request: ControlRequest, actor: Label) -> Answer:
-        self.steered.append(request)
-        match request:
-            case HoldAll() | ReleaseHold():
-                return Done(Label(f"held by {actor}: {request.reason}"))
-            case CancelPlan():
-                item = await self.get_plan(GetPlan(request.ref))
-                effects = tuple(
-                    Effect(id=a.id, shard=a.shard, state="PENDING", will="cancelled", text=Label("does not begin"))
-                    for a in item.plan.actions
-                )
-                return CancelView(
-                    number=item.plan.number,
-                    digest=item.digest,
-                    state="RUNNING" if request.dry else "CANCELLING",
-                    done=not request.dry,
-                    effects=effects,
-                )
-        return await self.get_plan(GetPlan(request.ref))
 
     async def retry(self, request: object, actor: Label) -> Answer:
         return Done(Label("trying 2 refused hosts again"))

@@ -9,7 +9,7 @@ from frames import Daemon
 from test_command_line import ask, run
 
 from sidestep.autopilot.hold import Hold
-from sidestep.autopilot.protocol_control import CancelPlan, HoldAll, PausePlan, ReleaseHold, ResumePlan
+from sidestep.autopilot.protocol_control import CancelPlan, HoldAll, PausePlan, ReleaseHold, ResumePlan, UndoPlan
 
 
 async def test_a_plan_is_paused_and_goes_on(daemon: Daemon) -> None:
@@ -49,3 +49,9 @@ async def test_a_hold_works_without_a_daemon_that_answers(tmp_path: Path) -> Non
     assert Hold(tmp_path).why().endswith(": network work")
     again = await run("hold", "--socket", str(tmp_path / "f.sock"), "--state", str(tmp_path / "nowhere"))
     assert again.code == 1 and "nothing is held" in again.err
+
+
+async def test_an_undo_is_shown_with_how_to_run_it(daemon: Daemon) -> None:
+    ran = await ask(daemon, "undo", "12", "--reason", "wrong one")
+    assert ran.code == 0 and "proposed; to run it: sidestep plan approve" in ran.out
+    assert daemon.steered == [UndoPlan("12", "wrong one")]

@@ -1,0 +1,118 @@
+"""The way back of a plan: looked into before each commit, and proposed when somebody wants it. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+from msgspec.structs import replace
+
+from sidestep.fleet.inventory import FleetSpec, ShardSpec
+from sidestep.fleet.labels import Label, scrub
+from sidestep.fleet.machines import HostState
+from sidestep.fleet.placement import Placement
+from sidestep.fleet.plans import Action, Basis, HostFact, PlacementFact, Plan, Reason
+
+#: a person asks for an undo by name, as for any other move
+_CODE: Final = "OPERATOR"
+
+
+def back(action: Action, token: int, number: int) -> Action:
+    """What takes the action back; ``token`` is the one that it gave the shard, ``number`` that of its plan."""
+    return replace(
+        action,
+        source=action.destination,
+        destination=action.source,
+        token=token,
+        reason=Reason(_CODE, scrub(f"undoes action {action.id} of plan {number}")),
+        evidence=None,
+        alternatives=(),
+        after=(),
+        latest_start=0.0,
+        earliest=0.0,
+        wave=0,
+        parked=False,
+        undo=scrub(f"move {action.shard} to {action.destination} again"),
+    )
+
+
+def problem(way: Action, fleet: FleetSpec, present: Basis, placement: Placement) -> str:
+    """Why ``way.destination`` could not take the shard back as things are, or nothing.
+
+    Looks at the host's state, the shard's rules, and the memory that shards there declare. The shard
+    itself may still be there: then this is asked before the move that is to be taken back.
+    """
+    shard = _of(fleet, way.shard)
+    host = next((h for h in fleet.hosts if h.name == way.destination), None)
+    fact = next((h for h in present.hosts if h.host == way.destination), None)
+    if shard is None or host is None or fact is None:
+        return f"{way.shard} or {way.destination} is not declared any more"
+    if fact.state != HostState.READY:
+        return f"{way.destination} is {fact.state}"
+    lacking = [f"{key}={value}" for key, value in shard.requires if (key, value) not in host.labels]
+    if lacking:
+        return f"{way.destination} lacks the label {lacking[0]} that {way.shard} needs"
+    others = [
+        other
+        for other in fleet.shards
+        if other.name != shard.name and (owner := placement.owners.get(other.name)) and owner.host == way.destination
+    ]
+    for other in others:
+        if {other.name, other.app} & set(shard.avoid) or {shard.name, shard.app} & set(other.avoid):
+            return f"{way.shard} must not be beside {other.name}, which is on {way.destination} now"
+    wanted = sum(map(_memory, (shard, *others)))
+    if fact.memory and wanted > fact.memory:
+        return f"{way.destination} has no room: {wanted} bytes of memory are declared for it, {fact.memory} are there"
+    return ""
+
+
+def reverse(
+    plan: Plan,
+    ways: Sequence[Action],
+    *,
+    hosts: Mapping[str, HostFact],
+    placement: Placement,
+    number: int,
+    created: float,
+    author: Label,
+    reason: str,
+) -> Plan:
+    """The plan that takes these actions back, the last first, in the order that their ``after`` asks for."""
+    order = [a.id for a in plan.actions]
+    turned = sorted(ways, key=lambda way: -order.index(way.id))
+    new = {way.id: at for at, way in enumerate(turned, 1)}
+    before = {a.id: a.after for a in plan.actions}
+    actions = tuple(
+        replace(
+            way,
+            id=new[way.id],
+            after=tuple(sorted(new[later] for later, earlier in before.items() if way.id in earlier and later in new)),
+        )
+        for way in turned
+    )
+    ends = {end for way in ways for end in (way.source, way.destination)}
+    said = f": {reason}" if reason else ""
+    return Plan(
+        number=number,
+        fleet=plan.fleet,
+        created=created,
+        expires=created + plan.policy.expire,
+        author=author,
+        snapshot=plan.snapshot,
+        forecast=plan.forecast,
+        policy=plan.policy,
+        basis=Basis(
+            tuple(PlacementFact(s, o.host, o.token) for s, o in sorted(placement.owners.items()) if o.host in ends),
+            tuple(fact for name, fact in sorted(hosts.items()) if name in ends),
+        ),
+        actions=actions,
+        summary=scrub(f"undo plan {plan.number}{said}"),
+    )
+
+
+def _of(fleet: FleetSpec, name: str) -> ShardSpec | None:
+    return next((shard for shard in fleet.shards if shard.name == name), None)
+
+
+def _memory(shard: ShardSpec) -> int:
+    return max(shard.guarantee_memory, shard.limit_memory)
