@@ -180,10 +180,7 @@ class Daemon:
         await parts.oracle.start()
         stack.push_async_callback(parts.oracle.aclose)
         background.start(parts.ahead.care.run(), "care of the oracle")
-        if idle := parts.ahead.trainer.idle:
-            log.say("forecast", f"oracle: no trainer runs: {idle}")
-        else:
-            background.start(parts.ahead.trainer.run(), "trainer")
+        _train(parts, background, log)
         background.start(loop.run(), "loop")
         background.start(loop.governor.run(), "trust")
         background.start(parts.reconciler.run(), "reconciler")
@@ -378,6 +375,14 @@ async def _recover(journal: Journal, parts: DaemonParts) -> None:
 def _recovered(task: asyncio.Future[tuple[PlanStatus, ...]], log: Log) -> None:
     if not task.cancelled() and (error := task.exception()) is not None:
         log.say("error", f"recovery ended: {error}")
+
+
+def _train(parts: DaemonParts, background: Background, log: Log) -> None:
+    """Begin to train, or say once why nothing does."""
+    if idle := parts.ahead.trainer.idle:
+        log.say("forecast", f"oracle: no trainer runs: {idle}")
+    else:
+        background.start(parts.ahead.trainer.run(), "trainer")
 
 
 async def _until(clock: Clock, limit: float, holds: Callable[[], bool]) -> None:

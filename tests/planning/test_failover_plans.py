@@ -30,5 +30,3 @@ def test_one_dead_host_is_healed() -> None:
 def test_when_many_hosts_are_dead_nothing_is_healed(hosts: int, gone: int) -> None:
     """Lesson 10: it is likelier that we are blind. The brake says so."""
     assert "BRAKE" in codes(refusal(mourning(hosts, gone)))
-
-
