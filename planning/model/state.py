@@ -150,9 +150,10 @@ class State:
         p = self.problem
         with np.errstate(invalid="ignore", divide="ignore"):
             free = (p.room[rows] - self.arrivals(shard, rows, during=during)) / p.capacity[rows]
-        free = np.where(np.isnan(free), -np.inf, free)
         asks = (p.mean[shard] > 0) | (p.sd[shard] > 0)
-        return np.asarray(free.min(axis=1, where=asks, initial=np.inf), dtype=np.float64)
+        # the least of anything and NaN is NaN
+        least = (free if asks.all() else free[:, asks]).min(axis=1, initial=np.inf)
+        return np.asarray(np.where(np.isnan(least), -np.inf, least), dtype=np.float64)
 
     def open(self, shard: int) -> Mask:
         """(H,) hosts that may receive the shard as far as rules go, whatever their room."""

@@ -89,10 +89,7 @@ class Shedding:
         return out
 
     def _sums(self, table: F64, picks: I64) -> F64:
-        total = table[picks[:, 0]] if picks.shape[1] else np.zeros((len(picks), len(self.columns)))
-        for at in range(1, picks.shape[1]):
-            total = total + table[picks[:, at]]
-        return np.asarray(total, dtype=np.float64)
+        return _added(table, picks) if picks.shape[1] else np.zeros((len(picks), len(self.columns)))
 
     def _upper(self, picks: I64) -> F64:
         mean = self._sums(self.mean, picks)
@@ -110,10 +107,10 @@ class Shedding:
         here = slice(host, host + 1)
         upper = self.state.upper(here)[0] if guest < 0 else self.state.arrivals(guest, here, during=False)[0]
         near = np.flatnonzero((upper > (1.0 - MARGINS[-1]) * top) & (top > 0))
-        mean, sd = (part[np.ix_(self.shards, near)].astype(np.float64) for part in (problem.mean, problem.sd))
-        gone, variance, deviation = (
-            np.stack([table[row] for row in picks.T]).sum(axis=0) for table in (mean, sd**2, sd)
-        )
+        gone = variance = deviation = _added(problem.mean[np.ix_(self.shards, near)].astype(np.float64), picks)
+        if not problem.certain:
+            sd = problem.sd[np.ix_(self.shards, near)].astype(np.float64)
+            variance, deviation = _added(sd**2, picks), _added(sd, picks)
         left = self.state.leaving(host, gone, variance, deviation, near, guest)
         used = (left / top[near]).max(axis=1, initial=0.0)
         return np.asarray(len(MARGINS) - np.digitize(1.0 - used, MARGINS), dtype=np.int64)
@@ -255,6 +252,13 @@ class Shedding:
             rest = self.smallest(1.0 + 1e-4 * np.arange(len(self.shards)) / max(1, len(self.shards)))[0]
             if len(rest):
                 yield len(rest), rest[None]
+
+
+def _added(table: F64, picks: I64) -> F64:
+    total = table[picks[:, 0]]
+    for at in range(1, picks.shape[1]):
+        total = total + table[picks[:, at]]
+    return np.asarray(total, dtype=np.float64)
 
 
 def _ways(count: int, size: int) -> int:

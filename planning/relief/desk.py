@@ -45,6 +45,7 @@ class Desk:
         self.hopeless: set[tuple[int, int, int]] = set()
         self._typical: F64 | None = None
         self._tops: dict[int, F64] = {}
+        self._totals: dict[int, F64] = {}
 
     @property
     def typical(self) -> F64:
@@ -84,10 +85,12 @@ class Desk:
         """(D,) the most that any ``count`` movable shards of a host ask for together, column by column."""
         if count <= TOP:
             return np.asarray(self.tops(host)[count], dtype=np.float64)
-        rows = self.problem.on(host)
-        rows = rows[self.free[rows]]
-        asked = self.problem.mean[rows].astype(np.float64) + abs(self.problem.z) * self.problem.sd[rows]
-        return np.asarray(asked.sum(axis=0), dtype=np.float64)
+        if host not in self._totals:
+            rows = self.problem.on(host)
+            rows = rows[self.free[rows]]
+            asked = self.problem.mean[rows].astype(np.float64) + abs(self.problem.z) * self.problem.sd[rows]
+            self._totals[host] = np.asarray(asked.sum(axis=0), dtype=np.float64)
+        return self._totals[host]
 
     def movable_at_start(self, host: int) -> I64:
         """The shards of a host that may move at all."""
@@ -107,9 +110,21 @@ class Desk:
             may &= ~self.gains
         if besides >= 0:
             may[besides] = False
-        hosts = np.flatnonzero(may)
+        hosts = self._perhaps(shard, np.flatnonzero(may), during=during)
         roomy = self.state.spare(shard, hosts, during=during) >= -TOLERANCE
         return np.asarray(hosts[roomy], dtype=np.int64)
+
+    def _perhaps(self, shard: int, hosts: I64, *, during: bool) -> I64:
+        """The hosts less those that lack room in the one column that is scarcest for the shard."""
+        p = self.problem
+        if not p.certain:
+            return hosts
+        column = int((p.mean[shard] / self.typical).argmax())
+        if not p.mean[shard, column] > 0:
+            return hosts
+        median = (self.state.during if during else self.state.after)[0][hosts, column]
+        free = p.room[hosts, column] - (median + p.fixed[hosts, column] + float(p.mean[shard, column]))
+        return np.asarray(hosts[free >= -2 * TOLERANCE * p.capacity[hosts, column]], dtype=np.int64)
 
     def put(self, shard: int, relieves: int, *, during: bool = True, besides: int = -1) -> bool:
         """Move a shard to the best host that has room; False if there is none or the churn budget is spent."""
@@ -171,20 +186,21 @@ class Desk:
     def order(self, picks: I64, shards: I64, frail: I64 | None = None) -> I64:
         """(S,) sets (S, k) of positions in ``shards``, the one to try first first.
 
-        By what the tasks prefer, but of as many moves the one that is easy to place, then the one
-        that keeps actions of the plan shown before, then the one that is least ``frail`` (S,).
+        By what the tasks prefer, but of as many moves the one that keeps actions of
+        the plan shown before, then the one that is least ``frail`` (S,), then the one that is easy to place.
         """
         p, tasks = self.problem, self.tasks
         hard = self.hardness(shards)
         hard = np.where(hard <= EASY, 0.0, np.ceil(4 * np.log2(np.maximum(hard, EASY) / EASY)))
         count = p.count[shards][picks].sum(axis=1).astype(np.float64)
         size = p.bytes[shards][picks].sum(axis=1)
-        known = np.array([tasks.before(s) is not None for s in shards.tolist()], dtype=np.float64)
-        kept = known[picks].sum(axis=1)
+        kept = np.zeros(len(picks))
+        if tasks.previous:
+            kept = np.array([tasks.before(s) is not None for s in shards.tolist()], dtype=np.float64)[picks].sum(axis=1)
         worst = hard[picks].max(axis=1)
         weak = np.zeros(len(picks)) if frail is None else frail
         light = [count, -kept, size + PER_MOVE * count]
-        few = [size, weak, worst, -kept, count]
+        few = [size, worst, weak, -kept, count]
         return np.asarray(np.lexsort(light if tasks.prefer == "bytes" else few), dtype=np.int64)
 
 

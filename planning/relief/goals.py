@@ -75,18 +75,26 @@ class Tasks:
     previous: tuple[Move, ...] = ()
     prefer: Prefer = "moves"
     _before: dict[int, tuple[int, int]] = field(default_factory=dict, init=False)
+    #: positions and hosts of the duties of contention, and the duties that ask more than not to be hot
+    _hot: tuple[I64, I64] = field(init=False)
+    _special: tuple[tuple[int, Duty], ...] = field(init=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "duties", tuple(sorted(self.duties, key=lambda duty: duty.level)))
+        rows = [i for i, duty in enumerate(self.duties) if duty.kind == "contention"]
+        hosts = [self.duties[i].host for i in rows]
+        object.__setattr__(self, "_hot", (np.array(rows, dtype=np.int64), np.array(hosts, dtype=np.int64)))
+        special = ((i, d) for i, d in enumerate(self.duties) if d.kind != "contention" or d.gain > 0)
+        object.__setattr__(self, "_special", tuple(special))
         self._before.update((move.shard, (move.source, move.destination)) for move in self.previous)
 
     def done(self, state: State) -> Mask:
         """(n,) which duties are done after the moves."""
         out = np.zeros(len(self.duties), dtype=np.bool_)
-        rows = [i for i, duty in enumerate(self.duties) if duty.kind == "contention"]
-        if rows:
-            out[rows] = ~state.hot(np.array([self.duties[i].host for i in rows], dtype=np.int64))
-        for index, duty in enumerate(self.duties):
+        rows, hosts = self._hot
+        if len(rows):
+            out[rows] = ~state.hot(hosts)
+        for index, duty in self._special:
             if duty.kind != "contention":
                 out[index] = has_left(state, duty)
             elif duty.gain > 0 and out[index]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 
@@ -14,17 +15,28 @@ from sidestep.planning.model.problem import F64, I64
 NODES = 1000
 #: a sum of whole numbers and small tie-breaks is exact if this little is missing to the bound
 GAP = 0.25
+#: programs of which the answer is kept
+REMEMBERED = 512
 
 
 def smallest(weight: F64, lacking: F64, cost: F64) -> tuple[I64, float]:
     """Positions (k,) of least ``cost`` whose ``weight`` (M, C) adds up to ``lacking`` (C,), and what none goes below.
 
-    No positions if there are none, with an infinite bound where that is proven.
+    No positions if there are none, with an infinite bound where that is proven. The last answers are
+    remembered: rounds of one search, and searches of one fleet, ask the same again.
     """
+    weight, lacking, cost = (np.ascontiguousarray(part, dtype=np.float64) for part in (weight, lacking, cost))
+    return _smallest(weight.shape, weight.tobytes(), lacking.tobytes(), cost.tobytes())
+
+
+@lru_cache(maxsize=REMEMBERED)
+def _smallest(shape: tuple[int, ...], weights: bytes, lacks: bytes, costs: bytes) -> tuple[I64, float]:
     from scipy.optimize import Bounds, LinearConstraint, milp  # noqa: PLC0415 — heavy, and rarely needed
 
     from sidestep.planning.exact.silent import silent  # noqa: PLC0415
 
+    weight, lacking, cost = (np.frombuffer(part, dtype=np.float64) for part in (weights, lacks, costs))
+    weight = weight.reshape(shape)
     none = np.zeros(0, dtype=np.int64)
     columns = np.flatnonzero(lacking > 0)
     if not len(columns):
@@ -44,7 +56,9 @@ def smallest(weight: F64, lacking: F64, cost: F64) -> tuple[I64, float]:
     if found.x is None:
         return none, np.inf if found.status == 2 else 0.0
     bound = found.mip_dual_bound
-    return np.flatnonzero(found.x > 0.5), float(bound) if bound is not None and np.isfinite(bound) else 0.0
+    picks = np.flatnonzero(found.x > 0.5)
+    picks.setflags(write=False)
+    return picks, float(bound) if bound is not None and np.isfinite(bound) else 0.0
 
 
 def _needed(rows: F64) -> I64:

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from sidestep.planning.model import Duty, Left, State
+from sidestep.planning.model import Duty, Left
 from sidestep.planning.relief.covers import Need, Shedding
 from sidestep.planning.relief.desk import Desk, shards_of
 from sidestep.planning.relief.goals import has_left
@@ -20,7 +20,7 @@ def reason(server: Server, duty: Duty, *, ended: bool = False) -> Left:
     """Why this duty is undone after the desk's moves; ``ended`` says that the search for it was cut short."""
     desk = server.desk
     if duty.kind == "contention":
-        code = _nothing_helps(desk, duty)
+        code = _nothing_helps(server, duty)
         if code:
             return Left(duty=duty, code=code)
         shards = _cheapest(server, duty)
@@ -58,16 +58,14 @@ def _missing(desk: Desk, duty: Duty) -> int:
     return duty.least - left
 
 
-def _nothing_helps(desk: Desk, duty: Duty) -> str:
+def _nothing_helps(server: Server, duty: Duty) -> str:
     """IMMOVABLE or MIN_GAIN if no departures at all would do the duty, from the start."""
-    state = State(desk.problem)
-    rows = desk.problem.on(duty.host)
-    rows = rows[desk.free[rows]]
-    if not len(rows):
+    fresh = server.fresh(duty)
+    if not len(fresh.shards):
         return "IMMOVABLE"
-    if Shedding(state, Need(duty.host, duty), rows).possible():
+    if fresh.possible():
         return ""
-    if duty.gain > 0 and Shedding(state, Need(duty.host, replace(duty, gain=0.0)), rows).possible():
+    if duty.gain > 0 and Shedding(fresh.state, Need(duty.host, replace(duty, gain=0.0)), fresh.shards).possible():
         return "MIN_GAIN"
     return "IMMOVABLE"
 

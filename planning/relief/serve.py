@@ -126,7 +126,8 @@ class Server:
                     if desk.state.at[other] != desk.problem.host[other]:
                         desk.take(other)
         order = {id(duty): at for at, duty in enumerate(duties)}
-        left += [duty for duty, _ in chosen if not self.is_done(duty)]
+        done = desk.tasks.done(desk.state)
+        left += [duty for duty, _ in chosen if not done[self.number(duty)]]
         return sorted(left, key=lambda duty: order[id(duty)])
 
     def is_done(self, duty: Duty) -> bool:
