@@ -65,7 +65,8 @@ class UnixRouter:
         until = asyncio.get_running_loop().time() + PATIENCE
         while True:
             try:
-                answer = await asyncio.wait_for(self._once(call), seconds + _SLACK)
+                async with asyncio.timeout(seconds + _SLACK):  # wait_for may hide a cancellation
+                    answer = await self._once(call)
                 break
             except TimeoutError as error:
                 raise self._error(f"no answer within {seconds + _SLACK:g} s") from error
