@@ -37,7 +37,7 @@ demo: $(VENV)/run-ready
 
 test: $(VENV)/test-ready
 	@scripts/debian-packages openssh-client openssh-server perl mawk gawk busybox fish tcsh zsh rsync ansible-core prometheus prometheus-node-exporter
-	@scripts/debian-packages --if-root mmdebstrap lxcfs iproute2
+	@scripts/debian-packages --if-root mmdebstrap lxcfs iproute2 systemd
 	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not alone" $(TEST_ARGS)
 	$(BIN)/python -m pytest -m alone tests/endtoend
 	$(BIN)/python -m scripts.testfleet run -- $(BIN)/python -m pytest tests/systemd

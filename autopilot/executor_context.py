@@ -27,6 +27,9 @@ from sidestep.fleet.plans import Action, ActionStatus, Basis, Plan, PlanStatus
 ACTOR: Final = Label("executor")
 _ENDED: Final = frozenset({PlanState.SUCCEEDED, PlanState.PARTIAL, PlanState.FAILED, PlanState.CANCELLED})
 
+#: the kind of action that is run; whatever else a plan may hold is left to people
+RUNNABLE: Final = "migrate"
+
 
 def pairs(plan: Plan, status: PlanStatus) -> list[tuple[Action, ActionStatus]]:
     """Every action beside what has become of it."""
@@ -73,6 +76,8 @@ class Context:
 
     def obstacle(self, plan: Plan, digest: str, action: Action) -> str:
         """What of the world keeps the action from beginning, or nothing."""
+        if action.kind != RUNNABLE:
+            return f"no backend here can run {action.kind}: do it by hand"
         token = self.expected_token(plan, digest, action)
         found = action_differences(plan, action, token, self.journal.placement(), self.present(plan))
         if found:

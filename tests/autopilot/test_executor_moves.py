@@ -31,6 +31,17 @@ async def test_a_move_does_every_step_and_ends_on_the_destination(bench: Bench) 
     assert bench.journal.placement().owners[Label("s1")].token == 2
 
 
+@pytest.mark.parametrize("kind", ["failover", "split", "resize", "activate"])
+async def test_what_no_backend_can_run_is_never_run_as_a_move(bench: Bench, kind: str) -> None:
+    """A host that is only believed dead would otherwise be joined by a second owner."""
+    status = await bench.executor().run(bench.approved(an_action(kind=kind)))
+    assert status.state is PlanState.FAILED
+    assert status.actions[0].state is ActionState.CANCELLED
+    assert f"no backend here can run {kind}" in status.actions[0].note
+    assert bench.backend.done == []
+    bench.at_rest("s1", "h1")
+
+
 async def test_the_freeze_is_measured_from_hold_to_release_and_bytes_are_counted(bench: Bench) -> None:
     status = await bench.executor().run(bench.approved())
     assert status.actions[0].freeze_ms > 0.0
