@@ -6,8 +6,10 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 DEMO_ARGS ?=
 FUZZ_SECONDS ?= 30
+# Without compiled files every process that a test starts would compile all of sidestep again.
+unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo test check bench fuzz docs clean
+.PHONY: demo test check bench fuzz docs examples clean
 .DEFAULT_GOAL := help
 
 .PHONY: help
@@ -16,8 +18,9 @@ help:
 	@echo 'make test    all tests (installs the Debian packages they need when run as root)'
 	@echo 'make check   ruff, mypy --strict, import-linter'
 	@echo 'make bench   all benchmarks, into docs/performance.md'
+	@echo 'make examples  the plugin packages of plugins/examples against the conformance kit'
 	@echo 'make fuzz    FUZZ_SECONDS (30) of hostile input for everything that reads foreign bytes'
-	@echo 'make docs    the generated pages: traceability, command line, pictures'
+	@echo 'make docs    the generated pages and pictures, and the site of all pages into build/site'
 
 $(VENV)/made:
 	@scripts/python-ready '$(PYTHON)'
@@ -36,16 +39,16 @@ demo: $(VENV)/run-ready
 	@$(BIN)/sidestep demo $(DEMO_ARGS)
 
 test: $(VENV)/test-ready
-	@scripts/debian-packages openssh-client openssh-server perl mawk gawk busybox fish tcsh zsh rsync ansible-core prometheus prometheus-node-exporter
+	@scripts/debian-packages openssh-client openssh-server perl mawk gawk busybox fish tcsh zsh rsync ansible-core prometheus prometheus-node-exporter chromium haproxy redis-server tmux
 	@scripts/debian-packages --if-root mmdebstrap lxcfs iproute2 systemd
-	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not alone" $(TEST_ARGS)
+	$(BIN)/python -m pytest -n 4 --dist loadfile --durations 40 --durations-min 5 -m "not alone" $(TEST_ARGS)
 	$(BIN)/python -m pytest -m alone tests/endtoend
 	$(BIN)/python -m scripts.testfleet run -- $(BIN)/python -m pytest tests/systemd
 
 check: $(VENV)/test-ready
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/mypy -p sidestep -p scripts.testfleet
+	$(BIN)/mypy -p sidestep -p scripts.testfleet -p scripts.faultmatrix
 	$(BIN)/lint-imports
 	$(BIN)/python -m scripts.traceability --check
 
@@ -59,11 +62,16 @@ $(VENV)/fuzz-ready: $(VENV)/run-ready
 fuzz: $(VENV)/fuzz-ready
 	$(BIN)/python -m scripts.fuzz --seconds $(FUZZ_SECONDS)
 
+examples: $(VENV)/test-ready
+	@scripts/debian-packages --if-root podman runc busybox-static criu
+	PYTHONPATH=plugins/examples/podman/src:plugins/examples/criu/src $(BIN)/python -m pytest -rs plugins/examples
+
 docs: $(VENV)/test-ready
 	$(BIN)/python -m scripts.traceability
 	$(BIN)/python -m sidestep.console.manual > docs/cli.md
 	$(BIN)/python -m scripts.fleet_file
 	$(BIN)/python -m scripts.pictures
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import gc
 import logging
 import sys
 from collections.abc import Sequence
@@ -10,7 +11,7 @@ from pathlib import Path
 from typing import get_args
 
 from sidestep.autopilot import eventloop, paths
-from sidestep.autopilot.config_file import load_fleet
+from sidestep.autopilot.config_cache import load_cached
 from sidestep.autopilot.daemon import Daemon
 from sidestep.autopilot.daemon_log_lines import FORMS, Libraries, line_for
 from sidestep.fleet.config_operation import METRICS, split
@@ -47,7 +48,8 @@ def arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
 
 async def serve(options: argparse.Namespace) -> None:
     """Run the daemon until it is told to end. Raises SidestepError if it cannot start."""
-    fleet = load_fleet(options.fleet or paths.config_path())
+    file = options.fleet or paths.config_path()
+    fleet = load_cached(file, paths.fleet_cache(file))
     line = line_for(options.log, sys.stderr)
     logging.basicConfig(handlers=[Libraries(sys.stderr, line)], level=logging.WARNING)
     logging.captureWarnings(True)
@@ -59,12 +61,19 @@ async def serve(options: argparse.Namespace) -> None:
         metrics=options.metrics,
         line=line,
     )
-    await daemon.run(lambda socket: print(f"ready {socket}", flush=True))
+
+    def ready(socket: Path) -> None:
+        gc.freeze()
+        gc.enable()
+        print(f"ready {socket}", flush=True)
+
+    await daemon.run(ready)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """The exit code: 0 after an orderly end, 2 for bad input, 1 for everything else that is told."""
     options = arguments(argv)
+    gc.disable()  # nothing of what a start makes is garbage; the daemon collects once it has begun
     try:
         eventloop.run(serve(options))
     except SidestepError as error:
@@ -73,6 +82,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     except OSError as error:
         print(f"the daemon cannot run: {error}", file=sys.stderr)
         return 1
+    finally:
+        gc.enable()
     return 0
 
 

@@ -21,6 +21,7 @@ from sidestep.fleet.inventory import AlertKind, AlertsSpec
 from sidestep.fleet.labels import Label, scrub
 from sidestep.fleet.machines import ActionState, HostState, PlanState
 from sidestep.fleet.resources import show_seconds
+from sidestep.plugins.notifiers import Notice
 
 HOUR: Final = 3600.0
 #: lines of a message, and titles that wait for their turn
@@ -51,14 +52,6 @@ class Condition(Struct, frozen=True):
     def key(self) -> Key:
         """The same thing at another time has the same key."""
         return self.kind, self.topic, self.subject
-
-
-class Message(Struct, frozen=True):
-    """One message; ``over`` if it says that something ended."""
-
-    title: Label
-    body: str
-    over: bool
 
 
 def conditions_of(picture: Picture, troubles: Iterable[Trouble], since: float) -> list[Condition]:
@@ -106,7 +99,7 @@ class AlertDesk:
     _held: list[Label] = field(default_factory=list)
     _dropped: int = 0
 
-    def look(self, conditions: Iterable[Condition], now: float) -> list[Message]:
+    def look(self, conditions: Iterable[Condition], now: float) -> list[Notice]:
         """Take what is so at ``now`` (monotonic seconds)."""
         for condition in conditions:
             if condition.kind in self.spec.kinds:
@@ -134,13 +127,13 @@ class AlertDesk:
             return False
         return not known.condition.over or now - known.since >= self.spec.after
 
-    def _messages(self, rows: Iterable[_Known], *, over: bool) -> list[Message]:
+    def _messages(self, rows: Iterable[_Known], *, over: bool) -> list[Notice]:
         groups: dict[tuple[str, str], list[Condition]] = {}
         for known in rows:
             groups.setdefault((known.condition.kind, known.condition.cause), []).append(known.condition)
         return [self._message(group, over) for group in groups.values()]
 
-    def _message(self, group: list[Condition], over: bool) -> Message:
+    def _message(self, group: list[Condition], over: bool) -> Notice:
         first = group[0]
         names = ", ".join(condition.subject for condition in group[:NAMED])
         more = f" and {len(group) - NAMED} more" if len(group) > NAMED else ""
@@ -149,21 +142,21 @@ class AlertDesk:
         lines = [str(condition.text) for condition in group[:LINES]]
         if len(group) > LINES:
             lines.append(f"and {len(group) - LINES} more")
-        return Message(title, "\n".join(lines), over)
+        return Notice(title, "\n".join(lines), over)
 
-    def _limited(self, messages: list[Message], now: float) -> list[Message]:
+    def _limited(self, messages: list[Notice], now: float) -> list[Notice]:
         """At most ``limit`` an hour; the first that may go takes along what had to wait."""
         while self._sent and now - self._sent[0] >= HOUR:
             self._sent.popleft()
         room = self.spec.limit - len(self._sent)
         if room > 0 and self._held and not messages:
-            messages = [Message(scrub(f"sidestep {self.fleet}: what had to wait"), "", False)]
+            messages = [Notice(scrub(f"sidestep {self.fleet}: what had to wait"), "", False)]
         going, waiting = messages[:room], messages[room:]
         if going and self._held:
             more = [f"and {self._dropped} more"] if self._dropped else []
             body = "\n".join([going[0].body, f"told late, since {self.spec.limit} an hour is the limit:",
                               *self._held, *more]).strip()  # fmt: skip
-            going[0] = Message(going[0].title, body, going[0].over)
+            going[0] = Notice(going[0].title, body, going[0].over)
             self._held, self._dropped = [], 0
         for message in waiting:
             if len(self._held) < HELD:

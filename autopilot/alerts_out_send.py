@@ -1,30 +1,32 @@
-"""Sends alerts through Apprise (the extra ``[alerts]``), whose targets come by reference: file:PATH or command:LINE.
+"""Sends alerts through notifiers, whose addresses come by reference: file:PATH or command:LINE.
 
-A target's address holds its secret. It is fetched when the first message goes, kept in memory only, and
-never shown: neither by us nor by Apprise's own log, which is switched off. Nothing here stops the daemon.
+An address holds its secret. It is fetched when the first message goes, kept in memory only, and
+never shown. Nothing here stops the daemon: not a notifier that raises, nor one that never returns.
 """
 
 from __future__ import annotations
 
 import asyncio
-import logging
 import os
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
-from sidestep.autopilot.alerts_out import AlertDesk, Message, conditions_of
+from sidestep.autopilot.alerts_out import AlertDesk, conditions_of
 from sidestep.autopilot.frames import Picture
 from sidestep.autopilot.world_clock import Clock
 from sidestep.autopilot.world_report import Trouble
 from sidestep.fleet.errors import SidestepError
 from sidestep.fleet.inventory import FleetSpec
+from sidestep.plugins.notifiers import Notice, Notifier, notifier, split_target
 
 #: messages that wait while a target does not answer
 QUEUE: Final = 100
 #: seconds before each further try
 AGAIN: Final = (5.0, 30.0, 120.0)
+#: seconds after which a notifier is not waited for
+DELIVERY: Final = 60.0
 #: seconds that a command may take, and bytes that a target's file may have
 COMMAND: Final = 20.0
 LONGEST: Final = 65536
@@ -45,8 +47,9 @@ class AlertsOut:
         self._desk = AlertDesk(fleet.alerts, fleet.name)
         self._troubles, self._clock, self._report = troubles, clock, report
         self._since = clock.wall()
-        self._queue: asyncio.Queue[Message] = asyncio.Queue(QUEUE)
+        self._queue: asyncio.Queue[Notice] = asyncio.Queue(QUEUE)
         self._targets: dict[str, list[str]] = {}
+        self._notifiers: dict[str, Notifier] = {}
         self._said: set[str] = set()
 
     def look(self, picture: Picture) -> None:
@@ -69,11 +72,12 @@ class AlertsOut:
             for reference in self._spec.targets:
                 await self._send(reference, message)
 
-    async def _send(self, reference: str, message: Message) -> None:
+    async def _send(self, reference: str, message: Notice) -> None:
         why = ""
         for pause in (*AGAIN, 0.0):
             try:
-                await asyncio.to_thread(self._deliver, reference, message)
+                async with asyncio.timeout(DELIVERY):
+                    await asyncio.to_thread(self._deliver, reference, message)
             except SidestepError as error:
                 self._targets.pop(reference, None)
                 why = str(error)
@@ -85,24 +89,14 @@ class AlertsOut:
             await self._clock.sleep(pause)
         self._complain(f"alerts: {_named(reference)}: {why}")
 
-    def _deliver(self, reference: str, message: Message) -> None:
-        """One message to all targets of a reference. Blocks; raises SidestepError."""
-        try:
-            import apprise  # noqa: PLC0415 - an extra
-        except ImportError:
-            raise SidestepError("Apprise is not installed", hint="pip install 'sidestep[alerts]'") from None
-        logging.getLogger("apprise").disabled = True
-        if reference not in self._targets:
-            self._targets[reference] = fetch(reference, self._folder)
-        out = apprise.Apprise()
-        for number, target in enumerate(self._targets[reference], 1):
-            if not out.add(target):
-                raise SidestepError(
-                    f"line {number} is no address that Apprise knows", hint="see Apprise's list of URLs"
-                )
-        kind = apprise.NotifyType.SUCCESS if message.over else apprise.NotifyType.WARNING
-        if not out.notify(title=message.title, body=message.body or message.title, notify_type=kind):
-            raise SidestepError("the message was not taken")
+    def _deliver(self, target: str, message: Notice) -> None:
+        """One message to all addresses of a target. Blocks; raises SidestepError."""
+        name, reference = split_target(target)
+        if name not in self._notifiers:
+            self._notifiers[name] = notifier(name)
+        if target not in self._targets:
+            self._targets[target] = fetch(reference, self._folder)
+        self._notifiers[name].send(self._targets[target], message)
 
     def _complain(self, text: str) -> None:
         """Say trouble once until a message went through."""
@@ -111,10 +105,12 @@ class AlertsOut:
             self._report(text)
 
 
-def _named(reference: str) -> str:
-    """A reference without what a command may hold of secrets."""
+def _named(target: str) -> str:
+    """A target without what a command may hold of secrets."""
+    name, reference = split_target(target)
+    before = f"{name}=" if target != reference else ""
     kind, _, rest = reference.partition(":")
-    return reference if kind == "file" else f"{kind}:{rest.split()[0]} ..."
+    return f"{before}{reference}" if kind == "file" else f"{before}{kind}:{rest.split()[0]} ..."
 
 
 def fetch(reference: str, folder: Path) -> list[str]:

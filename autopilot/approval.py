@@ -63,6 +63,9 @@ def action_differences(plan: Plan, action: Action, token: int, placement: Placem
         lines.append(
             f"shard {action.shard}: was on {action.source} (token {token}), now on {owner.host} (token {owner.token})"
         )
+    elsewhere = next((p.host for p in present.placements if p.shard == action.shard), action.source)
+    if not lines and owner is not None and elsewhere != owner.host:
+        lines.append(f"shard {action.shard}: was on {action.source}, now on {elsewhere}")
     ends = (action.source, action.destination)
     planned = Basis((), tuple(h for h in plan.basis.hosts if h.host in ends))
     found = Basis((), tuple(h for h in present.hosts if h.host in {p.host for p in planned.hosts}))

@@ -32,13 +32,15 @@ from sidestep.autopilot.protocol import (
     frame_length,
     pack,
     parse_reply,
-    with_tables,
 )
+from sidestep.autopilot.protocol_tables import with_tables
 from sidestep.fleet.errors import ProtocolError, SidestepError, UsageError
 from sidestep.fleet.labels import Label
 
 #: seconds within which the daemon answers; a call never starts anything that it waits for
 TIMEOUT: Final = 30.0
+#: bytes that are read before anybody takes them: a whole picture, else the line is stopped and started within it
+_READ_AHEAD: Final = 1 << 21
 #: codes that mean "you asked wrongly", against "it cannot be done now"
 _USAGE: Final = frozenset({"usage", "unknown"})
 
@@ -219,7 +221,7 @@ class AsyncClient:
         """Connect and say hello. Raises DaemonMissing if nobody serves ``path``."""
         connected = _open(Path(path), timeout)
         connected.setblocking(False)
-        reader, writer = await asyncio.open_unix_connection(sock=connected)
+        reader, writer = await asyncio.open_unix_connection(sock=connected, limit=_READ_AHEAD)
         client = cls(reader, writer, timeout)
         try:
             client.welcome = _welcome(await client.call(Hello(client=name)))

@@ -9,7 +9,6 @@ from __future__ import annotations
 import glob
 import hashlib
 from dataclasses import dataclass, field
-from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Final
 
@@ -17,8 +16,8 @@ from sidestep.fleet.config import parse_documents
 from sidestep.fleet.config_document import Document, read_document
 from sidestep.fleet.config_problems import raise_all
 from sidestep.fleet.errors import ConfigError
+from sidestep.fleet.extensions import names
 from sidestep.fleet.inventory import FleetSpec
-from sidestep.fleet.policies import GOAL_PLUGINS
 
 #: all files of a fleet together; thousands of hosts are well below it; a device is not read into memory
 MAX_BYTES: Final = 16 << 20
@@ -34,6 +33,10 @@ class FleetFiles:
     documents: tuple[Document, ...] = field(repr=False)
     paths: tuple[Path, ...]
     digest: str
+    #: the bytes of each file
+    data: tuple[bytes, ...] = field(repr=False, default=())
+    #: the folder and pattern of each include
+    patterns: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass
@@ -45,16 +48,18 @@ class _Reading:
     problems: list[ConfigError] = field(default_factory=list)
     digest: hashlib._Hash = field(default_factory=hashlib.sha256)
     left: int = MAX_BYTES
+    data: list[bytes] = field(default_factory=list)
+    patterns: list[tuple[str, str]] = field(default_factory=list)
 
 
 def load_fleet(path: Path) -> FleetSpec:
     """The fleet that a file and its includes declare. Raises ConfigError naming file, line, key and remedy."""
-    return parse_documents(read_files(path).documents, goals=plugged_goals)
+    return load_files(read_files(path))
 
 
-def plugged_goals() -> frozenset[str]:
-    """The names of the goals that plugins have; nothing is imported."""
-    return frozenset(entry.name for entry in entry_points(group=GOAL_PLUGINS))
+def load_files(files: FleetFiles) -> FleetSpec:
+    """The fleet that files declare which were read before. Raises as ``load_fleet``."""
+    return parse_documents(files.documents, plugged=names)
 
 
 def read_files(path: Path) -> FleetFiles:
@@ -65,7 +70,13 @@ def read_files(path: Path) -> FleetFiles:
     except ConfigError as error:
         reading.problems.append(error)
     raise_all(reading.problems)
-    return FleetFiles(tuple(reading.documents), tuple(reading.paths), reading.digest.hexdigest())
+    return FleetFiles(
+        tuple(reading.documents),
+        tuple(reading.paths),
+        reading.digest.hexdigest(),
+        tuple(reading.data),
+        tuple(reading.patterns),
+    )
 
 
 def _read(path: Path, source: str, above: tuple[Path, ...], reading: _Reading) -> None:
@@ -74,6 +85,7 @@ def _read(path: Path, source: str, above: tuple[Path, ...], reading: _Reading) -
     reading.paths[real] = source
     reading.digest.update(f"{len(source)}:{source}:{len(data)}:".encode())
     reading.digest.update(data)
+    reading.data.append(data)
     try:
         text = data.decode("utf-8")
     except UnicodeDecodeError as error:
@@ -82,6 +94,7 @@ def _read(path: Path, source: str, above: tuple[Path, ...], reading: _Reading) -
     document = read_document(text, source)
     reading.documents.append(document)
     for pattern in document.includes:
+        reading.patterns.append((str(path.parent), pattern))
         try:
             found = _matches(path.parent, pattern, document)
         except ConfigError as error:
@@ -108,23 +121,35 @@ def _include(path: Path, pattern: str, by: Document, above: tuple[Path, ...], re
     _read(path, str(path), above, reading)
 
 
+def matched(folder: Path, pattern: str) -> tuple[str, ...]:
+    """The files that an include of a file in that folder names, in order; none where there is nothing.
+
+    The pattern may match nothing yet. A hidden file, such as an editor's, is only meant when it is named.
+    """
+    full = _full(folder, pattern)
+    if not glob.has_magic(pattern):
+        return (str(full),) if full.is_file() else ()
+    escaped = full if Path(pattern).expanduser().is_absolute() else Path(glob.escape(str(folder)), pattern)
+    found = glob.glob(str(escaped))  # noqa: PTH207 - Path.glob takes no absolute pattern, and finds hidden files
+    return tuple(name for name in sorted(found) if Path(name).is_file())
+
+
+def _full(folder: Path, pattern: str) -> Path:
+    wanted = Path(pattern).expanduser()
+    return wanted if wanted.is_absolute() else folder / wanted
+
+
 def _matches(folder: Path, pattern: str, by: Document) -> list[Path]:
     """The files that an include names. Raises ConfigError for a file or folder that is not there."""
-    wanted = Path(pattern).expanduser()
-    full = wanted if wanted.is_absolute() else folder / wanted
-    if not glob.has_magic(pattern):
-        if not full.is_file():
-            raise _refused(by, pattern, f"there is no file {full}", "correct the name, or remove it from include")
-        return [full]
+    full, found = _full(folder, pattern), matched(folder, pattern)
+    if not glob.has_magic(pattern) and not found:
+        raise _refused(by, pattern, f"there is no file {full}", "correct the name, or remove it from include")
     anchor = full.parent
     while glob.has_magic(str(anchor)):
         anchor = anchor.parent
     if not anchor.is_dir():
         raise _refused(by, pattern, f"there is no folder {anchor}", "make it, or remove the pattern from include")
-    # The pattern may match nothing yet. A hidden file, such as an editor's, is only meant when it is named.
-    escaped = full if wanted.is_absolute() else Path(glob.escape(str(folder)), wanted)
-    found = glob.glob(str(escaped))  # noqa: PTH207 - Path.glob takes no absolute pattern, and finds hidden files
-    return [path for path in map(Path, sorted(found)) if path.is_file()]
+    return [Path(name) for name in found]
 
 
 def _refused(by: Document, pattern: str, message: str, hint: str) -> ConfigError:

@@ -1,49 +1,41 @@
 """The daemon of one fleet: makes the parts, starts them in the order that safety asks for, ends them.
 
-Locks first, so that no two daemons ever act. Then what a dead daemon left is finished or
-taken back, before anything new. Then shards are found or started, and only then the loop
-plans and the socket answers. The end leaves every shard running.
+Locks first, so that no two daemons ever act. Then it is decided, from the journal alone, what becomes of
+everything that a dead daemon left, and the socket answers: people see the fleet and can hold it while its
+hosts are still being connected, and everything that would begin something new is told to wait. Then what
+was left is finished or taken back, shards are found or started, and only then the loop plans. The end
+leaves every shard running.
 """
 
 from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable
 from contextlib import AsyncExitStack
-from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Final
+from typing import Final
 
-from sidestep.autopilot.daemon_control import ControlDesk
-from sidestep.autopilot.daemon_foresight import Foresight, foresight
+from sidestep.autopilot.daemon_background import Background
 from sidestep.autopilot.daemon_log import AUTOPILOT, Log
 from sidestep.autopilot.daemon_log_lines import Line, text_line
+from sidestep.autopilot.daemon_parts import DaemonParts, make_parts
 from sidestep.autopilot.daemon_planning import PlanDesk
-from sidestep.autopilot.daemon_reconcile import Reconciler
-from sidestep.autopilot.daemon_reports import Reports
-from sidestep.autopilot.daemon_service import DaemonService
-from sidestep.autopilot.daemon_shards import Settlement
-from sidestep.autopilot.executor import UNFINISHED, Executor
-from sidestep.autopilot.executor_control import PlanControl
-from sidestep.autopilot.faults import NO_FAULTS, VARIABLE, faults_from
-from sidestep.autopilot.history_keeper import Keeper, series_names
-from sidestep.autopilot.hold import Hold
+from sidestep.autopilot.daemon_service import STARTING, DaemonService
+from sidestep.autopilot.executor import UNFINISHED
+from sidestep.autopilot.faults import VARIABLE, clock_from, faults_from
+from sidestep.autopilot.history_keeper import series_names
 from sidestep.autopilot.journal import Journal
 from sidestep.autopilot.journal_watch import JournalWatch
-from sidestep.autopilot.loop import ControlLoop, Parts
-from sidestep.autopilot.loop_approval import Approvals
-from sidestep.autopilot.loop_proposals import Proposals
-from sidestep.autopilot.loop_runs import Runs
+from sidestep.autopilot.locks.carrying import LockCarrier
+from sidestep.autopilot.locks.desk import LockDesk, serve_locks
+from sidestep.autopilot.loop import ControlLoop
 from sidestep.autopilot.operation import Operation
+from sidestep.autopilot.recorder.keeper import Recorder
 from sidestep.autopilot.server import Server
 from sidestep.autopilot.server_lock import InstanceLock, private_folder
 from sidestep.autopilot.world import World
 from sidestep.autopilot.world_clock import Clock
-from sidestep.backends.base import Backend
-from sidestep.backends.routing.client import UnixRouter
-from sidestep.backends.ssh.asyncssh_transport import AsyncsshTransport
 from sidestep.backends.ssh.base import Transport
 from sidestep.backends.ssh.gates import lane_of
 from sidestep.backends.ssh.hostkeys import HostKeys
@@ -53,12 +45,12 @@ from sidestep.backends.ssh.sshconfig import SshConfig
 from sidestep.backends.ssh.tunnels import Tunnels
 from sidestep.backends.ssh.unresolved import Unresolved
 from sidestep.fleet.errors import ConfigError
+from sidestep.fleet.extensions import PluginError
 from sidestep.fleet.inventory import FleetSpec, HostSpec, Level
 from sidestep.fleet.labels import Label
 from sidestep.fleet.machines import PlanState
-from sidestep.fleet.plans import Basis, Plan, PlanStatus
-from sidestep.forecasting.client import Oracle
-from sidestep.plugins import BACKENDS, load
+from sidestep.fleet.plans import PlanStatus
+from sidestep.plugins.transports import connect_by
 
 #: seconds that a peer has to read the answer to its shutdown request
 _LAST_WORD: Final = 0.1
@@ -82,7 +74,7 @@ class Daemon:
         self._level: Level = level or fleet.level
         self._line = line
         self._held, self._metrics = level or "", metrics or fleet.metrics.listen
-        self._clock = Clock()
+        self._clock = clock_from(os.environ)
         self._end = asyncio.Event()
         self._keys, self._config = self._load()
         self._lanes: dict[str, str] = {}
@@ -98,7 +90,7 @@ class Daemon:
             lock = InstanceLock(self.state / "daemon.lock")
             lock.acquire()
             stack.callback(lock.release)
-            journal = Journal(self.state / "journal.db")
+            journal = Journal(self.state / "journal.db", clock=self._clock.wall)
             stack.callback(journal.close)
             journal.room.keep()
             log = Log(journal, line=self._line)
@@ -112,7 +104,17 @@ class Daemon:
     async def _run(self, stack: AsyncExitStack, journal: Journal, log: Log, ready: Callable[[Path], None]) -> None:
         stack.push_async_callback(self._ring.aclose)
         stack.push_async_callback(self._tunnels.aclose)
-        parts = self._parts(stack, journal, log)
+        parts = make_parts(
+            self.fleet,
+            stack,
+            journal,
+            log,
+            state=self.state,
+            socket=self.socket,
+            clock=self._clock,
+            transport=self._transport,
+            lane=self._lane,
+        )
         loop = ControlLoop(parts, level=self._level)
         loop.governor.attach(boards=parts.ahead.boards, state=self.state, held=self._held)
         desk = PlanDesk(
@@ -121,7 +123,7 @@ class Daemon:
             log=log,
             clock=self._clock,
             busy=parts.moving,
-            settling=parts.runs.settling,
+            settling=lambda: parts.runs.settling() | parts.settlement.foreign.shards,
         )
         stack.push_async_callback(desk.aclose)
         service = DaemonService(
@@ -140,21 +142,19 @@ class Daemon:
             desk=desk,
             round_trips=parts.reports.rtt.told,
             steering=stack.enter_context(parts.steering.watched(lambda: loop.picture)),
+            starting=STARTING,
         )
         server = Server(self.socket, service, report=log.told("daemon"))
         loop.publish = server.announce
         server.claim()
         stack.push_async_callback(server.aclose)
-        begins = f"daemon {os.getpid()} of fleet {self.fleet.name} begins, level {loop.level}"
-        log.act("daemon-start", begins, actor=AUTOPILOT, subject=self.fleet.name, always=True)
-        if fault := faults_from(os.environ):
-            log.say("error", f"{VARIABLE}={fault}: this daemon will break a move on purpose; unset it to stop that")
+        self._say_begins(log, loop.level)
         background = await stack.enter_async_context(Background(log))
         operation = await stack.enter_async_context(
             Operation(
                 parts,
                 loop,
-                holders=(desk, service),
+                holders=(desk, service, parts.leases, *((parts.capsules,) if parts.capsules else ())),
                 rethink=parts.oracle.switch,
                 held=self._held,
                 metrics=self._metrics,
@@ -162,15 +162,69 @@ class Daemon:
                 end=self.end,
             ).begun(background.start)
         )
+        self._take_up(journal, parts)
+        loop.begin()
+        service.locks = await self._locks(stack, journal, log, parts.world, background)
+        await server.start()
+        log.say("daemon", f"serving {self.socket}; nothing new begins before hosts were looked at")
         watch = JournalWatch(journal, log, self._clock, put_right=parts.executor.recover)
         background.start(watch.run(), "watch of the journal")
         background.start(parts.world.run(), "world")
+        stack.push_async_callback(parts.leases.aclose)
+        background.start(parts.leases.run(), "leases")
         kept = series_names([h.name for h in self.fleet.hosts], [s.name for s in self.fleet.shards])
         parts.keeper.begin(kept)
         stack.push_async_callback(parts.keeper.aclose)
-        background.start(parts.keeper.run(kept), "history")
+        background.start(parts.keeper.run(kept), "history", idle=not parts.keeper.spec.enabled)
+        self._record(stack, journal, log, operation, background)
         await parts.reports.start()
         stack.push_async_callback(parts.reports.aclose)
+        await self._look(stack, journal, parts, loop, background)
+        if parts.capsules is not None:
+            background.start(parts.capsules.run(), "capsules")
+        if parts.pools is not None:
+            background.start(parts.pools.run(), "pools", idle=not self.fleet.pools)
+        service.starting = ""
+        ready(self.socket)
+        operation.ready()
+        await self._end.wait()
+        operation.stopping()
+        watch.end()
+        await parts.executor.stop()
+        await parts.runs.finish()
+        await parts.leases.end()
+        log.mirror()
+
+    async def _locks(
+        self, stack: AsyncExitStack, journal: Journal, log: Log, world: World, background: Background
+    ) -> LockDesk | None:
+        """Serve locks here and on the hosts that want them; None if that cannot be."""
+        desk = await serve_locks(self.socket, journal, log)
+        if desk is not None:
+            stack.push_async_callback(desk.server.aclose)
+            carrier = LockCarrier(self.fleet, desk.server, world.transport, log, self._clock)
+            background.start(carrier.run(), "locks on hosts", idle=True)
+        return desk
+
+    def _say_begins(self, log: Log, level: str) -> None:
+        begins = f"daemon {os.getpid()} of fleet {self.fleet.name} begins, level {level}"
+        log.act("daemon-start", begins, actor=AUTOPILOT, subject=self.fleet.name, always=True)
+        if fault := faults_from(os.environ):
+            log.say("error", f"{VARIABLE}={fault}: this daemon will break a move on purpose; unset it to stop that")
+
+    def _record(
+        self, stack: AsyncExitStack, journal: Journal, log: Log, operation: Operation, background: Background
+    ) -> None:
+        """Keep what consoles are shown, for replay."""
+        recorder = Recorder(self.fleet.history, self.state, journal.events, report=log.told("daemon"))
+        stack.push_async_callback(recorder.aclose)
+        operation.watch(recorder.take)
+        background.start(recorder.run(), "recorder", idle=recorder.idle)
+
+    async def _look(
+        self, stack: AsyncExitStack, journal: Journal, parts: DaemonParts, loop: ControlLoop, background: Background
+    ) -> None:
+        """Hear every host, put right what was left, and go round once, with forecasts."""
         # until every host has answered or failed once, but not for ever
         await _until(self._clock, self.fleet.connect_timeout + _FIRST_SAMPLE, parts.world.heard)
         await self._put_right(journal, parts)
@@ -180,107 +234,24 @@ class Daemon:
         await parts.oracle.start()
         stack.push_async_callback(parts.oracle.aclose)
         background.start(parts.ahead.care.run(), "care of the oracle")
-        _train(parts, background, log)
+        _train(parts, background, parts.log)
         background.start(loop.run(), "loop")
         background.start(loop.governor.run(), "trust")
         background.start(parts.reconciler.run(), "reconciler")
         # whoever asks first is to be shown something, but does not wait for ever
-        await _until(self._clock, self.fleet.oracle.deadline + _FIRST_SAMPLE, lambda: loop.picture is not None)
-        await server.start()
-        log.say("daemon", f"serving {self.socket}")
-        ready(self.socket)
-        operation.ready()
-        await self._end.wait()
-        operation.stopping()
-        watch.end()
-        await parts.executor.stop()
-        await parts.runs.finish()
-        log.mirror()
+        await _until(self._clock, self.fleet.oracle.deadline + _FIRST_SAMPLE, lambda: loop.rounds > 0)
 
-    def _parts(self, stack: AsyncExitStack, journal: Journal, log: Log) -> DaemonParts:
-        fleet, clock = self.fleet, self._clock
-        backends = load_backends(fleet)
-        router = UnixRouter(fleet.router) if fleet.router else None
-        if router is not None:
-            stack.push_async_callback(router.aclose)
-        world = World(fleet, self._transport, clock=clock, report=log.told("host"), lane=self._lane)
-
-        def present(plan: Plan) -> Basis:
-            return world.basis(plan, journal.placement())
-
-        def busy() -> frozenset[str]:
-            return executor.busy
-
-        def strain(host: str) -> str:
-            return steering.strain(host)
-
-        hold = Hold(self.state)
-        settlement = Settlement(fleet, journal, backends, world.transport, log, busy=busy)
-        executor = Executor(
-            fleet=fleet,
-            journal=journal,
-            backend_for=lambda shard: backends[shard.backend],
-            transport_for=world.transport,
-            router=router,
-            present=present,
-            clock=clock.wall,
-            changed=lambda _: log.mirror(),
-            doubt=settlement.doubt,
-            faults=faults_from(os.environ) or NO_FAULTS,
-            held=hold.why,
-            strain=strain,
-        )
-
-        keeper = Keeper(
-            fleet.history,
-            self.state / "history",
-            interval=fleet.interval,
-            clock=clock.wall,
-            report=log.told("daemon"),
-        )
-
-        def moving() -> frozenset[str]:
-            return executor.moving
-
-        ahead = foresight(
-            fleet, world=world, journal=journal, keeper=keeper, state=self.state, clock=clock, log=log, stack=stack
-        )
-        reports = Reports(
-            fleet, world, router, state=self.state, socket=self.socket, clock=clock, report=log.told("daemon")
-        )
-        runs = Runs(journal, executor, clock, log)
-        control = PlanControl(journal=journal, executor=executor, hold=hold, log=log, start=runs.start)
-        steering = ControlDesk(control=control)
-        reconciler = Reconciler(
-            fleet, world, journal, settlement, router, busy=busy, served=executor.served, clock=clock, log=log
-        )
-        return DaemonParts(
-            fleet=fleet,
-            world=world,
-            oracle=ahead.oracle,
-            ahead=ahead,
-            journal=journal,
-            proposals=Proposals(fleet, journal, clock),
-            approvals=Approvals(journal, runs, clock, present),
-            runs=runs,
-            log=log,
-            clock=clock,
-            moving=moving,
-            keep=ahead.keep,
-            keeper=keeper,
-            reports=reports,
-            executor=executor,
-            settlement=settlement,
-            reconciler=reconciler,
-            steering=steering,
-        )
+    @staticmethod
+    def _take_up(journal: Journal, parts: DaemonParts) -> None:
+        """Decide what becomes of everything that a dead daemon left; nothing is done about it yet."""
+        parts.executor.take_up()
+        for plan, status in journal.plans_in(PlanState.APPROVED):
+            note = f"the daemon ended before plan {plan.number} began"
+            journal.set_state(status.digest, PlanState.CANCELLED, actor=Label(AUTOPILOT), note=note)
 
     async def _put_right(self, journal: Journal, parts: DaemonParts) -> None:
         """First what a dead daemon left, then every shard that can be reached, then the router."""
         await _recover(journal, parts)
-        for plan, status in journal.plans_in(PlanState.APPROVED):
-            note = f"the daemon ended before plan {plan.number} began"
-            journal.set_state(status.digest, PlanState.CANCELLED, actor=Label(AUTOPILOT), note=note)
         # the others are settled when they come up
         await parts.reconciler.settle(parts.world.reachable())
         await parts.reconciler.push_routes()
@@ -289,10 +260,11 @@ class Daemon:
         self._lanes.pop(host.name, None)
         try:
             target = resolve(host, self.fleet, self._config)
-        except ConfigError as error:
+            made = connect_by(host, target, self._keys, ring=self._ring, tunnels=self._tunnels)
+        except (ConfigError, PluginError) as error:
             return Unresolved(host.name, error)
         self._lanes[host.name] = lane_of(target)
-        return AsyncsshTransport(target, self._keys, ring=self._ring, tunnels=self._tunnels)
+        return made
 
     def _lane(self, host: HostSpec) -> str:
         """Whom a handshake with that host burdens."""
@@ -312,50 +284,6 @@ class Daemon:
 
     def _end_soon(self) -> None:
         asyncio.get_running_loop().call_later(_LAST_WORD, self.end)
-
-
-@dataclass(frozen=True, kw_only=True)
-class DaemonParts(Parts):
-    """The loop's parts, and those that only the daemon itself works with."""
-
-    oracle: Oracle
-    ahead: Foresight
-    keeper: Keeper
-    reports: Reports
-    executor: Executor
-    settlement: Settlement
-    reconciler: Reconciler
-    steering: ControlDesk
-
-
-class Background:
-    """Tasks that live as long as the daemon; one that ends is said, since none should."""
-
-    def __init__(self, log: Log) -> None:
-        self._log = log
-        self._tasks: list[asyncio.Task[None]] = []
-
-    def start(self, work: Coroutine[Any, Any, None], name: str) -> None:
-        """Run ``work`` until the daemon ends."""
-        task = asyncio.get_running_loop().create_task(work, name=name)
-        task.add_done_callback(self._ended)
-        self._tasks.append(task)
-
-    async def __aenter__(self) -> Background:
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        pending = set(self._tasks)
-        while pending:  # again: what was waited for may have come at the same moment, and hidden the cancellation
-            for task in pending:
-                task.cancel()
-            _, pending = await asyncio.wait(pending, timeout=1.0)
-
-    def _ended(self, task: asyncio.Task[None]) -> None:
-        if not task.cancelled():
-            self._log.say("error", f"{task.get_name()} ended: {task.exception()!r}")
 
 
 async def _recover(journal: Journal, parts: DaemonParts) -> None:
@@ -392,8 +320,3 @@ async def _until(clock: Clock, limit: float, holds: Callable[[], bool]) -> None:
     deadline = clock.monotonic() + limit
     while clock.monotonic() < deadline and not holds():
         await clock.sleep(_POLL)
-
-
-def load_backends(fleet: FleetSpec) -> dict[str, Backend]:
-    """The backends that the fleet's shards name, made for this fleet. Raises PluginError."""
-    return {name: load(BACKENDS, name)(fleet.name) for name in sorted({s.backend for s in fleet.shards})}

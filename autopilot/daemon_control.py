@@ -8,31 +8,45 @@ import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
+from sidestep.autopilot.capsules.desk import CapsuleDesk
 from sidestep.autopilot.executor_control import PlanControl
+from sidestep.autopilot.failover.desk import losses_view
+from sidestep.autopilot.failover.watch import LossWatch
 from sidestep.autopilot.frames import Picture
 from sidestep.autopilot.hold import HoldWatch
+from sidestep.autopilot.host_orders import OrderBook
 from sidestep.autopilot.protocol import Answer, Done, PlanView
+from sidestep.autopilot.protocol_capsules import GetCapsules, ScrubCapsules
 from sidestep.autopilot.protocol_control import (
     CancelPlan,
     CancelView,
     ControlRequest,
+    DeclareOff,
     HoldAll,
     PausePlan,
     ReleaseHold,
     ResumePlan,
     UndoPlan,
 )
+from sidestep.autopilot.protocol_failover import ClearPoison, GetLosses
+from sidestep.autopilot.protocol_hosts import HostRequest
+from sidestep.autopilot.protocol_pools import PoolRequest
 from sidestep.autopilot.server_service import UnknownReference
-from sidestep.fleet.errors import UsageError
+from sidestep.fleet.errors import SidestepError, UsageError
 from sidestep.fleet.labels import Label, scrub
 from sidestep.fleet.plans import PlanStatus
 from sidestep.fleet.resources import REPORTED
 
+if TYPE_CHECKING:
+    from sidestep.autopilot.pool.desk import PoolDesk
+
 _LONGEST_REASON: Final = 500
+#: answered without a plan in sight
+_OfHosts = GetLosses | GetCapsules | ScrubCapsules | HostRequest | PoolRequest
 #: the columns of pressure, each with a threshold of the policy
 _PRESSURES: Final = ("cpu", "memory", "io")
 _LATENCY: Final = REPORTED.index("latency_p95")
@@ -43,13 +57,27 @@ class ControlDesk:
     """Answers the requests of ``protocol_control``; every method may raise SidestepError."""
 
     control: PlanControl
+    #: takes a person's word that a host is off; None takes it from nobody
+    declare_off: Callable[..., str] | None = None
+    #: who knows which hosts are lost
+    losses: LossWatch | None = None
+    #: who keeps capsules for the day on which a host is lost
+    capsules: CapsuleDesk | None = None
+    #: takes orders about hosts; None takes none
+    orders: OrderBook | None = None
+    #: keeps pools of instances; None keeps none
+    pools: PoolDesk | None = None
     #: the newest picture, once somebody makes them
     picture: Callable[[], Picture | None] = field(default=lambda: None, init=False)
 
     async def answer(self, request: ControlRequest, actor: Label) -> Answer:
         """One answer."""
+        if isinstance(request, _OfHosts):
+            return self._of_hosts(request, actor)
         reason, control = scrub(request.reason, _LONGEST_REASON), self.control
         match request:
+            case ClearPoison():
+                said = self._watch().clear(request.shard, actor=actor, reason=reason)
             case PausePlan():
                 return self._view(control.pause(self._digest(request.ref), actor=actor, reason=reason))
             case ResumePlan():
@@ -60,9 +88,14 @@ class ControlDesk:
                 made = control.executor.undo(self._digest(request.ref), author=actor, reason=reason)
                 return self._view(made)
             case HoldAll():
-                return Done(scrub(control.hold_all(actor=actor, reason=reason), 2 * _LONGEST_REASON))
+                said = control.hold_all(actor=actor, reason=reason)
             case ReleaseHold():
-                return Done(scrub(control.release(actor=actor, reason=reason), 2 * _LONGEST_REASON))
+                said = control.release(actor=actor, reason=reason)
+            case DeclareOff():
+                if self.declare_off is None:
+                    raise SidestepError("this daemon keeps no leases", hint="restart it with this release")
+                said = self.declare_off(request.host, actor=actor, reason=reason)
+        return Done(scrub(said, 2 * _LONGEST_REASON))
 
     @contextmanager
     def watched(self, picture: Callable[[], Picture | None]) -> Iterator[ControlDesk]:
@@ -89,6 +122,26 @@ class ControlDesk:
         """What every screen has to say of the hold."""
         why = self.control.hold.why()
         return (scrub(f"{why}; nothing new begins until: sidestep release", 2 * _LONGEST_REASON),) if why else ()
+
+    def _of_hosts(self, request: _OfHosts, actor: Label) -> Answer:
+        if isinstance(request, HostRequest):
+            if self.orders is None:
+                raise SidestepError("this daemon takes no orders about hosts", hint="restart it with this release")
+            return self.orders.answer(request, actor)
+        if isinstance(request, PoolRequest):
+            if self.pools is None:
+                raise SidestepError("this daemon keeps no pools", hint="restart it with this release")
+            return self.pools.answer(request, actor)
+        if isinstance(request, GetLosses):
+            return losses_view(self._watch())
+        if self.capsules is None:
+            raise SidestepError("this daemon keeps no capsules", hint="restart it with this release")
+        return self.capsules.answer(request, actor)
+
+    def _watch(self) -> LossWatch:
+        if self.losses is None:
+            raise SidestepError("nobody here gives up hosts", hint="restart the daemon with this release")
+        return self.losses
 
     def _cancel(self, request: CancelPlan, actor: Label, reason: str) -> CancelView:
         journal, digest = self.control.journal, self._digest(request.ref)

@@ -159,6 +159,7 @@ class PlanDesk:
             "previous": previous,
             "author": author,
             **({"goals": self.goals} if self.goals else {}),
+            **({"queue": queue} if (queue := self.journal.queue()) else {}),
         }
 
     def _current(self) -> Plan | None:
@@ -175,11 +176,11 @@ class PlanDesk:
     def _world(self, picture: Picture, policy: Policy | None = None) -> World:
         if picture.forecast is None:
             raise SidestepError("there is no forecast yet", hint=str(picture.oracle) or "try again in a moment")
-        used = policy or self.fleet.policy
+        used, fleet = policy or self.fleet.policy, self.journal.sized(self.fleet)
         return World(
             snapshot=picture.snapshot,
             forecast=picture.forecast,
-            fleet=self.fleet if used == self.fleet.policy else with_fields(self.fleet, policy=used),
+            fleet=fleet if used == fleet.policy else with_fields(fleet, policy=used),
             placement=self.journal.placement(),
             policy=used,
         )
@@ -235,7 +236,8 @@ class PlanDesk:
     async def _drain(self, request: TryDrain, picture: Picture, actor: Label) -> DrainView:
         host = _row("host", request.host, picture.snapshot.hosts.names)
         world, asked = self._world(picture), self._asked(actor, None)
-        return DrainView(await asyncio.to_thread(preflight, world, host, planner=self.planner, **asked))
+        others = [_row("host", other, picture.snapshot.hosts.names) for other in request.others]
+        return DrainView(await asyncio.to_thread(preflight, world, host, others=others, planner=self.planner, **asked))
 
     # -- two plans
 

@@ -1,4 +1,4 @@
-"""What else the daemon observes: invocations of functions, requests, and round trips; one value to start and end.
+"""What else the daemon observes: invocations, requests, other sources, round trips; one value to start and end.
 
 Nothing in here may stop the daemon: trouble is reported once, and the rest goes on.
 """
@@ -12,6 +12,7 @@ from pathlib import Path
 
 from sidestep.autopilot.invocations_feed import InvocationFeed, Reporter, socket_beside
 from sidestep.autopilot.rtt import RttProbe
+from sidestep.autopilot.sources import SourceFeeds
 from sidestep.autopilot.world import World
 from sidestep.autopilot.world_clock import Clock
 from sidestep.fleet.forecast import LEVELS
@@ -26,7 +27,7 @@ PRIMED = 2000
 
 
 class Reports:
-    """From ``start`` to ``aclose``: the feed of invocations, what was learned from them, and the probe of round trips.
+    """From ``start`` to ``aclose``: the feed of invocations, what was learned from them, sources, round trips.
 
     ``rtt.table`` and ``rtt.controller`` are round trips, ``feed.store`` the invocations, and
     requests and latencies of shards are in ``world.reported``, so in every snapshot.
@@ -56,6 +57,8 @@ class Reports:
             report=report,
             learn=self._learn,
         )
+        shards = tuple(str(spec.name) for spec in fleet.shards)
+        self._sources = SourceFeeds(fleet.sources, shards, reported=world.reported, clock=clock, report=report)
         self.rtt = RttProbe(
             fleet.hosts,
             world.transport,
@@ -69,11 +72,13 @@ class Reports:
     async def start(self) -> None:
         """Begin; what earlier daemons kept is learned in the background."""
         await self.feed.start()
+        await self._sources.start()
         await self.rtt.start()
         self._priming = asyncio.create_task(asyncio.to_thread(self._prime), name="learn invocations")
 
     async def aclose(self) -> None:
         """Stop measuring, write what waits, remove the socket."""
+        await self._sources.aclose()
         await self.rtt.aclose()
         if self._priming is not None:
             await asyncio.gather(self._priming, return_exceptions=True)

@@ -18,9 +18,11 @@ from sidestep.autopilot.daemon_log import Log
 from sidestep.autopilot.daemon_oracle import Calendar, Guesses, OracleDesk, Scores, Trainer
 from sidestep.autopilot.daemon_planning import PlanDesk
 from sidestep.autopilot.frames import Picture, frame_of
+from sidestep.autopilot.instance import instance
 from sidestep.autopilot.journal import Journal
 from sidestep.autopilot.levels import scope_of
 from sidestep.autopilot.levels_view import autopilot_view
+from sidestep.autopilot.locks.desk import LockDesk
 from sidestep.autopilot.loop import ControlLoop
 from sidestep.autopilot.loop_approval import Approvals
 from sidestep.autopilot.protocol import (
@@ -43,18 +45,30 @@ from sidestep.autopilot.protocol import (
     SnapshotFrame,
     Welcome,
 )
-from sidestep.autopilot.protocol_control import ControlRequest
+from sidestep.autopilot.protocol_control import ControlRequest, HoldAll, ReleaseHold
+from sidestep.autopilot.protocol_failover import GetLosses
+from sidestep.autopilot.protocol_hosts import HostRequest
+from sidestep.autopilot.protocol_instance import GetInstance
 from sidestep.autopilot.protocol_levels import LevelRequest, Promote, RefreshPlan
+from sidestep.autopilot.protocol_locks import LockRequest
 from sidestep.autopilot.protocol_oracle import HostRoundTrips, OracleRequest
 from sidestep.autopilot.protocol_plans import PlanRequest
+from sidestep.autopilot.protocol_reshard import ProposeReshard
+from sidestep.autopilot.queue.desk import view
 from sidestep.autopilot.server import UnknownReference
+from sidestep.autopilot.steps import keys_of
 from sidestep.autopilot.world_clock import Clock
-from sidestep.fleet.errors import SidestepError, UsageError
+from sidestep.fleet.errors import SidestepError, TooEarly, UsageError
 from sidestep.fleet.inventory import FleetSpec
 from sidestep.fleet.labels import Label, scrub
 from sidestep.fleet.plans import Plan, PlanStatus
 from sidestep.planning import plan_move
+from sidestep.planning.resharding import plan_reshard
 
+#: why a daemon that has just started begins nothing
+STARTING: Final = "the daemon has just started and still looks at the hosts"
+#: what may be asked for before the fleet was looked at: it begins nothing
+_AT_ONCE = HoldAll | ReleaseHold | GetLosses | HostRequest
 #: rows that one request may ask for
 MOST_PLANS: Final = 500
 MOST_EVENTS: Final = 5000
@@ -86,6 +100,10 @@ class DaemonService:
     round_trips: Callable[[], tuple[HostRoundTrips, ...]] = tuple
     #: what steers plans that run; None steers none
     steering: ControlDesk | None = None
+    #: the locks of apps; None serves none
+    locks: LockDesk | None = None
+    #: why nothing new may be asked for yet; "" once the fleet was looked at
+    starting: str = ""
 
     def switch(self, fleet: FleetSpec) -> None:
         """Answer by another fleet file from now on."""
@@ -109,6 +127,8 @@ class DaemonService:
         if self.loop.picture is None:
             return None
         frame, said = frame_of(self.loop.picture), self.steering.notices() if self.steering else ()
+        if self.starting:
+            said = (*said, scrub(f"{self.starting}; nothing new begins before that"))
         return with_fields(frame, alerts=(*frame.alerts, *said)) if said else frame
 
     async def list_plans(self, request: ListPlans) -> PlanList:
@@ -123,6 +143,7 @@ class DaemonService:
 
     async def approve(self, request: Approve, actor: Label) -> Answer:
         """Check, approve, and start the plan; answers before it has run."""
+        self._begun()
         self._find(request.digest)
         wanted, who = await signed(request, actor, self.fleet, self.clock.wall())
         plan = self.approvals.approve(
@@ -145,6 +166,7 @@ class DaemonService:
 
     async def propose_move(self, request: ProposeMove, actor: Label) -> PlanView:
         """An operator's own plan, in the same journal and under the same rules as the planner's."""
+        self._begun()
         picture = self._picture()
         self._known("shard", request.shard, tuple(s.name for s in self.fleet.shards))
         self._known("host", request.destination, tuple(h.name for h in self.fleet.hosts))
@@ -165,6 +187,30 @@ class DaemonService:
         self.log.mirror()
         return _view(plan, status)
 
+    async def propose_reshard(self, request: ProposeReshard, actor: Label) -> PlanView:
+        """An operator's own split or merge."""
+        self._begun()
+        self._known("shard", request.shard, tuple(s.name for s in self.fleet.shards))
+        plan = plan_reshard(
+            request.kind,
+            self._picture().snapshot,
+            self.fleet.policy,
+            self.journal.placement(),
+            keys_of(self.fleet, self.journal.shard_keys()),
+            fleet=self.fleet,
+            shard=request.shard,
+            spare=request.spare,
+            destination=request.destination,
+            at=None if request.at < 0 else request.at,
+            number=self.journal.next_number(),
+            created=self.clock.wall(),
+            author=actor,
+            reason=_reason(request.reason),
+        )
+        status = self.journal.add(plan)
+        self.log.mirror()
+        return _view(plan, status)
+
     async def set_level(self, request: SetLevel, actor: Label) -> Answer:
         """Set the automation level of the fleet, or of one app, shard or host; it is kept over restarts."""
         governor, reason = self.loop.governor, _reason(request.reason)
@@ -175,9 +221,27 @@ class DaemonService:
         """Pause, resume, cancel, hold, release."""
         if self.steering is None:
             raise SidestepError("this daemon steers no plans", hint="restart it with this release")
+        if not isinstance(request, _AT_ONCE):
+            self._begun()
         answer = await self.steering.answer(request, actor)
         self.log.mirror()
         return answer
+
+    async def app_locks(self, request: LockRequest, actor: Label) -> Answer:
+        """The locks that apps hold."""
+        if self.locks is None:
+            raise SidestepError("this daemon serves no locks", hint="its log says why")
+        return await self.locks.answer(request, actor)
+
+    async def get_instance(self, request: GetInstance) -> Answer:
+        """One app over all of its shards."""
+        self._known("app", request.app, tuple(s.app for s in self.fleet.shards))
+        fleet, placement = self.journal.sized(self.fleet), self.journal.placement()
+        return instance(fleet, request.app, self._picture().snapshot, placement, self.journal.endpoints())
+
+    async def list_queue(self) -> Answer:
+        """Who waits for a host, and why."""
+        return view(self.fleet, self.journal.queue(), self.clock.wall())
 
     async def levels(self, request: LevelRequest, actor: Label) -> Answer:
         """How far the autopilot may go, and why; a person takes what trust offers."""
@@ -185,6 +249,7 @@ class DaemonService:
         if isinstance(request, Promote):
             return Done(scrub(governor.promote(request.level, actor=actor, reason=_reason(request.reason)), 500))
         if isinstance(request, RefreshPlan):
+            self._begun()
             if self.desk is None:
                 raise SidestepError("this daemon plans nothing on demand", hint="restart it with this release")
             return await refreshed(
@@ -194,7 +259,15 @@ class DaemonService:
 
     async def retry(self, request: Retry, actor: Label) -> Answer:
         """Try refused hosts again, with known hosts, keys and ssh_config as they are now."""
-        count = self.again(request.host)
+        if request.trusted:
+            self.log.act("trust", scrub(f"{request.host} is trusted by {request.trusted}"), actor=actor,
+                         subject=request.host, detail=scrub(request.trusted))  # fmt: skip
+        try:
+            count = self.again(request.host)
+        except UsageError:
+            if not request.trusted:
+                raise
+            count = 0  # a jump host, or one that is to be declared yet
         nothing = request.host and not count
         said = f"{request.host} has not refused us" if nothing else f"trying {count} refused hosts again"
         self.log.act("retry", said, actor=actor, subject=request.host, always=True)
@@ -207,22 +280,16 @@ class DaemonService:
     async def oracle(self, request: OracleRequest, actor: Label) -> Answer:
         """Forecasts, models, scores and events."""
         desk = OracleDesk(
-            fleet=self.fleet,
-            picture=self._picture,
-            log=self.log,
-            wall=self.clock.wall,
-            calendar=self.calendar,
-            scores=self.scores,
-            trainer=self.trainer,
-            coming=self.coming,
-            round_trips=self.round_trips,
-        )
+            fleet=self.fleet, picture=self._picture, log=self.log, wall=self.clock.wall, calendar=self.calendar,
+            scores=self.scores, trainer=self.trainer, coming=self.coming, round_trips=self.round_trips,
+        )  # fmt: skip
         answer = await desk.answer(request, actor)
         self.log.mirror()
         return answer
 
     async def planning(self, request: PlanRequest, actor: Label) -> Answer:
         """Plans on demand, why and why not, hosts for new work."""
+        self._begun()
         if self.desk is None:
             raise SidestepError("this daemon answers no questions to the planner", hint="restart it with this release")
         return await self.desk.answer(request, self._picture(), actor)
@@ -238,9 +305,14 @@ class DaemonService:
         self.stop()
         return Done(Label("the daemon ends; shards keep running"))
 
+    def _begun(self) -> None:
+        """Raises SidestepError while nobody knows yet how the hosts are: a plan would be STALE for that alone."""
+        if self.starting:
+            raise TooEarly(self.starting, hint="try again in a few seconds; hold works already")
+
     def _picture(self) -> Picture:
         if self.loop.picture is None:
-            raise SidestepError("there is no picture of the fleet yet", hint="try again in a second")
+            raise TooEarly("there is no picture of the fleet yet", hint="try again in a second")
         return self.loop.picture
 
     def _find(self, ref: str) -> tuple[Plan, PlanStatus]:

@@ -8,24 +8,32 @@ from collections.abc import Callable, Collection
 from typing import Final
 
 from sidestep.autopilot.approval import expired
+from sidestep.autopilot.capsules.base import Capsules
 from sidestep.autopilot.executor_context import ACTOR, Context, pairs
+from sidestep.autopilot.executor_graph import shards_of
+from sidestep.autopilot.executor_kinds import kind_of
 from sidestep.autopilot.executor_plan import POLL, PlanRun, carry, together
 from sidestep.autopilot.executor_retry import Pacing
+from sidestep.autopilot.failover.base import Rescue
 from sidestep.autopilot.faults import NO_FAULTS, Faults
+from sidestep.autopilot.fencing.base import Fencer
 from sidestep.autopilot.journal import Journal
-from sidestep.autopilot.recovery import Way, decide
+from sidestep.autopilot.recovery import Decision, Way, decide
 from sidestep.autopilot.steps import Hands
-from sidestep.autopilot.undo import back, problem, reverse
+from sidestep.autopilot.undo import problem, reverse
 from sidestep.backends.base import Backend, Router
 from sidestep.backends.ssh.base import Transport
 from sidestep.fleet.errors import SidestepError
 from sidestep.fleet.inventory import FleetSpec, ShardSpec
 from sidestep.fleet.labels import Label
 from sidestep.fleet.machines import ACTION, PLAN, ActionState, PlanState, final
-from sidestep.fleet.plans import Basis, Plan, PlanStatus
+from sidestep.fleet.plans import Action, Basis, Plan, PlanStatus
 
 #: plans that have begun and not ended: what a daemon has to look after when it starts
 UNFINISHED: Final = (PlanState.RUNNING, PlanState.PAUSED, PlanState.CANCELLING)
+
+#: plans that were left, and of each action the way that it goes
+_Left = tuple[tuple[tuple[Plan, PlanStatus], ...], list[tuple[Plan, str, Action, int, Decision]]]
 
 
 def _ignore(_: object) -> None:
@@ -47,6 +55,7 @@ class Executor:
     after every change of a plan's status; ``doubt`` with the hosts of an action that ended
     otherwise than planned, which may keep something of it; ``pacing`` says how long hosts are insisted on;
     ``held`` why nothing new may begin, or ""; ``strain`` why a host should have less to do, or "".
+    Without ``fencer`` and ``rescue`` no failover is run.
     """
 
     def __init__(
@@ -65,9 +74,15 @@ class Executor:
         pacing: Pacing = Pacing(),  # noqa: B008 - frozen
         held: Callable[[], str] = _nothing,
         strain: Callable[[str], str] = _no_strain,
+        fencer: Fencer | None = None,
+        capsules: Capsules | None = None,
+        rescue: Rescue | None = None,
     ) -> None:
         self._context = Context(
-            hands=Hands(fleet=fleet, backend_for=backend_for, transport_for=transport_for, router=router),
+            hands=Hands(
+                fleet=fleet, backend_for=backend_for, transport_for=transport_for, router=router,
+                fencer=fencer, capsules=capsules, rescue=rescue,
+            ),
             journal=journal, present=present, clock=clock, changed=changed, doubt=doubt, faults=faults,
             pacing=pacing, held=held, strain=strain,
         )  # fmt: skip
@@ -75,6 +90,7 @@ class Executor:
         self._turn = asyncio.Lock()
         #: digest of the plan that runs, or ""
         self.driving = ""
+        self._taken: _Left | None = None
 
     @property
     def moving(self) -> frozenset[str]:
@@ -101,9 +117,15 @@ class Executor:
             raise SidestepError(f"plan {plan.number} is {status.state}: only a plan that has run is undone")
         placement, present, known = journal.placement(), context.present(plan), journal.ways_back(digest)
         at = {shard: (owner.host, owner.token) for shard, owner in placement.owners.items()}
+        at |= {shard: (Label(""), token) for shard, token in placement.queued.items()}
         ran = [a for a, s in pairs(plan, status) if s.state is ActionState.DONE]
-        ways = [known[a.id][0] if a.id in known else back(a, journal.token(digest, a.id), plan.number) for a in ran]
-        ways = [way for way in ways if at.get(way.shard) == (way.source, way.token)]  # else it has moved on since
+        made_back = [
+            known[a.id][0] if a.id in known else kind_of(a).way_back(a, journal.token(digest, a.id), plan.number)
+            for a in ran
+        ]
+        ways = [
+            way for way in made_back if way and at.get(way.shard) == (way.source, way.token)
+        ]  # else it has moved on since
         if not ways:
             raise SidestepError(f"nothing of plan {plan.number} is left to undo")
         wrong = [why for way in ways if (why := problem(way, context.hands.fleet, present, placement))]
@@ -133,7 +155,7 @@ class Executor:
                 status = await self._admit(plan, digest)
                 if status.state is not PlanState.RUNNING:
                     return status
-            open_ = [a.shard for a, s in pairs(plan, status) if not final(ACTION, s.state)]
+            open_ = {name for a, s in pairs(plan, status) if not final(ACTION, s.state) for name in shards_of(a)}
             self._context.moving.update(open_)
             self.driving = digest
             try:
@@ -142,6 +164,10 @@ class Executor:
                 self.driving = ""
             return self._context.conclude(plan, digest)
 
+    def take_up(self) -> None:
+        """Decide what ``recover`` will do, from the journal alone: from now on all of that is busy."""
+        self._taken = self._decided()
+
     async def recover(self) -> tuple[PlanStatus, ...]:
         """Finish or take back what plans have begun and not ended; call it at start, before anything else.
 
@@ -149,8 +175,10 @@ class Executor:
         paused, with what it has not begun.
         """
         async with self._turn:
-            found = self._journal.plans_in(*UNFINISHED)
-            await together(self._left(found))
+            found, work = self._taken or self._decided()
+            self._taken = None
+            loop = asyncio.get_running_loop()
+            await together([loop.create_task(carry(self._context, *one)) for one in work])
             return tuple(self._context.conclude(plan, status.digest) for plan, status in found)
 
     async def stop(self) -> None:
@@ -192,25 +220,25 @@ class Executor:
         except TimeoutError:
             return
 
-    def _left(self, found: tuple[tuple[Plan, PlanStatus], ...]) -> list[asyncio.Task[None]]:
+    def _decided(self) -> _Left:
         """What there is to do about everything that was left; decided before anything of it is done."""
-        context, loop = self._context, asyncio.get_running_loop()
-        work = []
+        context, work = self._context, list[tuple[Plan, str, Action, int, Decision]]()
+        found = self._journal.plans_in(*UNFINISHED)
         for plan, status in found:
             for action, left in pairs(plan, status):
                 decision = decide(action, left)
                 if decision.way is Way.NOWHERE:
                     continue
-                context.moving.add(action.shard)
+                context.moving.update(shards_of(action))
                 if decision.way is Way.CANCEL:
                     if status.state is not PlanState.PAUSED:
                         context.end(status.digest, action, ActionState.CANCELLED, decision.text)
                     continue
-                context.acting.add(action.shard)
+                context.acting.update(shards_of(action))
                 self._journal.record("daemon", f"plan {plan.number}: {decision.text}", actor=ACTOR, plan=plan.number)
                 token = self._journal.token(status.digest, action.id)
                 work.append((plan, status.digest, action, token, decision))
-        return [loop.create_task(carry(context, *one)) for one in work]
+        return found, work
 
     @staticmethod
     def _rests(status: PlanStatus) -> bool:

@@ -9,21 +9,22 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 
+from sidestep.autopilot.executor_kinds import ActionHands, Kind, kind_of
 from sidestep.autopilot.executor_retry import Pacing, Trouble, trouble_of
 from sidestep.autopilot.faults import Faults
 from sidestep.autopilot.journal import Journal
 from sidestep.autopilot.journal_store import JournalError
 from sidestep.autopilot.recovery import to_take_back
-from sidestep.autopilot.steps import AFTER_COMMIT, BEFORE_COMMIT, MoveHands
+from sidestep.autopilot.steps import after_commit, before_commit
 from sidestep.backends.base import StepResult
 from sidestep.fleet.labels import scrub
-from sidestep.fleet.machines import ActionState, StepName, StepState
+from sidestep.fleet.machines import ActionState, StepName, StepState, steps_of
 from sidestep.fleet.plans import Action, ActionStatus, Plan, PlanStatus
 
 
 @dataclass(kw_only=True)
 class ActionRun:
-    """Moves one shard. Before the commit every trouble is taken back, after it there is only forward.
+    """Carries out one action. Before the commit every trouble is taken back, after it there is only forward.
 
     Each method returns the state that the action is in: final, unless ``stopping`` cut the
     insisting short, in which case the next start of the daemon goes on from the journal.
@@ -34,7 +35,7 @@ class ActionRun:
     plan: Plan
     digest: str
     action: Action
-    hands: MoveHands
+    hands: ActionHands
     faults: Faults
     pacing: Pacing
     changed: Callable[[PlanStatus], None]
@@ -45,9 +46,15 @@ class ActionRun:
     look_back: Callable[[], None]
     _unwritten: JournalError | None = field(default=None, init=False)
 
+    @property
+    def kind(self) -> Kind:
+        """What is different about actions like this one."""
+        return kind_of(self.action)
+
     async def forward(self) -> ActionState:
         """All steps, as far as they go."""
-        for step in (*BEFORE_COMMIT, StepName.COMMIT):
+        steps = steps_of(self.action.kind)
+        for step in (*before_commit(steps), StepName.COMMIT):
             why = self.halted()  # going back needs the least of everything, and is always allowed
             if why:
                 trouble: Trouble | None = Trouble(scrub(f"{self._say('not begun:', step)}: {why}"))
@@ -55,7 +62,7 @@ class ActionRun:
                 trouble = await self._attempt(step)
             if trouble is not None and not self._committed():
                 return await self.unwind(trouble)
-        return await self.finish(AFTER_COMMIT)
+        return await self.finish(after_commit(steps))
 
     async def finish(self, steps: Iterable[StepName]) -> ActionState:
         """The steps after the commit, each insisted on; then DONE, or a person is needed."""
@@ -67,9 +74,9 @@ class ActionRun:
                 return self._state()
             self._set(
                 ActionState.FAILED_NEEDS_HUMAN,
-                f"{trouble.text}. Past the commit point: {self.action.shard} belongs to {self.action.destination}"
-                f" and is not taken back, steps from {step} on are open{self._waiting(step)}."
-                f" Put {self.action.destination} right, and the shard is brought up there",
+                f"{trouble.text}. Past the commit point: {self.kind.committed(self.action)} and is not taken back,"
+                f" steps from {step} on are open{self._waiting(step)}."
+                f" Put {self.action.destination or self.action.source} right, and what is open is done there",
             )
             return ActionState.FAILED_NEEDS_HUMAN
         self._set(ActionState.DONE)
@@ -79,7 +86,7 @@ class ActionRun:
         """Take back every step that was begun, the freeze first; then ABORTED, or a person is needed.
 
         A destination that does not answer is not waited for once the source serves: what is left
-        there is put right when it comes back.
+        there is put right when it comes back. That the source itself keeps what was changed is not.
         A journal that cannot be written stops no thaw: taking back twice is harmless. That error
         is raised at the end.
         """
@@ -88,12 +95,13 @@ class ActionRun:
         if self._state() in {ActionState.RUNNING, ActionState.TIMED_OUT}:
             self._write(lambda: self._set(ActionState.ABORTING, trouble.text))
         left = list(to_take_back(self._status()))
-        away = False
+        away, elsewhere = False, self.action.destination != self.action.source
 
         async def take_back() -> Trouble | None:
             nonlocal away
             left[:], troubles = await self._take_back(tuple(left))
-            away = StepName.FREEZE not in left and all(t.away == self.action.destination for t in troubles)
+            away = elsewhere and self.kind.holds not in left
+            away = away and all(t.away == self.action.destination for t in troubles)
             return troubles[-1] if troubles else None
 
         last = await self.pacing.insist(take_back, lambda: away or self.stopping())
@@ -102,7 +110,7 @@ class ActionRun:
         if last is None:
             self._set(ActionState.ABORTED)
         elif away:
-            rest = f"What is left on {self.action.destination} waits: {last.text}"
+            rest = f"What is left on {self.action.destination or self.action.source} waits: {last.text}"
             self._set(ActionState.ABORTED, f"{trouble.text}. {rest}")
         elif not self.stopping() or last.hopeless:
             self._set(ActionState.FAILED_NEEDS_HUMAN, self._half_way(trouble, last, left))
@@ -110,7 +118,7 @@ class ActionRun:
 
     async def _attempt(self, step: StepName) -> Trouble | None:
         """One step, once, written before and after."""
-        deadline = self.plan.policy.step_deadline + (self.plan.policy.observe if step is StepName.OBSERVE else 0.0)
+        deadline = self.plan.policy.step_deadline + self.hands.allowance(step)
         began = time.monotonic()
         try:
             self.journal.begin_step(self.digest, self.action.id, step)
@@ -138,13 +146,7 @@ class ActionRun:
         if step is StepName.COMMIT:
             await self.hands.reach_destination()
             self.look_back()
-            self.journal.commit_move(
-                digest=self.digest,
-                action=self.action.id,
-                shard=self.action.shard,
-                to=self.action.destination,
-                expected_token=self.hands.move.old_token,
-            )
+            self.hands.commit()
             return None
         await self.hands.connect()
         return await self.hands.do(step, self._notes(), deadline)
@@ -157,8 +159,8 @@ class ActionRun:
         deadline = 2.0 * self.plan.policy.step_deadline  # a backend may have to give up one host to thaw the other
         left, troubles = [], []
         await self._reach(self.hands.connect_source(), deadline)
-        freezing = [step for step in steps if step is StepName.FREEZE]
-        others = [step for step in steps if step is not StepName.FREEZE]
+        freezing = [step for step in steps if step is self.kind.holds]
+        others = [step for step in steps if step is not self.kind.holds]
         for step in (*freezing, *others):
             if others and step is others[0]:
                 await self._reach(self.hands.connect(), deadline)
@@ -183,7 +185,7 @@ class ActionRun:
         except Exception as error:  # noqa: BLE001 - supervisor: the other steps are still taken back
             return trouble_of(error, self._say("abort", step), deadline)
         self._write(lambda: self.journal.undo_step(self.digest, self.action.id, step))
-        if step is StepName.FREEZE:
+        if step is self.kind.holds:
             self._write(self._measure_freeze)
         self._tell()
         return None
@@ -195,16 +197,9 @@ class ActionRun:
 
     def _half_way(self, trouble: Trouble, last: Trouble, left: Sequence[StepName]) -> str:
         names = ", ".join(left)
-        held = StepName.FREEZE in left and self.hands.requests_held
-        users = (
-            f"requests to {self.action.shard} are held and {self.action.source} may be frozen"
-            if held
-            else f"{self.action.source} owns {self.action.shard} and its requests flow"
-        )
-        return (
-            f"{trouble.text}. Taking back failed too ({names}): {last.text}. Not committed: {users}."
-            f" Put the host right, and the shard is brought up on {self.action.source}"
-        )
+        held = self.kind.holds in left and self.hands.requests_held
+        now = self.kind.half_way(self.action, held=held)
+        return f"{trouble.text}. Taking back failed too ({names}): {last.text}. Not committed: {now}"
 
     def _record_failure(self, step: StepName, trouble: Trouble, began: float) -> None:
         if self.journal.step_state(self.digest, self.action.id, step) is not StepState.RUNNING:
@@ -216,9 +211,9 @@ class ActionRun:
 
     def _measure_freeze(self) -> None:
         """From holding the requests to letting them go; across a restart by the journal's clock."""
-        ms = self.hands.freeze_ms
+        ms, holds = self.hands.freeze_ms, self.kind.holds
         if ms is None:
-            begun = self.journal.begun(self.digest, self.action.id, StepName.FREEZE)
+            begun = self.journal.begun(self.digest, self.action.id, holds) if holds else None
             ms = 0.0 if begun is None else max(0.0, self.clock() - begun) * 1000.0
         self.journal.set_freeze(self.digest, self.action.id, ms)
 
@@ -248,5 +243,5 @@ class ActionRun:
             self._unwritten = error
 
     def _say(self, what: str, step: StepName) -> str:
-        move = f"{self.action.shard} from {self.action.source} to {self.action.destination}"
+        move = f"{self.action.shard} {self.action.course}"
         return " ".join(filter(None, (f"{move}:", what, f"{step}")))

@@ -8,16 +8,16 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Final
 
-from sidestep.autopilot.approval import action_differences
 from sidestep.autopilot.executor_action import ActionRun
-from sidestep.autopilot.executor_graph import Places
+from sidestep.autopilot.executor_graph import Places, shards_of
+from sidestep.autopilot.executor_kinds import KINDS, RUNNABLE, Work, hands_of
 from sidestep.autopilot.executor_retry import Pacing
-from sidestep.autopilot.faults import Faults
+from sidestep.autopilot.faults import Faults, faults_of
 from sidestep.autopilot.journal import Journal
 from sidestep.autopilot.pace import Pace
 from sidestep.autopilot.recovery import committed, to_finish, to_take_back
-from sidestep.autopilot.steps import Hands, MoveHands, move_of, routing_table
-from sidestep.autopilot.undo import back, problem
+from sidestep.autopilot.steps import Hands, routing_table
+from sidestep.autopilot.undo import problem
 from sidestep.fleet.errors import SidestepError
 from sidestep.fleet.inventory import ShardSpec
 from sidestep.fleet.labels import Label, scrub
@@ -26,9 +26,6 @@ from sidestep.fleet.plans import Action, ActionStatus, Basis, Plan, PlanStatus
 
 ACTOR: Final = Label("executor")
 _ENDED: Final = frozenset({PlanState.SUCCEEDED, PlanState.PARTIAL, PlanState.FAILED, PlanState.CANCELLED})
-
-#: the kind of action that is run; whatever else a plan may hold is left to people
-RUNNABLE: Final = "migrate"
 
 
 def pairs(plan: Plan, status: PlanStatus) -> list[tuple[Action, ActionStatus]]:
@@ -76,16 +73,21 @@ class Context:
 
     def obstacle(self, plan: Plan, digest: str, action: Action) -> str:
         """What of the world keeps the action from beginning, or nothing."""
-        if action.kind != RUNNABLE:
+        if action.kind not in RUNNABLE:
             return f"no backend here can run {action.kind}: do it by hand"
+        kind = KINDS[action.kind]
+        if lacking := kind.lacks(self.hands, action):
+            return lacking
         token = self.expected_token(plan, digest, action)
-        found = action_differences(plan, action, token, self.journal.placement(), self.present(plan))
+        found = kind.differences(plan, action, token, self.journal.placement(), self.present(plan))
         if found:
             return f"no longer as planned: {'; '.join(found)}"
         try:
             shard = self.declared(action.shard)
             if self.hands.router_of(shard) is not None:  # known to be possible before the point of no return
-                routing_table(self.hands.fleet, self.journal.placement(), self.journal.endpoints())
+                routing_table(
+                    self.hands.fleet, self.journal.placement(), self.journal.endpoints(), self.journal.shard_keys()
+                )
         except SidestepError as error:
             return str(error.args[0])
         return ""
@@ -95,24 +97,27 @@ class Context:
         try:
             self.declared(action.shard)
             old = self.expected_token(plan, digest, action)
-            move = move_of(self.hands.fleet, plan, action, digest=digest, old_token=old, new_token=token)
-            hands = MoveHands(
-                hands=self.hands,
-                move=move,
-                placement=self.journal.placement,
-                endpoints=self.journal.endpoints,
-            )
+            work = Work(
+                hands=self.hands, journal=self.journal, plan=plan, digest=digest, action=action,
+                old_token=old, new_token=token,
+            )  # fmt: skip
+            hands = hands_of(action.kind, work)
         except KeyError as error:
             raise SidestepError(f"{error.args[0]} is no longer declared in {self.hands.fleet.source}") from error
         return ActionRun(
-            journal=self.journal, plan=plan, digest=digest, action=action, hands=hands, faults=self.faults,
-            pacing=self.pacing, changed=self.changed, clock=self.clock, stopping=lambda: self.stopping,
+            journal=self.journal, plan=plan, digest=digest, action=action, hands=hands,
+            faults=faults_of(self.faults, action.shard), pacing=self.pacing, changed=self.changed,
+            clock=self.clock, stopping=lambda: self.stopping,
             halted=lambda: self.halted(digest), look_back=lambda: self.look_back(plan, digest, action, token),
         )  # fmt: skip
 
     def look_back(self, plan: Plan, digest: str, action: Action, token: int) -> None:
         """Before the commit: whether the source could take the shard back, written down with what would do it."""
-        way = back(action, token, plan.number)
+        kind = KINDS[action.kind]
+        token = self.expected_token(plan, digest, action) if kind.keeps_token else token
+        way = kind.way_back(action, token, plan.number)
+        if way is None:
+            return
         why = problem(way, self.hands.fleet, self.present(plan), self.journal.placement())
         self.journal.set_way_back(digest, action.id, way, why)
 
@@ -122,7 +127,11 @@ class Context:
         for earlier, status in pairs(plan, self.journal.status(digest)):
             if earlier.id == action.id:
                 break
-            if earlier.shard == action.shard and status.state is ActionState.DONE:
+            if (
+                earlier.shard == action.shard
+                and status.state is ActionState.DONE
+                and not KINDS[earlier.kind].keeps_token
+            ):
                 token = self.journal.token(digest, earlier.id)
         return token
 
@@ -159,13 +168,13 @@ class Context:
 
     def settle(self, digest: str, action: Action, state: ActionState) -> None:
         """The shard is free to move again, unless it waits for a person or for another action."""
-        self.acting.discard(action.shard)
+        self.acting -= shards_of(action)
         if state is ActionState.FAILED_NEEDS_HUMAN:
             self.waiting.add(action.shard)
         mine = [(a, s) for a, s in pairs(*self.journal.plan(digest)) if a.shard == action.shard]
         if not all(final(ACTION, s.state) for _, s in mine):
             return
-        self.moving.discard(action.shard)
+        self.moving -= shards_of(action)
         for a, s in mine:
             if s.state in {ActionState.FAILED_NEEDS_HUMAN, ActionState.ABORTED}:
                 self.doubt((a.source, a.destination))

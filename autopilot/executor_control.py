@@ -13,6 +13,7 @@ from sidestep.autopilot.daemon_log import Log
 from sidestep.autopilot.executor import Executor
 from sidestep.autopilot.executor_context import pairs
 from sidestep.autopilot.executor_graph import OPEN
+from sidestep.autopilot.executor_kinds import kind_of
 from sidestep.autopilot.hold import Hold
 from sidestep.autopilot.journal import Journal
 from sidestep.autopilot.protocol_control import Effect
@@ -129,14 +130,15 @@ def _cannot(plan: Plan, state: PlanState, done: str, of: tuple[PlanState, ...]) 
 
 def _effect(action: Action, status: ActionStatus) -> Effect:
     """What cancelling does to one action."""
+    kind = kind_of(action)
     if final(ACTION, status.state):
         will, text = "", f"has ended {status.state}, and stays as it is"
     elif status.state in OPEN:
-        will, text = "cancelled", f"does not begin; {action.shard} stays on {action.source}"
+        will, text = "cancelled", f"does not begin; {kind.untouched(action)}"
     elif committed(status):
-        will, text = "finished", f"is past its commit: {action.shard} belongs to {action.destination}"
+        will, text = "finished", f"is past its commit: {kind.committed(action)}"
     else:
-        will, text = "back", f"is taken back: {action.shard} goes on on {action.source}"
+        will, text = "back", f"is taken back: {kind.restored(action)}"
     return Effect(id=action.id, shard=action.shard, state=status.state, will=will, text=scrub(text))
 
 

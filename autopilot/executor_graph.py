@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from sidestep.fleet.inventory import FleetSpec, Policy
+from sidestep.fleet.labels import Label
 from sidestep.fleet.machines import ACTION, ActionState, final
 from sidestep.fleet.plans import Action, Plan
 
@@ -21,6 +22,11 @@ from sidestep.fleet.plans import Action, Plan
 OPEN: Final = frozenset({ActionState.PENDING, ActionState.BLOCKED})
 #: the code of a move that a person asked for by name: how late it is, is up to that person
 _ASKED: Final = "OPERATOR"
+
+
+def shards_of(action: Action) -> frozenset[Label]:
+    """The shards that an action has in hand: nobody else starts, stops or judges one of them meanwhile."""
+    return frozenset({action.shard, *(part.shard for part in action.parts)})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,7 +54,8 @@ class Places:
 
     def slots(self, action: Action) -> tuple[tuple[str, str], ...]:
         """The hosts, app and zones that an action keeps busy; each counts once."""
-        ends = [end for end in dict.fromkeys((action.source, action.destination)) if end]
+        source = "" if action.kind == "failover" else action.source  # a lost host does nothing
+        ends = [end for end in dict.fromkeys((source, action.destination)) if end]
         app = self.apps.get(action.shard)
         zones = dict.fromkeys(self.zones[end] for end in ends if end in self.zones)
         return (

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from sidestep.autopilot.executor_context import Context, pairs
-from sidestep.autopilot.executor_graph import OPEN, choose
+from sidestep.autopilot.executor_graph import OPEN, choose, shards_of
 from sidestep.autopilot.executor_retry import Trouble
 from sidestep.autopilot.recovery import Decision, Way
 from sidestep.fleet.errors import SidestepError
@@ -116,7 +116,7 @@ class PlanRun:
     def _begin(self, action: Action) -> None:
         context = self._context
         token = context.journal.begin_action(self._digest, action.id)
-        context.acting.add(action.shard)
+        context.acting.update(shards_of(action))
         ends = frozenset(end for end in (action.source, action.destination) if context.strain(end))
         task = asyncio.get_running_loop().create_task(
             carry(context, self._plan, self._digest, action, token, None), name=f"action {action.id} {action.shard}"

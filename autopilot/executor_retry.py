@@ -8,7 +8,7 @@ import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
-from sidestep.fleet.errors import AuthenticationRefused, HostKeyRefused, HostUnreachable, SidestepError
+from sidestep.fleet.errors import AuthenticationRefused, HostKeyRefused, HostUnreachable, ShardEnded, SidestepError
 from sidestep.fleet.labels import Label, scrub
 
 _LOG = logging.getLogger(__name__)
@@ -17,7 +17,7 @@ _LIMIT = 2000
 
 @dataclass(frozen=True)
 class Trouble:
-    """Why an attempt failed, in words; ``hopeless`` if only a person can change that.
+    """Why an attempt failed, in words; ``hopeless`` if the same attempt cannot have another end.
 
     ``away`` names the host that did not answer, if that is all there is to it.
     """
@@ -34,7 +34,7 @@ def trouble_of(error: Exception, doing: str, deadline: float) -> Trouble:
         return Trouble(scrub(f"{doing}: did not end within {deadline:g} s", _LIMIT), timed_out=True)
     if isinstance(error, SidestepError):
         hint = f"; remedy: {error.hint}" if error.hint else ""
-        hopeless = isinstance(error, HostKeyRefused | AuthenticationRefused)
+        hopeless = isinstance(error, HostKeyRefused | AuthenticationRefused | ShardEnded)
         away = error.host if isinstance(error, HostUnreachable) else ""
         return Trouble(scrub(f"{doing}: {error.args[0]}{hint}", _LIMIT), hopeless=hopeless, away=away)
     _LOG.error("%s failed unexpectedly", doing, exc_info=error)

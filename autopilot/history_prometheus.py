@@ -8,16 +8,8 @@ its maximum is not known apart from it.
 from __future__ import annotations
 
 import argparse
-import http.client
-import json
 import re
-import subprocess
-import time
-import urllib.error
-import urllib.parse
-import urllib.request
 from collections.abc import Iterator, Mapping, Set
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -26,7 +18,9 @@ import numpy as np
 from sidestep.autopilot import history_parquet as parquet
 from sidestep.autopilot.history_parquet import Hour, Report
 from sidestep.autopilot.history_segments import HOUR, MINUTE
-from sidestep.fleet.errors import SidestepError, UsageError
+from sidestep.autopilot.prometheus import PrometheusError, Server, bearer, checked_url
+from sidestep.backends.secret import secret
+from sidestep.fleet.errors import UsageError
 from sidestep.fleet.history import Series
 from sidestep.fleet.inventory import FleetSpec
 from sidestep.fleet.labels import scrub
@@ -34,8 +28,6 @@ from sidestep.fleet.resources import parse_seconds
 
 #: the server answers with at most 11,000 points a series
 POINTS: Final = 10_000
-#: most bytes of one answer
-MOST_BYTES: Final = 1 << 29
 #: disks and cards that stand for no other: no partitions, nothing stacked
 _DISKS: Final = 'device!~"(dm-|md|loop|ram|zram|sr|fd).*|(sd|vd|xvd|hd)[a-z]+[0-9]+|(nvme|mmcblk).*p[0-9]+"'
 _CARDS: Final = 'device!~"lo|(veth|docker|br-|virbr|cni|flannel|cali|tun|tap|dummy|bond|team).*|.*[.:].*"'
@@ -53,93 +45,6 @@ QUERIES: Final[Mapping[str, str]] = {
     "pressure_memory": "100 * max by (instance) (rate(node_pressure_memory_waiting_seconds_total[{w}]))",
     "pressure_io": "100 * max by (instance) (rate(node_pressure_io_waiting_seconds_total[{w}]))",
 }
-
-
-class PrometheusError(SidestepError):
-    """The server did not answer a query; names the URL, the query and what it said."""
-
-
-@dataclass(frozen=True)
-class Server:
-    """Where to ask, and how."""
-
-    url: str
-    timeout: float
-    token: str = ""
-
-    def range(self, query: str, start: float, end: float, step: float) -> list[tuple[str, list[tuple[float, float]]]]:
-        """(instance, points) of every series. Raises PrometheusError."""
-        asked = {"query": query, "start": f"{start:.3f}", "end": f"{end:.3f}", "step": f"{step:.3f}"}
-        request = urllib.request.Request(  # noqa: S310 - the scheme is checked by server_of
-            f"{self.url}/api/v1/query_range", data=urllib.parse.urlencode(asked).encode()
-        )
-        if self.token:
-            request.add_unredirected_header("Authorization", f"Bearer {self.token}")
-        try:
-            with urllib.request.urlopen(request, timeout=self.timeout) as answer:  # noqa: S310
-                data = _read(answer, time.monotonic() + self.timeout)
-        except urllib.error.HTTPError as error:
-            hint = _HINTS.get(error.code, "look at the server's log")
-            raise self._error(query, f"HTTP status {error.code}: {_said(error)}", hint) from None
-        except TimeoutError:
-            raise self._error(
-                query, f"no answer in {self.timeout:g} s", "ask for fewer --days, or raise --timeout"
-            ) from None
-        except (OSError, http.client.HTTPException, ValueError) as error:
-            reason = scrub(str(getattr(error, "reason", error)), 200) or type(error).__name__
-            raise self._error(query, reason, "check the address, and that the server runs") from None
-        if len(data) > MOST_BYTES:
-            raise self._error(query, f"an answer of more than {MOST_BYTES} bytes", "raise --step")
-        try:
-            result = json.loads(data)["data"]["result"]
-            rows = [
-                (str(row["metric"].get("instance", "")), [(float(at), float(value)) for at, value in row["values"]])
-                for row in result
-            ]
-        except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
-            said = scrub(repr(error), 200)
-            raise self._error(query, f"not an answer of Prometheus: {said}", "name the server's own URL") from None
-        most = (end - start) / step + 2
-        for _, points in rows:
-            if len(points) > most or not all(start - 1 <= at <= end + 1 for at, _ in points):
-                raise self._error(query, "points that were not asked for", "name the server's own URL")
-        return rows
-
-    def _error(self, query: str, message: str, hint: str) -> PrometheusError:
-        return PrometheusError(f"{self.url}/api/v1/query_range: {message}; query: {query}", hint=hint)
-
-
-_HINTS: Final = {
-    401: "give a token: --token file:PATH",
-    403: "give a token that may query: --token file:PATH",
-    404: "name the URL without /api, with the prefix that the server is behind",
-    422: "the server could not run the query: ask for fewer --days or raise --step",
-    503: "the server is not ready or too busy: try again, or raise --timeout and --step",
-}
-
-
-def _read(answer: Any, until: float) -> bytes:
-    """A whole answer, at most one byte beyond what is allowed. Raises TimeoutError for one that only trickles."""
-    parts, room = [], MOST_BYTES + 1
-    while room > 0 and (part := answer.read1(min(room, 1 << 20))):
-        parts.append(part)
-        room -= len(part)
-        if time.monotonic() > until:
-            raise TimeoutError
-    if room > 0 and answer.length:
-        raise http.client.IncompleteRead(b"", answer.length)
-    return b"".join(parts)
-
-
-def _said(error: urllib.error.HTTPError) -> str:
-    try:
-        data = error.read(2000)
-    except (OSError, http.client.HTTPException):
-        return "no more than that"
-    try:
-        return scrub(str(json.loads(data)["error"]), 400)
-    except (ValueError, KeyError, TypeError, RecursionError):
-        return scrub(data, 200)
 
 
 def hours(fleet: FleetSpec, options: argparse.Namespace, now: float, report: Report) -> Iterator[tuple[int, Hour]]:
@@ -269,33 +174,5 @@ def _step(text: str) -> float:
 
 def server_of(options: argparse.Namespace) -> Server:
     """The server as the options name it. Raises UsageError."""
-    try:
-        url = urllib.parse.urlsplit(options.prometheus)
-        good = url.scheme in ("http", "https") and bool(url.hostname) and url.port != 0
-    except ValueError:
-        good = False
-    if not good or not re.fullmatch(r"[!-~]+", options.prometheus):
-        raise UsageError(f"{scrub(options.prometheus)}: not an address of a server", hint="write http://HOST:9090")
-    if url.username or url.password:
-        raise UsageError("a password has no place in a URL", hint="refer to a token: --token file:PATH")
-    return Server(options.prometheus.rstrip("/"), options.timeout, secret(options.token))
-
-
-def secret(reference: str) -> str:
-    """The secret that ``file:PATH`` or ``command:LINE`` refers to, its last line break apart. Raises UsageError."""
-    kind, _, rest = reference.partition(":")
-    if not reference:
-        return ""
-    try:
-        if kind == "file":
-            found = Path(rest).expanduser().read_text(encoding="utf-8")
-        elif kind == "command":
-            found = subprocess.run(["sh", "-c", rest], capture_output=True, text=True, check=True, timeout=60).stdout
-        else:
-            raise UsageError("--token is a reference, never the secret", hint="write file:PATH or command:LINE")
-    except (OSError, UnicodeDecodeError, subprocess.SubprocessError) as error:
-        raise UsageError(f"--token {kind}: {type(error).__name__}: no secret came of it") from None
-    lines = found.splitlines()
-    if len(lines) != 1 or not lines[0].isprintable() or not lines[0].isascii():
-        raise UsageError(f"--token {kind}: it must give one line of printable ASCII")
-    return lines[0].strip()
+    token = bearer(secret(options.token, "--token"), "--token")
+    return Server(checked_url(options.prometheus), options.timeout, token)

@@ -82,6 +82,20 @@ class Reported:
         self._requests[:], self._sketch[:] = 0, 0
         self._requests[rows], self._sketch[rows] = requests, sketch
 
+    def tell(self, now: float, rows: Counts, values: F64, *, lasts: float) -> None:
+        """(K, len(REPORTED)) of shards ``rows`` from another source; NaN leaves what was there.
+
+        It counts as long as anything else, and at least for ``lasts`` seconds.
+        """
+        self._grow()
+        rows, values = rows[rows >= 0], values[rows >= 0]
+        known = np.isfinite(values)
+        fresh = known.any(axis=1)
+        rows, values, known = rows[fresh], values[fresh], known[fresh]
+        held = np.where((now - self._at[rows] <= self._stale)[:, None], self._values[rows], np.nan)
+        self._values[rows] = np.where(known, values, held)
+        self._at[rows] = now + max(0.0, lasts - self._stale)
+
     def push(self, batch: Sequence[Invocation]) -> None:
         """Invocations that runners reported by themselves; counted at the next ``close``."""
         for each in batch:

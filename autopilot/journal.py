@@ -9,7 +9,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Protocol
 
-from sidestep.autopilot.journal_approvals import ApprovalLedger
+from sidestep.autopilot.capsules.catalogue import CapsuleLedger
+from sidestep.autopilot.failover.ledger import LossLedger
+from sidestep.autopilot.journal_hosts import HostLedger
+from sidestep.autopilot.journal_leases import LeaseLedger
+from sidestep.autopilot.journal_locks import LockLedger
+from sidestep.autopilot.pool.ledger import PoolLedger
+from sidestep.autopilot.queue.ledger import QueueLedger
+from sidestep.autopilot.reshard.ledger import ReshardLedger
+from sidestep.autopilot.resize.ledger import ResizeLedger
 from sidestep.backends.base import StepResult
 from sidestep.fleet.labels import Label, scrub
 from sidestep.fleet.machines import ActionState, StepName
@@ -30,7 +38,9 @@ class Owned(Protocol):
         ...
 
 
-class Journal(ApprovalLedger):
+class Journal(
+    QueueLedger, ReshardLedger, ResizeLedger, LeaseLedger, LockLedger, LossLedger, HostLedger, CapsuleLedger, PoolLedger
+):
     """One SQLite file per fleet: placement, plans, steps and the audit log.
 
     Every method that writes is durable when it returns. Not safe for several threads.
@@ -42,11 +52,13 @@ class Journal(ApprovalLedger):
     def placement(self) -> Placement:
         """Who owns what; generation 0 and empty at first. Cheap while nothing is written."""
         # what this connection has written so far, and whether another one has written
-        version = self._db.total_changes, int(self._rows("PRAGMA data_version")[0][0])
+        ours = self._db.total_changes - self.lock_changes - self.capsule_changes
+        version = ours, int(self._rows("PRAGMA data_version")[0][0])
         if self._placed is not None and self._placed[0] == version and not self._db.in_transaction:
             return self._placed[1]
         owners = {row["shard"]: Owner(row["host"], row["token"]) for row in self._rows("SELECT * FROM owner")}
-        placement = Placement(int(self._rows("SELECT generation FROM placement")[0][0]), owners)
+        queued = {row["shard"]: row["token"] for row in self._rows("SELECT shard, token FROM queued")}
+        placement = Placement(int(self._rows("SELECT generation FROM placement")[0][0]), owners, queued)
         if not self._db.in_transaction:  # what is rolled back was never so
             self._placed = version, placement
         return placement
@@ -61,6 +73,8 @@ class Journal(ApprovalLedger):
         with self._transaction() as db:
             before = self.placement()
             new = {shard: owner for shard, owner in owners.items() if shard not in before.owners}
+            if waiting := sorted(new.keys() & before.queued.keys()):
+                raise PlacementConflict(f"shard {waiting[0]} waits in the queue: only a place gives it an owner")
             for shard, owner in sorted(owners.items()):
                 known = before.owners.get(shard)
                 if known is not None and (known.host, known.token) != (owner.host, owner.token):
@@ -104,7 +118,7 @@ class Journal(ApprovalLedger):
             db.execute("UPDATE owner SET host = ?, token = ? WHERE shard = ?", (to, token, shard))
             db.execute("UPDATE placement SET generation = ?", (after.generation,))
             notes = self.notes(digest, action)
-            if notes.get("address") and notes.get("port"):
+            if notes.get("address") and int(notes.get("port") or 0):  # 0: it listens nowhere
                 self.set_endpoint(shard, notes["address"], int(notes["port"]))
             self.begin_step(digest, action, StepName.COMMIT)
             self.set_action(digest, action, ActionState.COMMITTED)

@@ -41,6 +41,9 @@ class About(Struct, frozen=True, kw_only=True):
 class EventLog(Store):
     """What happened, when and why."""
 
+    #: whether rows were written since the last sync
+    _unsynced = False
+
     def record(self, kind: Kind, text: str, *, actor: str = "", plan: int = 0, about: About | None = None) -> Event:
         """Append one row, durable when this returns. Raises JournalError."""
         with self._transaction() as db:
@@ -62,18 +65,27 @@ class EventLog(Store):
         return event
 
     def observe(self, kind: Kind, text: str, *, actor: str = "", plan: int = 0) -> Event:
-        """Append one row of what was only seen: it is synced with the next act, not by itself.
+        """Append one row of what was only seen: it is synced with the next act or ``sync``, not by itself.
 
         A thousand hosts that go away at once are not to cost a thousand syncs. A power loss may take
-        the newest of such rows, never one that an act follows. Raises JournalError.
+        such rows of the last second, never one that an act follows. Raises JournalError.
         """
         if self._db.in_transaction:
             return self.record(kind, text, actor=actor, plan=plan)
         self._db.execute("PRAGMA synchronous = NORMAL")
+        self._unsynced = True
         try:
             return self.record(kind, text, actor=actor, plan=plan)
         finally:
             self._db.execute("PRAGMA synchronous = FULL")
+
+    def sync(self) -> bool:
+        """Make durable what was only seen so far; False if there is nothing. Raises JournalError."""
+        if not self._unsynced:
+            return False
+        self._write_something()  # a write-ahead log is synced as a whole
+        self._unsynced = False
+        return True
 
     def events(self, since: int = 0, limit: int = 500) -> tuple[Event, ...]:
         """The first ``limit`` rows after row ``since``, oldest first; below 0, among so many of the newest."""

@@ -15,7 +15,7 @@ from sidestep.autopilot.journal_store import JournalError
 from sidestep.fleet.errors import UsageError
 from sidestep.fleet.events import Kind
 from sidestep.fleet.labels import Label, scrub
-from sidestep.fleet.machines import MOVE_STEPS, PLAN, ActionState, PlanState, StepName, StepState, advance
+from sidestep.fleet.machines import PLAN, ActionState, PlanState, StepName, StepState, advance, steps_of
 from sidestep.fleet.plans import PLANNER, ActionStatus, Measured, Plan, PlanStatus, StepStatus
 
 #: shortest digest prefix that names a plan
@@ -68,8 +68,8 @@ class PlanLedger(AuditLedger):
                 (digest, plan.number, plan.author, body, state, self._clock()),
             )
             db.executemany(
-                "INSERT INTO action (digest, id, shard, state) VALUES (?, ?, ?, ?)",
-                [(digest, a.id, a.shard, ActionState.PENDING) for a in plan.actions],
+                "INSERT INTO action (digest, id, shard, state, kind) VALUES (?, ?, ?, ?, ?)",
+                [(digest, a.id, a.shard, ActionState.PENDING, a.kind) for a in plan.actions],
             )
             said = f"plan {plan.number} proposed: {plan.summary}"
             about = About(digest=digest, state=state)
@@ -235,7 +235,7 @@ def _action(row: sqlite3.Row, steps: Sequence[sqlite3.Row]) -> ActionStatus:
     return ActionStatus(
         id=row["id"],
         state=ActionState(row["state"]),
-        steps=tuple(known.get(name, StepStatus(name=name)) for name in MOVE_STEPS),
+        steps=tuple(known.get(name, StepStatus(name=name)) for name in steps_of(row["kind"])),
         bytes=sum(step["bytes"] for step in steps),
         freeze_ms=row["freeze_ms"],
         note=row["note"],

@@ -11,7 +11,7 @@ from sidestep.autopilot.journal_log import TEXT, About
 from sidestep.autopilot.journal_plans import PlanLedger, body_of
 from sidestep.backends.base import StepResult
 from sidestep.fleet.labels import Label, scrub
-from sidestep.fleet.machines import ACTION, MOVE_STEPS, STEP, ActionState, StepName, StepState, advance
+from sidestep.fleet.machines import ACTION, STEP, ActionState, StepName, StepState, advance
 from sidestep.fleet.plans import Action, Plan, PlanStatus
 
 _LOUD: Final = frozenset({ActionState.FAILED_NEEDS_HUMAN, ActionState.ABORTED})
@@ -124,7 +124,7 @@ class StepLedger(PlanLedger):
         """What the steps so far noted for the following ones, and for taking them back; later steps win."""
         rows = self._rows("SELECT name, notes FROM step WHERE digest = ? AND action = ?", digest, action)
         found = {row["name"]: msgspec.json.decode(row["notes"], type=dict[str, str]) for row in rows}
-        return {key: value for name in MOVE_STEPS for key, value in found.get(name, {}).items()}
+        return {key: value for name in StepName for key, value in found.get(name, {}).items()}
 
     def begun(self, digest: str, action: int, step: StepName) -> float | None:
         """Unix time at which the step was first begun; None if it never was."""
@@ -217,7 +217,7 @@ class StepLedger(PlanLedger):
     def _act(self, digest: str, action: int, act: str, *, detail: str) -> None:
         about = self._about(digest, action, "", "")
         number = self._plan_row(digest)["number"]
-        move = f"{about.shard} from {about.source} to {about.destination}"
+        move = f"{about.shard} from {about.source or 'the queue'} to {about.destination or 'the queue'}"
         said = f"{move}: {detail}" if detail else move
         subject = f"plan {number} action {action}"
         later = act in ("begin", "commit", "done")

@@ -56,6 +56,7 @@ class JournalWatch:
             self._log.act("journal-back", text, actor=AUTOPILOT, detail=self._said, always=True)
             self._said, self._failures = "", journal.room.failures
             await self._put_right()
+        journal.sync()
         self._follow()
 
     def _follow(self) -> None:

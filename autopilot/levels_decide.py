@@ -64,7 +64,7 @@ def _against(level: str, plan: Plan, rules: Sequence[Policy], contention: tuple[
 def criteria(plan: Plan, policy: Policy) -> list[str]:
     """What of the policy's criteria for level semi the plan does not meet, a line each."""
     lines = []
-    size = sum(action.bytes for action in plan.actions)
+    size = sum(action.bytes for action in plan.actions if action.kind != "failover")  # it is no choice of ours
     if policy.semi_bytes and size > policy.semi_bytes:
         lines.append(f"it carries {show_size(size)}, level semi at most {show_size(policy.semi_bytes)}")
     for action in plan.actions:
@@ -76,6 +76,8 @@ def _of(action: Action, policy: Policy) -> list[str]:
     lines = []
     if action.priority > policy.semi_priority:
         lines.append(f"priority {action.priority}, level semi up to {policy.semi_priority}")
+    if action.kind == "failover":  # nothing is predicted, and nobody is frozen who is not served anyhow
+        return lines
     if policy.semi_freeze and action.freeze_ms > policy.semi_freeze * 1000:
         lines.append(f"freezes {action.freeze_ms:.0f} ms, level semi at most {policy.semi_freeze * 1000:.0f} ms")
     seen = action.evidence

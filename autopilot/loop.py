@@ -13,8 +13,12 @@ from typing import Final, Protocol
 
 import numpy as np
 
+from sidestep.autopilot.capsules.keeper import CapsuleKeeper
 from sidestep.autopilot.daemon_log import Log
+from sidestep.autopilot.failover.watch import NOTHING_LOST, LossWatch
+from sidestep.autopilot.foreign import Foreign
 from sidestep.autopilot.frames import Picture, quality_of, tables_of
+from sidestep.autopilot.host_orders import OrderBook
 from sidestep.autopilot.journal import Journal
 from sidestep.autopilot.journal_watch import alerts
 from sidestep.autopilot.levels_acting import Acting
@@ -25,6 +29,7 @@ from sidestep.autopilot.loop_approval import Approvals
 from sidestep.autopilot.loop_proposals import Proposals
 from sidestep.autopilot.loop_runs import Runs
 from sidestep.autopilot.loop_words import says_of
+from sidestep.autopilot.pool.manager import PoolManager
 from sidestep.autopilot.protocol import PlanView
 from sidestep.autopilot.world import ShardFacts, World
 from sidestep.autopilot.world_clock import Clock
@@ -36,6 +41,7 @@ from sidestep.fleet.labels import Label, scrub
 from sidestep.fleet.plans import NoPlan
 from sidestep.fleet.resources import PLANNED
 from sidestep.fleet.snapshot import Snapshot
+from sidestep.planning.load import persistence
 
 #: plans that every picture carries
 SHOWN_PLANS: Final = 20
@@ -68,6 +74,16 @@ class Parts:
     governor: Governor | None = None
     #: takes every tick's snapshot into the history
     keep: Callable[[Snapshot], None] = lambda snapshot: None
+    #: knows which hosts are lost; None: nobody gives up a host
+    losses: LossWatch | None = None
+    #: which hosts people closed or have emptied; None: nobody can
+    orders: OrderBook | None = None
+    #: what runs as nobody here put it; None: nobody looks
+    foreign: Foreign | None = None
+    #: keeps capsules for the day on which a host is lost; None keeps none
+    capsules: CapsuleKeeper | None = None
+    #: keeps pools of pre-initialised instances; None keeps none
+    pools: PoolManager | None = None
 
 
 class ControlLoop:
@@ -99,6 +115,10 @@ class ControlLoop:
         self._parts = replace(self._parts, fleet=fleet)
         self._alerts.policy = fleet.policy
         self.governor.switch(fleet)
+        if self._parts.losses is not None:
+            self._parts.losses.switch(fleet)
+        if self._parts.orders is not None:
+            self._parts.orders.switch(fleet)
 
     @property
     def level(self) -> str:
@@ -129,12 +149,28 @@ class ControlLoop:
                 due += skipped * interval
             await clock.sleep(max(0.0, due - clock.monotonic()))
 
+    def begin(self) -> Picture:
+        """The picture before the first look: what the journal knows, no host heard yet, and no forecast."""
+        parts = self._parts
+        facts = ShardFacts(state_bytes=parts.runs.state_bytes, moving=parts.moving())
+        snapshot = parts.world.snapshot(parts.journal.placement(), facts)
+        self.picture = with_notices(self._pictured(snapshot, None, self._foresee(snapshot, None), None), self.governor)
+        return self.picture
+
     async def tick(self) -> Picture:
         """Look once, and do what follows from it."""
         parts = self._parts
+        found = parts.losses.look() if parts.losses is not None else NOTHING_LOST
+        if parts.orders is not None:
+            parts.orders.look()
         placement = parts.journal.placement()
-        facts = ShardFacts(state_bytes=parts.runs.state_bytes, moving=parts.moving())
+        facts = ShardFacts(
+            state_bytes=parts.runs.state_bytes, moving=parts.moving(),
+            lost=found.lost, stays=found.stays, poisoned=found.poisoned,
+        )  # fmt: skip
         snapshot = parts.world.snapshot(placement, facts)
+        if parts.foreign is not None:
+            parts.foreign.look(snapshot, parts.moving(), parts.clock.monotonic())
         self._past.add(snapshot)
         parts.keep(snapshot)
         parts.runs.observe(snapshot)
@@ -145,8 +181,11 @@ class ControlLoop:
         no_plan = None
         try:
             parts.proposals.tidy(snapshot, placement, needed=bool(foresight.contention))
-            if forecast is not None and self.governor.effective != "off" and not parts.runs.running:
-                no_plan = await self._advise(snapshot, forecast, foresight)
+            ground = forecast
+            if found.lost and (forecast is None or forecast.confidence != "ok"):
+                ground = persistence(snapshot, parts.fleet.policy)  # lost hosts wait for no oracle
+            if ground is not None and self.governor.effective != "off" and not parts.runs.running:
+                no_plan = await self._advise(snapshot, ground, foresight)
         except Exception as error:  # noqa: BLE001 - the supervisor of planning: the picture is still shown
             self._complain(f"planning failed: {type(error).__name__}: {error}")
         self.picture = with_notices(self._pictured(snapshot, forecast, foresight, no_plan), self.governor)
@@ -177,11 +216,19 @@ class ControlLoop:
             forecast,
             parts.journal.placement(),
             busy=parts.moving(),
-            settling=parts.runs.settling() | self.governor.levels.off(),
+            settling=parts.runs.settling() | self.governor.levels.off() | self._apart(),
         )
         if forecast.confidence == "ok":
             self._acting.act(foresight.contention)
         return no_plan
+
+    def _lost(self) -> tuple[Label, ...]:
+        kept, losses, foreign = self._parts.capsules, self._parts.losses, self._parts.foreign
+        return tuple(line for who in (losses, kept, foreign) if who is not None for line in who.notices())
+
+    def _apart(self) -> frozenset[str]:
+        foreign = self._parts.foreign
+        return foreign.shards if foreign is not None else frozenset()
 
     def _complain(self, text: str) -> None:
         """Say trouble once until it changes."""
@@ -210,6 +257,6 @@ class ControlLoop:
             past=self._past.columns(),
             past_step=self._parts.fleet.interval,
             quality=quality_of(self._parts.world.panel),
-            alerts=(*alerts(self._parts.journal), *self.notices()),
+            alerts=(*alerts(self._parts.journal), *self._lost(), *self.notices()),
             plans=tuple(PlanView(s.digest, p, s) for p, s in self._parts.journal.plans(SHOWN_PLANS)),
         )

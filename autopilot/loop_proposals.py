@@ -8,7 +8,7 @@ approve it. Operators' own plans are never replaced.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Final
 
 from sidestep.autopilot.daemon_log import AUTOPILOT
@@ -20,7 +20,8 @@ from sidestep.fleet.inventory import FleetSpec
 from sidestep.fleet.labels import Label
 from sidestep.fleet.machines import PlanState
 from sidestep.fleet.placement import Placement
-from sidestep.fleet.plans import PLANNER, NoPlan, Plan
+from sidestep.fleet.plans import PLANNER, Basis, NoPlan, Plan
+from sidestep.fleet.queue import Look
 from sidestep.fleet.snapshot import Snapshot
 from sidestep.planning import basis_now
 
@@ -45,11 +46,18 @@ def moves_of(plan: Plan) -> frozenset[tuple[str, str, str, int]]:
 class Proposals:
     """Keeps at most one proposal of the planner's, the best one that is known."""
 
-    def __init__(self, fleet: FleetSpec, journal: Journal, clock: Clock, *, planner: Propose = propose) -> None:
+    def __init__(
+        self, fleet: FleetSpec, journal: Journal, clock: Clock, *, planner: Propose = propose,
+        expected: Callable[[], Mapping[str, tuple[float, float]]] = dict,
+    ) -> None:  # fmt: skip
         self._fleet, self._journal, self._clock = fleet, journal, clock
-        self._planner = planner
+        self._planner, self._expected = planner, expected
         self._needed_at = self._resting = clock.monotonic()
         self._in_vain: NoPlan | None = None
+        #: the fleet with the limits that its shards were resized to
+        self.sized: Callable[[FleetSpec], FleetSpec] = lambda fleet: fleet
+        #: the facts of now with what else is known of the plan's shards
+        self.marked: Callable[[Plan, Basis], Basis] = lambda plan, now: now
 
     def switch(self, fleet: FleetSpec) -> None:
         """Plan by another policy from now on; hosts and shards are the same."""
@@ -65,13 +73,13 @@ class Proposals:
             self._needed_at = self._clock.monotonic()
         quiet = self._clock.monotonic() - self._needed_at
         for plan in self._waiting():
-            differences = plan.basis.differences(basis_now(plan, snapshot, placement))
+            differences = plan.basis.differences(self.marked(plan, basis_now(plan, snapshot, placement)))
             if self._clock.wall() >= plan.expires:
                 self._end(plan, PlanState.EXPIRED, "nobody approved it in time")
             elif differences:
                 self._end(plan, PlanState.STALE, "; ".join(differences))
             elif plan.author == PLANNER and quiet > QUIET:
-                self._end(plan, PlanState.SUPERSEDED, "contention is no longer predicted")
+                self._end(plan, PlanState.SUPERSEDED, _needless(plan))
 
     async def consider(
         self,
@@ -89,20 +97,25 @@ class Proposals:
         current, began = self.current(), self._clock.monotonic()
         if self._in_vain is not None and began < self._resting:
             return self._in_vain
+        waiting, looks = self._journal.queue(), list[Look]()
+        more = {"queue": waiting, "expected": self._expected(), "looked": looks.extend} if waiting else {}
         answer = await asyncio.to_thread(
             self._planner,
             snapshot,
             forecast,
             self._fleet.policy,
             placement,
-            fleet=self._fleet,
+            fleet=self.sized(self._fleet),
             number=self._journal.next_number(),
             created=self._clock.wall(),
             busy=busy,
             settling=settling,
             previous=current,
             author=PLANNER,
+            **more,
         )
+        if looks:
+            self._journal.looked(looks, self._clock.wall())
         now = self._clock.monotonic()
         self._resting = now + min(REST_AT_MOST, REST * (now - began))
         self._in_vain = answer if isinstance(answer, NoPlan) else None
@@ -134,3 +147,10 @@ class Proposals:
 
     def _end(self, plan: Plan, state: PlanState, note: str) -> None:
         self._journal.set_state(plan.digest(), state, actor=Label(AUTOPILOT), note=note)
+
+
+def _needless(plan: Plan) -> str:
+    """Why nobody needs the plan any more."""
+    if any(action.kind in ("preempt", "place") or action.reason.code == "DRAINS" for action in plan.actions):
+        return "the planner finds nothing to do any more"
+    return "contention is no longer predicted"

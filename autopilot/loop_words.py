@@ -15,6 +15,8 @@ from sidestep.fleet.snapshot import Snapshot
 
 #: series that are named; of more there is a number
 NAMED: Final = 3
+#: codes of what a plan with failovers does for them
+_FOR_THE_LOST: Final = frozenset({"FAILS_OVER", "MAKES_ROOM", "PARKS"})
 
 
 def says_of(snapshot: Snapshot, forecast: Forecast) -> str:
@@ -37,5 +39,10 @@ def unproven(plan: Plan, contention: tuple[Contention, ...]) -> tuple[str, ...]:
     proven = {(str(item.host), item.dimension) for item in actionable(contention)}
     wanted = {(str(a.evidence.host), a.evidence.dimension) for a in plan.actions if a.evidence is not None}
     missing = {f"{host} {dimension}" for host, dimension in wanted - proven}
-    # an action without evidence is for the sake of nothing that was proven
-    return tuple(sorted(missing | {f"{a.shard}" for a in plan.actions if a.evidence is None}))
+    # an action without evidence is for the sake of nothing that was proven; that a host is lost is no forecast
+    lost = any(a.kind == "failover" for a in plan.actions)
+    spared = {"DRAINS"} | (_FOR_THE_LOST if lost else frozenset())  # nor is what a person ordered
+    # nor is it one that a shard waits, and that it has no other host than where somebody gives way
+    chances = [a for a in plan.actions if a.evidence is None and a.kind not in ("place", "preempt")]
+    unfounded = {f"{a.shard}" for a in chances if a.reason.code not in spared}
+    return tuple(sorted(missing | unfounded))

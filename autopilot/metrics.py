@@ -26,6 +26,8 @@ from prometheus_client.registry import Collector
 from sidestep import __version__
 from sidestep.autopilot.frames import Picture
 from sidestep.autopilot.loop import ControlLoop, Parts
+from sidestep.autopilot.metrics_capsules import of_capsules
+from sidestep.autopilot.metrics_pools import of_pools
 from sidestep.autopilot.protocol import PlanView
 from sidestep.fleet.inventory import Level
 from sidestep.fleet.machines import ACTION, ActionState, HostState, PlanState, ShardState, final
@@ -100,6 +102,10 @@ class Metrics(Collector):
         yield InfoMetricFamily("sidestep_build", "The version that runs.", value={"version": __version__})
         yield from self._of_loop()
         yield from self._of_plans()
+        if self._parts.capsules is not None:
+            yield from of_capsules(self._parts.capsules)
+        if self._parts.pools is not None:
+            yield from of_pools(self._parts.pools)
         if (picture := self._loop.picture) is not None:
             yield from _of_picture(picture)
 

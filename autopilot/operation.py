@@ -106,6 +106,10 @@ class Operation:
             await asyncio.gather(*self._reloads, return_exceptions=True)
             self._notifier.close()
 
+    def watch(self, look: Callable[[Picture], None]) -> None:
+        """Show ``look`` every new picture, after the consoles."""
+        self._watchers.append(look)
+
     def ready(self) -> None:
         """The socket answers."""
         self.pulse.ready()

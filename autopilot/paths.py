@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import tempfile
 from pathlib import Path
@@ -36,3 +37,10 @@ def config_path() -> Path:
     """The fleet file that is used when none is named: ``$XDG_CONFIG_HOME/sidestep/fleet.toml``."""
     base = os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config"
     return Path(base, "sidestep", "fleet.toml")
+
+
+def fleet_cache(config: Path) -> Path:
+    """Where a fleet file's parsed form is kept: a file of its own in ``$XDG_CACHE_HOME/sidestep``, made 0700."""
+    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    name = hashlib.sha256(os.fsencode(config.absolute())).hexdigest()[:32]
+    return Path(base, "sidestep", f"fleet-{name}.cache")

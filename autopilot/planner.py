@@ -1,13 +1,34 @@
-"""The planner as the daemon asks it: with the goals of plugins, which are loaded when a policy names them."""
+"""The planner as the daemon asks it: with what plugins can do, which are loaded when a policy or a fleet names them."""
 
 from __future__ import annotations
 
+from collections.abc import Container
 from functools import partial
 from typing import Final
 
 from sidestep.planning import propose as _propose
+from sidestep.plugins import BACKENDS, PluginError, load
 from sidestep.plugins.goals import Plugged
 
+
+class Resizable(Container[str]):
+    """The names of installed backends that change limits in place; one is imported when it is asked for."""
+
+    def __init__(self) -> None:
+        self._known: dict[str, bool] = {}
+
+    def __contains__(self, name: object) -> bool:
+        if not isinstance(name, str):
+            return False
+        if name not in self._known:
+            try:
+                self._known[name] = "resize" in load(BACKENDS, name).capabilities
+            except (PluginError, AttributeError):
+                self._known[name] = False
+        return self._known[name]
+
+
 PLUGGED: Final = Plugged()
-#: ``planning.propose`` with every goal that is installed
-propose: Final = partial(_propose, goals=PLUGGED)
+RESIZABLE: Final = Resizable()
+#: ``planning.propose`` with every goal and every backend that is installed
+propose: Final = partial(_propose, goals=PLUGGED, resizable=RESIZABLE)

@@ -8,16 +8,18 @@ little-endian arrays; what seldom changes is sent when ``tables`` changes. Needs
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any, Final, TypeVar
+from collections.abc import Sequence
+from typing import Final, TypeVar
 
 import msgspec
 from msgspec import Struct
 
-from sidestep.autopilot.protocol_control import ControlReply, ControlRequest
 from sidestep.autopilot.protocol_levels import LevelReply, LevelRequest
+from sidestep.autopilot.protocol_locks import OperatorReply, OperatorRequest
 from sidestep.autopilot.protocol_oracle import OracleAnswer, OracleRequest
 from sidestep.autopilot.protocol_plans import PlanReply, PlanRequest
+from sidestep.autopilot.protocol_replay import ReplayReply, ReplayRequest
+from sidestep.autopilot.protocol_reshard import ProposeReshard
 from sidestep.fleet.errors import ProtocolError
 from sidestep.fleet.events import Event
 from sidestep.fleet.forecast_types import Account, Contention
@@ -114,9 +116,13 @@ class SetLevel(Struct, frozen=True, tag="set-level"):
 
 
 class Retry(Struct, frozen=True, tag="retry"):
-    """Try hosts again that refused us (host key, authentication): one, or all. Answered by Done."""
+    """Try hosts again that refused us (host key, authentication): one, or all. Answered by Done.
+
+    ``trusted`` is what a person has just accepted as that host's key, for the audit log.
+    """
 
     host: str = ""
+    trusted: str = ""
 
 
 class GetDemand(Struct, frozen=True, tag="get-demand"):
@@ -153,6 +159,7 @@ Body = (
     | Approve
     | Reject
     | ProposeMove
+    | ProposeReshard
     | SetLevel
     | Retry
     | GetDemand
@@ -161,7 +168,8 @@ Body = (
     | OracleRequest
     | PlanRequest
     | LevelRequest
-    | ControlRequest
+    | OperatorRequest
+    | ReplayRequest
 )
 
 
@@ -187,7 +195,7 @@ class Welcome(Struct, frozen=True, tag="welcome", kw_only=True):
 
 
 class Failure(Struct, frozen=True, tag="failure", kw_only=True):
-    """A refusal. ``code``: usage, unknown, stale, state, protocol, forbidden, internal."""
+    """A refusal. ``code``: usage, unknown, stale, state, early, protocol, forbidden, internal."""
 
     code: str
     message: Label
@@ -248,7 +256,7 @@ class SnapshotFrame(Struct, frozen=True, tag="snapshot", kw_only=True):
 
     Arrays are C-ordered little-endian: ``f4`` and ``f2`` floats, ``i4`` and ``u1`` ints. H hosts,
     N shards, D dimensions (``resources.DIMENSIONS``), R planned dimensions, T forecast steps, P
-    past steps. ``tables`` numbers the fields of ``TABLES``: on a subscription they are empty while
+    past steps. ``tables`` numbers the fields of ``protocol_tables.TABLES``: on a subscription they are empty while
     the number is that of the frame before, and ``with_tables`` fills them in.
     """
 
@@ -305,22 +313,6 @@ class SnapshotFrame(Struct, frozen=True, tag="snapshot", kw_only=True):
     alerts: tuple[Label, ...] = ()
 
 
-#: what seldom changes, and what stands for it on a subscription while it does not
-TABLES: Final[Mapping[str, Any]] = {"hosts": (), "shards": (), "allocatable": b"", "shard_priority": b""}
-
-
-def without_tables(frame: SnapshotFrame) -> SnapshotFrame:
-    """The frame for a peer that has its tables."""
-    return msgspec.structs.replace(frame, **TABLES)
-
-
-def with_tables(frame: SnapshotFrame, known: SnapshotFrame | None) -> SnapshotFrame:
-    """The frame with its tables: its own, or those of ``known`` if they have the same number."""
-    if known is None or known.tables != frame.tables:
-        return frame
-    return msgspec.structs.replace(frame, **{name: getattr(known, name) for name in TABLES})
-
-
 def host_states(frame: SnapshotFrame) -> tuple[HostState, ...]:
     """Every host's state. Raises ProtocolError for a state that is not known."""
     return _states("host_state", frame.host_state, HOST_STATES)
@@ -351,7 +343,8 @@ Answer = (
     | OracleAnswer
     | PlanReply
     | LevelReply
-    | ControlReply
+    | OperatorReply
+    | ReplayReply
 )
 
 

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from msgspec import Struct
 
+from sidestep.autopilot.protocol_capsules import CapsuleReply, CapsuleRequest
+from sidestep.autopilot.protocol_failover import FailoverReply, FailoverRequest
+from sidestep.autopilot.protocol_hosts import HostReply, HostRequest
+from sidestep.autopilot.protocol_pools import PoolReply, PoolRequest
 from sidestep.fleet.labels import Label
 
 
@@ -48,7 +52,26 @@ class ReleaseHold(Struct, frozen=True, tag="release"):
     reason: str = ""
 
 
-ControlRequest = PausePlan | ResumePlan | CancelPlan | UndoPlan | HoldAll | ReleaseHold
+class DeclareOff(Struct, frozen=True, tag="declare-off"):
+    """A host is off, says a person who made sure of it; until it is heard again. Answered by Done."""
+
+    host: str
+    reason: str = ""
+
+
+ControlRequest = (
+    PausePlan
+    | ResumePlan
+    | CancelPlan
+    | UndoPlan
+    | HoldAll
+    | ReleaseHold
+    | DeclareOff
+    | FailoverRequest
+    | HostRequest
+    | CapsuleRequest
+    | PoolRequest
+)
 
 
 class Effect(Struct, frozen=True, kw_only=True):
@@ -72,4 +95,4 @@ class CancelView(Struct, frozen=True, tag="cancel", kw_only=True):
     effects: tuple[Effect, ...]
 
 
-ControlReply = CancelView
+ControlReply = CancelView | FailoverReply | HostReply | CapsuleReply | PoolReply

@@ -88,9 +88,13 @@ class ListPolicies(Struct, frozen=True, tag="list-policies"):
 
 
 class TryDrain(Struct, frozen=True, tag="try-drain"):
-    """Whether a host can be emptied; nothing is proposed. Answered by DrainView."""
+    """Whether a host can be emptied; nothing is proposed. Answered by DrainView.
+
+    ``others`` are hosts that are to be emptied as well: nothing goes there.
+    """
 
     host: str
+    others: tuple[str, ...] = ()
 
 
 PlanRequest = (

@@ -7,7 +7,7 @@ from typing import Final
 
 from msgspec import Struct
 
-from sidestep.autopilot.steps import AFTER_COMMIT, BEFORE_COMMIT
+from sidestep.autopilot.steps import after_commit
 from sidestep.fleet.labels import Label, scrub
 from sidestep.fleet.machines import ACTION, ActionState, StepName, StepState, final
 from sidestep.fleet.plans import Action, ActionStatus
@@ -40,7 +40,8 @@ def committed(status: ActionStatus) -> bool:
 def to_take_back(status: ActionStatus) -> tuple[StepName, ...]:
     """The steps up to the commit that were begun, newest first, finished or not."""
     begun = {s.name for s in status.steps if s.state in _BEGUN}
-    return tuple(step for step in reversed((*BEFORE_COMMIT, StepName.COMMIT)) if step in begun)
+    up_to_commit = [s.name for s in status.steps if s.name not in after_commit([s.name for s in status.steps])]
+    return tuple(step for step in reversed(up_to_commit) if step in begun)
 
 
 def to_finish(status: ActionStatus) -> tuple[StepName, ...]:
@@ -49,12 +50,14 @@ def to_finish(status: ActionStatus) -> tuple[StepName, ...]:
     ``route`` is always among them: a router that was restarted meanwhile knows an older table.
     """
     done = {s.name for s in status.steps if s.state is StepState.DONE}
-    return tuple(step for step in AFTER_COMMIT if step is StepName.ROUTE or step not in done)
+    return tuple(
+        step for step in after_commit([s.name for s in status.steps]) if step is StepName.ROUTE or step not in done
+    )
 
 
 def decide(action: Action, status: ActionStatus) -> Decision:
     """Forward if the commit is journaled, back if anything else was begun; the same answer every time."""
-    move = f"action {action.id} ({action.shard} from {action.source} to {action.destination})"
+    move = f"action {action.id} ({action.shard} {action.course})"
     if final(ACTION, status.state):
         return Decision(Way.NOWHERE, (), scrub(f"{move} had ended {status.state}"))
     if status.state in {ActionState.PENDING, ActionState.BLOCKED}:

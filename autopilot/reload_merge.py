@@ -21,11 +21,12 @@ from sidestep.fleet.labels import Label, scrub
 FLEET: Final = frozenset({"level", "banner", "notice"})
 HOST: Final = frozenset({
     "cpu", "memory", "reserve_cpu", "reserve_memory", "reserve_cpu_percent", "reserve_memory_percent",
-    "zone", "rack", "disk", "standby", "cost", "cordoned", "labels",
+    "zone", "rack", "disk", "standby", "cost", "cordoned", "labels", "fence",
 })  # fmt: skip
 SHARD: Final = frozenset({
     "priority", "pinned", "avoid", "near", "prefer_near", "spread", "requires", "disk",
     "guarantee_cpu", "guarantee_memory", "limit_cpu", "limit_memory", "splittable",
+    "failover", "replicas", "replicate_every", "replicate_quiet",
 })  # fmt: skip
 #: the horizon is the length of every forecast, and the oracle's models are made for it
 POLICY_WAITS: Final = frozenset({"horizon"})

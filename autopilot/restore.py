@@ -18,6 +18,7 @@ from msgspec import Struct
 
 from sidestep.autopilot.audit_verify import verify
 from sidestep.autopilot.backup import JOURNAL, BackupError, Manifest, opened, unpack
+from sidestep.autopilot.journal_locks import skip_tokens
 from sidestep.autopilot.journal_schema import check, upgrade
 from sidestep.autopilot.server_lock import InstanceLock, private_folder
 from sidestep.fleet.errors import SidestepError
@@ -71,6 +72,7 @@ def _examine(staged: Path) -> None:
     try:
         with closing(sqlite3.connect(path, isolation_level=None)) as db:
             upgrade(db, path, check(db, path))
+            skip_tokens(db, time.time())
     except (sqlite3.Error, SidestepError) as error:
         raise BackupError(f"the journal in the backup cannot be used: {error}") from error
     verdict = verify(staged)

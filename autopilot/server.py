@@ -31,8 +31,8 @@ from sidestep.autopilot.protocol import (
     frame_length,
     pack,
     parse_request,
-    without_tables,
 )
+from sidestep.autopilot.protocol_tables import without_tables
 from sidestep.autopilot.server_lock import InstanceLock, private_folder, remove_socket
 from sidestep.autopilot.server_service import Service, UnknownReference, actor_of, answer, failure_of
 from sidestep.fleet.errors import ProtocolError, SidestepError, UsageError

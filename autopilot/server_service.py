@@ -29,16 +29,22 @@ from sidestep.autopilot.protocol import (
     Welcome,
 )
 from sidestep.autopilot.protocol_control import ControlRequest
+from sidestep.autopilot.protocol_instance import GetInstance
 from sidestep.autopilot.protocol_levels import LevelRequest
+from sidestep.autopilot.protocol_locks import LockRequest
 from sidestep.autopilot.protocol_oracle import OracleRequest
 from sidestep.autopilot.protocol_plans import PlanRequest
-from sidestep.fleet.errors import ProtocolError, SidestepError, StalePlan, UsageError
+from sidestep.autopilot.protocol_queue import ListQueue
+from sidestep.autopilot.protocol_replay import ReplayView, Seek
+from sidestep.autopilot.protocol_reshard import ProposeReshard
+from sidestep.fleet.errors import ProtocolError, SidestepError, StalePlan, TooEarly, UsageError
 from sidestep.fleet.labels import Label, scrub
 
 _OF_THE_ORACLE = get_args(OracleRequest)
 _OF_THE_PLANNER = get_args(PlanRequest)
 _OF_LEVELS = get_args(LevelRequest)
 _OF_CONTROL = get_args(ControlRequest)
+_OF_LOCKS = get_args(LockRequest)
 
 
 class UnknownReference(UsageError):
@@ -76,6 +82,10 @@ class Service(Protocol):
         """An operator's own plan."""
         ...
 
+    async def propose_reshard(self, request: ProposeReshard, actor: Label) -> PlanView:
+        """An operator's own split or merge."""
+        ...
+
     async def set_level(self, request: SetLevel, actor: Label) -> Answer:
         """Set the automation level."""
         ...
@@ -86,6 +96,18 @@ class Service(Protocol):
 
     async def levels(self, request: LevelRequest, actor: Label) -> Answer:
         """How far the autopilot may go."""
+        ...
+
+    async def app_locks(self, request: LockRequest, actor: Label) -> Answer:
+        """The locks that apps hold."""
+        ...
+
+    async def get_instance(self, request: GetInstance) -> Answer:
+        """One app over all of its shards."""
+        ...
+
+    async def list_queue(self) -> Answer:
+        """Who waits for a host."""
         ...
 
     async def retry(self, request: Retry, actor: Label) -> Answer:
@@ -122,6 +144,8 @@ def failure_of(error: SidestepError) -> Failure:
         code = "unknown"
     elif isinstance(error, UsageError):
         code = "usage"
+    elif isinstance(error, TooEarly):
+        code = "early"
     else:
         code = "protocol" if isinstance(error, ProtocolError) else "state"
     return Failure(code=code, message=scrub(str(error.args[0]), 2000), hint=error.hint, differences=differences)
@@ -141,7 +165,7 @@ async def answer(service: Service, body: Body, actor: Label) -> Answer:  # noqa:
         case Hello():
             return service.welcome(actor)
         case GetSnapshot():
-            return service.frame() or Failure(code="state", message=scrub("there is no picture of the fleet yet"))
+            return service.frame() or Failure(code="early", message=scrub("there is no picture of the fleet yet"))
         case ListPlans():
             return await service.list_plans(body)
         case GetPlan():
@@ -150,6 +174,8 @@ async def answer(service: Service, body: Body, actor: Label) -> Answer:  # noqa:
             return await service.approve(body, actor)
         case Reject():
             return await service.reject(body, actor)
+        case ProposeReshard():
+            return await service.propose_reshard(body, actor)
         case ProposeMove():
             return await service.propose_move(body, actor)
         case SetLevel():
@@ -160,14 +186,26 @@ async def answer(service: Service, body: Body, actor: Label) -> Answer:  # noqa:
             return await service.get_demand(body)
         case GetLog():
             return await service.get_log(body)
+        case ListQueue():
+            return await service.list_queue()
+        case GetInstance():
+            return await service.get_instance(body)
         case Shutdown():
             return await service.shutdown(actor)
+        case Seek():
+            replay = getattr(service, "replay", None)
+            if replay is None:
+                raise UsageError("this daemon is no recording", hint="open one with sidestep replay")
+            answered: ReplayView = await replay(body)
+            return answered
     if isinstance(body, _OF_THE_ORACLE):
         return await service.oracle(body, actor)
     if isinstance(body, _OF_THE_PLANNER):
         return await service.planning(body, actor)
     if isinstance(body, _OF_CONTROL):
         return await service.steer(body, actor)
+    if isinstance(body, _OF_LOCKS):
+        return await service.app_locks(body, actor)
     if isinstance(body, _OF_LEVELS):
         return await service.levels(body, actor)
     raise ProtocolError(f"{type(body).__name__} is not answered here")

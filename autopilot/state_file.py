@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import TypeVar
 
 import msgspec
 
 from sidestep.autopilot.private_file import claim
+from sidestep.backends.durable import replace_file
 from sidestep.fleet.errors import SidestepError
 
 T = TypeVar("T")
@@ -37,16 +37,6 @@ def write_state(path: Path, value: object) -> None:
     fresh = path.with_name(f"{path.name}.new")
     claim(fresh, StateError)
     try:
-        handle = os.open(fresh, os.O_WRONLY | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW)
-        with os.fdopen(handle, "wb") as file:
-            file.write(msgspec.json.format(msgspec.json.encode(value), indent=1) + b"\n")
-            file.flush()
-            os.fsync(file.fileno())
-        fresh.replace(path)
-        folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
+        replace_file(path, msgspec.json.format(msgspec.json.encode(value), indent=1) + b"\n")
     except OSError as error:
         raise StateError(f"{path}: cannot be written: {error.strerror}", hint="make room on its disk") from error

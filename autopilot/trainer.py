@@ -11,6 +11,7 @@ import asyncio
 import inspect
 import random
 from collections.abc import Callable, Mapping
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Final
 
@@ -24,7 +25,7 @@ from sidestep.fleet.inventory import FleetSpec
 from sidestep.fleet.labels import scrub
 from sidestep.forecasting.horizon import grid_step
 from sidestep.forecasting.training import protocol
-from sidestep.forecasting.training.arenas import arenas, told
+from sidestep.forecasting.training.arenas import Arena, arenas, told
 from sidestep.forecasting.training.messages import Adoption
 from sidestep.forecasting.training.process import START_DEADLINE, TrainerLost, TrainingProcess
 
@@ -69,8 +70,6 @@ class Trainer:
         self._report = report
         self._delay, self._env = delay, env
         self._store = TrainerStore(state / "champions.json")
-        self._arenas = arenas(fleet)
-        self._names = told(self._arenas)
         self._horizon = fleet.policy.horizon
         self._step = grid_step(fleet.oracle, self._horizon, fleet.interval)
         self._kept, self._broken = self._store.load()
@@ -88,6 +87,15 @@ class Trainer:
     def kept(self) -> Kept:
         """Champions, and when the latest round ended."""
         return self._kept
+
+    @cached_property
+    def _arenas(self) -> tuple[Arena, ...]:
+        """What competes where; made when it is first asked for, which is not while a daemon starts."""
+        return arenas(self.fleet)
+
+    @cached_property
+    def _names(self) -> tuple[str, ...]:
+        return told(self._arenas)
 
     @property
     def idle(self) -> str:

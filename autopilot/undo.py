@@ -21,6 +21,7 @@ def back(action: Action, token: int, number: int) -> Action:
     """What takes the action back; ``token`` is the one that it gave the shard, ``number`` that of its plan."""
     return replace(
         action,
+        kind="migrate",
         source=action.destination,
         destination=action.source,
         token=token,
@@ -43,6 +44,8 @@ def problem(way: Action, fleet: FleetSpec, present: Basis, placement: Placement)
     itself may still be there: then this is asked before the move that is to be taken back.
     """
     shard = _of(fleet, way.shard)
+    if way.kind == "preempt" and shard is not None:
+        return f"{way.shard} has keys, and does not go back to the queue" if shard.keys is not None else ""
     host = next((h for h in fleet.hosts if h.name == way.destination), None)
     fact = next((h for h in present.hosts if h.host == way.destination), None)
     if shard is None or host is None or fact is None:
@@ -61,9 +64,9 @@ def problem(way: Action, fleet: FleetSpec, present: Basis, placement: Placement)
         if {other.name, other.app} & set(shard.avoid) or {shard.name, shard.app} & set(other.avoid):
             return f"{way.shard} must not be beside {other.name}, which is on {way.destination} now"
     wanted = sum(map(_memory, (shard, *others)))
-    if fact.memory and wanted > fact.memory:
-        return f"{way.destination} has no room: {wanted} bytes of memory are declared for it, {fact.memory} are there"
-    return ""
+    short = fact.memory and wanted > fact.memory
+    there = f"{wanted} bytes of memory are declared for it, {fact.memory} are there"
+    return f"{way.destination} has no room: {there}" if short else ""
 
 
 def reverse(
@@ -90,7 +93,8 @@ def reverse(
         )
         for way in turned
     )
-    ends = {end for way in ways for end in (way.source, way.destination)}
+    ends = {end for way in ways for end in (way.source, way.destination) if end}
+    waiting = {way.shard for way in ways if not way.source}
     said = f": {reason}" if reason else ""
     return Plan(
         number=number,
@@ -102,7 +106,10 @@ def reverse(
         forecast=plan.forecast,
         policy=plan.policy,
         basis=Basis(
-            tuple(PlacementFact(s, o.host, o.token) for s, o in sorted(placement.owners.items()) if o.host in ends),
+            (
+                *(PlacementFact(s, o.host, o.token) for s, o in sorted(placement.owners.items()) if o.host in ends),
+                *(PlacementFact(s, Label(""), t) for s, t in sorted(placement.queued.items()) if s in waiting),
+            ),
             tuple(fact for name, fact in sorted(hosts.items()) if name in ends),
         ),
         actions=actions,

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
@@ -29,7 +30,7 @@ from sidestep.fleet.placement import Placement
 from sidestep.fleet.plans import Basis, Plan
 from sidestep.fleet.snapshot import Snapshot, basis_for
 
-__all__ = ["Report", "ShardFacts", "World"]
+__all__ = ["Report", "ShardFacts", "Unseen", "World"]
 
 #: seconds between two looks at the states
 BEAT: Final = 0.2
@@ -41,6 +42,15 @@ Report = Callable[[str], None]
 
 def _own_address(spec: HostSpec) -> str:
     return f"{spec.address} port {spec.port}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Unseen:
+    """A host that is DEAD: why, whether it answers but refuses us, and when it was last heard of (unix time, or 0)."""
+
+    reason: Label
+    refuses: bool
+    heard: float
 
 
 class World:
@@ -127,7 +137,7 @@ class World:
         self._decoded = self._clock.monotonic()
         states.judge(panel.seen, self._decoded)
 
-    def transport(self, host: str) -> Transport:
+    def transport(self, host: str) -> Link:
         """The connection to a host, shared with its watch, which reconnects it. Raises UsageError."""
         return self._watch(host).link
 
@@ -147,6 +157,29 @@ class World:
         """Every host's present state."""
         self.decode()
         return dict(zip(self._watches, self._states.states, strict=True))
+
+    def unseen(self) -> dict[str, Unseen]:
+        """Hosts that are DEAD."""
+        self.decode()
+        states, now = self._states, self._clock.monotonic()
+        heard, wall = states.heard(self.panel.seen), self._clock.wall()
+        return {
+            self._in_order[row].spec.name: Unseen(
+                reason=states.reasons[row],
+                refuses=bool(states.refused[row]),
+                heard=wall - (now - float(heard[row])) if np.isfinite(heard[row]) else 0.0,
+            )
+            for row, state in enumerate(states.states)
+            if state is HostState.DEAD
+        }
+
+    def quarantine(self, why: Mapping[str, Label]) -> None:
+        """These hosts, and no others, get nothing new while they are up, for the reasons given."""
+        self._states.quarantine({self._rows[host]: label for host, label in why.items() if host in self._rows})
+
+    def order(self, wanted: Mapping[str, tuple[HostState, Label]]) -> None:
+        """These hosts, and no others, are CORDONED, DRAINING or DRAINED by order while they are up, and why."""
+        self._states.order({self._rows[host]: wish for host, wish in wanted.items() if host in self._rows})
 
     def reachable(self) -> tuple[str, ...]:
         """Hosts that commands can be sent to as far as is known."""
@@ -189,11 +222,20 @@ class World:
             self._troubles = states.version, fold(bad)
         return self._troubles[1]
 
+    def astray(self, placement: Placement) -> dict[str, frozenset[str]]:
+        """Shards that do not run as the placement says, by the host where that shows."""
+        self.decode()
+        found: dict[str, set[str]] = {}
+        for row, shard in self._shards.astray(self._states.fresh, placement):
+            found.setdefault(str(self._in_order[row].spec.name), set()).add(str(shard))
+        return {host: frozenset(shards) for host, shards in found.items()}
+
     def basis(self, plan: Plan, placement: Placement) -> Basis:
         """The facts that a plan was decided on, as they are at this moment."""
         self.decode()
         hosts = frozenset(fact.host for fact in plan.basis.hosts)
-        return basis_for(hosts, self._hosts.columns(self._states, self._clock.monotonic()), placement)
+        now = self._hosts.columns(self._states, self._clock.monotonic())
+        return basis_for(hosts, now, placement, waiting=plan.basis.waiting)
 
     def snapshot(self, placement: Placement, facts: ShardFacts) -> Snapshot:
         """The next numbered picture: newest samples, placement and what is known of shards."""
@@ -207,7 +249,7 @@ class World:
             number=self._number,
             time=self._newest[1] if newest > -np.inf else self._clock.wall(),
             generation=placement.generation,
-            hosts=self._hosts.columns(self._states, now),
+            hosts=self._hosts.columns(self._states, now, facts.lost),
             shards=self._shards.columns(self._states.fresh, placement, facts, self.reported.columns(now)),
         )
 

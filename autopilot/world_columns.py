@@ -19,6 +19,7 @@ from sidestep.backends.sampler import panel_views
 from sidestep.backends.sampler.panel import Panel
 from sidestep.backends.sampler.protocol import SHARD
 from sidestep.fleet.inventory import FleetSpec, HostSpec, ShardSpec
+from sidestep.fleet.labels import Label
 from sidestep.fleet.machines import ShardState
 from sidestep.fleet.placement import Placement
 from sidestep.fleet.resources import CPU, DIMENSIONS, MEMORY, PLANNED, REPORTED
@@ -34,7 +35,7 @@ _MOST: Final = {"cpus": 1e5, "memory": 2.0**60}
 
 _SHARD_STATES: Final = np.array(list(ShardState), dtype=object)
 _CODE: Final = {state: code for code, state in enumerate(ShardState)}
-_PENDING, _MOVING, _DEGRADED, _STOPPED, _RUNNING, _FAILED = (
+_PENDING, _MOVING, _DEGRADED, _STOPPED, _RUNNING, _FAILED, _POISONED = (
     _CODE[state]
     for state in (
         ShardState.PENDING,
@@ -43,6 +44,7 @@ _PENDING, _MOVING, _DEGRADED, _STOPPED, _RUNNING, _FAILED = (
         ShardState.STOPPED,
         ShardState.RUNNING,
         ShardState.FAILED,
+        ShardState.POISONED,
     )
 )
 
@@ -55,6 +57,11 @@ class ShardFacts:
     state_bytes: Mapping[str, float] = field(default_factory=dict)
     #: shards that a running plan moves
     moving: Collection[str] = ()
+    #: hosts that are given up; None: nobody says, and DEAD is all that is known
+    lost: Collection[str] | None = None
+    #: shards that stay with their lost host, with the code of why, and those that start nowhere
+    stays: Mapping[str, str] = field(default_factory=dict)
+    poisoned: Collection[str] = ()
 
 
 class Capacities:
@@ -102,6 +109,7 @@ class HostTable:
         specs = fleet.hosts
         self._panel = panel
         self._names = tuple(spec.name for spec in specs)
+        self._labels = np.array(self._names, dtype=str)
         self.declare(specs)
         self._pressure = np.full((len(specs), 3), np.nan)
         self._taken = np.full(len(specs), np.nan)
@@ -112,8 +120,8 @@ class HostTable:
         self._zones, self._racks = tuple(spec.zone for spec in specs), tuple(spec.rack for spec in specs)
         self._disk = np.array([spec.disk or np.nan for spec in specs], dtype=np.float64)
 
-    def columns(self, states: States, now: float) -> HostColumns:
-        """The hosts as the panel and their states say; ``now`` is monotonic."""
+    def columns(self, states: States, now: float, lost: Collection[str] | None = None) -> HostColumns:
+        """The hosts as the panel and their states say; ``now`` is monotonic, ``lost`` are those given up."""
         panel, fresh = self._panel, states.fresh
         self.capacities.update(panel.facts)  # type: ignore[arg-type]
         use = panel_views.use(panel)
@@ -131,6 +139,7 @@ class HostTable:
             age=np.where(np.isneginf(heard), np.nan, np.maximum(0.0, now - heard)),
             racks=self._racks,
             disk=self._disk,
+            lost=np.isin(self._labels, list(lost)) if lost is not None else np.zeros(0, dtype=np.bool_),
         )
 
     def _smooth(self, fresh: Mask) -> F64:
@@ -160,6 +169,8 @@ class ShardTable:
         self.declare(specs)
         self._host, self._token = np.full(len(specs), -1, np.int32), np.zeros(len(specs), np.int64)
         self._source = np.full(len(specs), -1, dtype=np.int64)
+        #: shards of the queue that ran before
+        self._fenced = np.zeros(len(specs), dtype=np.bool_)
         #: generation and size of the placement that was looked up
         self._placed = (-1, -1)
         self._layout = -1
@@ -172,6 +183,7 @@ class ShardTable:
         self._priority = np.array([s.priority for s in specs], dtype=np.int32)
         self._free = np.array([not s.pinned for s in specs], dtype=np.bool_)
         self._disk = np.array([s.disk for s in specs], dtype=np.float64)
+        self._spare = np.array([s.spare for s in specs], dtype=np.bool_)
 
     def columns(
         self, fresh: Mask, placement: Placement, facts: ShardFacts, reported: F64 | None = None
@@ -192,8 +204,10 @@ class ShardTable:
         codes = np.full(count, _DEGRADED, dtype=np.int8)
         codes[known] = _STOPPED
         codes[rows] = np.where(panel.shard_values[source, SHARD["running"]] == 1, _RUNNING, _FAILED)
+        codes[self._listed(facts.poisoned)] = _POISONED
         codes[self._listed(facts.moving)] = _MOVING
         codes[nowhere] = _PENDING
+        codes[nowhere & self._fenced] = _STOPPED  # it ran, and gave way
         if not np.array_equal(codes, self._codes):
             self._codes, self._states = codes, tuple(_SHARD_STATES[codes].tolist())
         # NaN while unknown, which planning reads as the shard's memory
@@ -212,7 +226,25 @@ class ShardTable:
             movable=(codes == _RUNNING) & self._free,
             reported=reported if reported is not None else np.zeros((0, len(REPORTED))),
             disk=self._disk,
+            stays={self._rows[name]: code for name, code in facts.stays.items() if name in self._rows},
         )
+
+    def astray(self, fresh: Mask, placement: Placement) -> list[tuple[int, Label]]:
+        """Rows of hosts whose newest samples contradict the placement, and the shard that each is about.
+
+        An owner whose process is gone or stands still, a process under another token than its owner's, and
+        one that runs on another host; and a spare that runs though its keys were merged away. Any other shard
+        without an owner, and a host without fresh samples, say nothing.
+        """
+        self._look_up(placement)
+        panel = self._panel
+        rows = np.flatnonzero(self._spec_of >= 0)
+        spec, host = self._spec_of[rows], panel.shard_host[rows]
+        running, token = panel.shard_values[rows, SHARD["running"]], panel.shard_values[rows, SHARD["token"]]
+        its = (host == self._host[spec]) & (token == self._token[spec])
+        idle = self._spare[spec] & (token > 0) & (token <= placement.generation)
+        wrong = np.where(its, running == 0, running == 1) & fresh[host] & ((self._host[spec] >= 0) | idle)
+        return [(int(host[at]), self._names[spec[at]]) for at in np.flatnonzero(wrong)]
 
     def _listed(self, names: Collection[str]) -> NDArray[np.int64]:
         return np.array([self._rows[name] for name in names if name in self._rows], dtype=np.int64)
@@ -230,6 +262,9 @@ class ShardTable:
                 row, host = self._rows.get(shard), self._hosts.get(owner.host)
                 if row is not None and host is not None:
                     self._host[row], self._token[row] = host, owner.token
+            ran = [self._rows[name] for name, token in placement.queued.items() if token and name in self._rows]
+            self._fenced = np.zeros(len(self._host), dtype=np.bool_)
+            self._fenced[ran] = True
         if panel.shard_layout != self._layout:
             self._layout = panel.shard_layout
             rows = self._rows

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from typing import Final
 
 from sidestep.autopilot.world_clock import Clock
-from sidestep.backends.ssh.base import Channel, Completed, Feed, Receiver, Transport
+from sidestep.backends.ssh.base import Carried, CarriesSockets, Channel, Completed, Feed, Receiver, Transport
 from sidestep.backends.ssh.gates import Gates, Permit
-from sidestep.fleet.errors import AuthenticationRefused, HostKeyRefused
+from sidestep.fleet.errors import AuthenticationRefused, HostError, HostKeyRefused
 
 #: seconds after which a handshake hangs, and lets others begin beside it
 HANGS: Final = 1.0
@@ -187,6 +187,12 @@ class Link:
     def fetch(self, path: str, *, timeout: float = 60.0) -> AsyncIterator[bytes]:
         """The bytes of ``path`` in chunks."""
         return self.transport.fetch(path, timeout=timeout)
+
+    async def carry_socket(self, path: str, local: str) -> Carried:
+        """Have a socket there whose connections come to ``local``. Raises HostError, also where that cannot be."""
+        if not isinstance(self.transport, CarriesSockets):
+            raise HostError(self.host, "carry a socket", "its transport carries none", hint="use the default one")
+        return await self.transport.carry_socket(path, local)
 
     async def aclose(self) -> None:
         """Close the connection and everything on it."""

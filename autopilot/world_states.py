@@ -7,7 +7,7 @@ does not pass for the present.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
 import numpy as np
@@ -41,9 +41,21 @@ LONGEST_HOLD: Final = 30.0
 
 STATES: Final = tuple(HostState)
 _CODE: Final = {state: code for code, state in enumerate(STATES)}
-_READY, _SUSPECT, _DEAD, _CORDONED = (
-    _CODE[state] for state in (HostState.READY, HostState.SUSPECT, HostState.DEAD, HostState.CORDONED)
+_READY, _SUSPECT, _DEAD, _CORDONED, _QUARANTINED, _DRAINING, _DRAINED = (
+    _CODE[state]
+    for state in (
+        HostState.READY,
+        HostState.SUSPECT,
+        HostState.DEAD,
+        HostState.CORDONED,
+        HostState.QUARANTINED,
+        HostState.DRAINING,
+        HostState.DRAINED,
+    )
 )
+
+#: states that people ask for; a host that comes back enters them by way of READY
+ORDERED: Final = frozenset({HostState.CORDONED, HostState.DRAINING, HostState.DRAINED})
 
 Changed = Callable[[int, HostState, Label], None]
 
@@ -56,7 +68,12 @@ class States:
         self.suspect_after = max(SUSPECT_MISSED * interval, SUSPECT_SECONDS)
         self.dead_after = max(DEAD_MISSED * interval, DEAD_SECONDS)
         self._changed = changed
-        self._up = _up(specs)
+        self._specs = specs
+        #: by row, why nothing new is placed there though the host is up
+        self._quarantined: dict[int, Label] = {}
+        #: by row, what people ordered it to be while it is up, and why
+        self._ordered: dict[int, tuple[HostState, Label]] = {}
+        self._up = self._when_up()
         self.codes = np.full(count, _CODE[HostState.UNKNOWN], dtype=np.int8)
         self.states: list[HostState] = [HostState.UNKNOWN] * count
         self.reasons: list[Label] = [scrub("connecting")] * count
@@ -89,7 +106,24 @@ class States:
 
     def cordon(self, specs: Sequence[HostSpec]) -> None:
         """Take which hosts are cordoned now; the next look shows it."""
-        self._up, self._quiet = _up(specs), False
+        self._specs = specs
+        self._up, self._quiet = self._when_up(), False
+
+    def quarantine(self, why: Mapping[int, Label]) -> None:
+        """Take which hosts are QUARANTINED while they are up, all of them, and why; the next look shows it."""
+        if why == self._quarantined:
+            return
+        self._news |= {row for row in why if why[row] != self._quarantined.get(row)}
+        self._quarantined = dict(why)
+        self._up, self._quiet = self._when_up(), False
+
+    def order(self, wanted: Mapping[int, tuple[HostState, Label]]) -> None:
+        """Take which hosts are CORDONED, DRAINING or DRAINED by order while they are up, all of them, and why."""
+        if wanted == self._ordered:
+            return
+        self._news |= {row for row in {*wanted, *self._ordered} if wanted.get(row) != self._ordered.get(row)}
+        self._ordered = dict(wanted)
+        self._up, self._quiet = self._when_up(), False
 
     # -- what watches say
 
@@ -121,7 +155,7 @@ class States:
     @property
     def fresh(self) -> Mask:
         """Hosts whose newest sample still says how they are."""
-        return np.asarray((self.codes == _READY) | (self.codes == _CORDONED), dtype=np.bool_)
+        return np.isin(self.codes, (_READY, _CORDONED, _QUARANTINED, _DRAINING, _DRAINED))
 
     def heard(self, seen: F64) -> F64:
         """(H,) our monotonic time at which the newest sample was taken; -inf before the first."""
@@ -211,8 +245,10 @@ class States:
         if new is old and reason == self.reasons[row]:
             return
         if new is not old:
-            if old is HostState.DEAD and new is HostState.CORDONED:
+            if new in ORDERED and old in (HostState.DEAD, HostState.UNKNOWN):
                 old = advance(HOST, old, HostState.READY)
+            if new is HostState.DRAINED and old is not HostState.DRAINING:
+                old = advance(HOST, old, HostState.DRAINING)
             self.states[row] = advance(HOST, old, new)
             if self.codes[row] == self._up[row]:
                 self._lost(row, now)
@@ -220,6 +256,15 @@ class States:
         self.reasons[row] = reason
         self.version += 1
         self._changed(row, new, reason)
+
+    def _when_up(self) -> NDArray[np.int8]:
+        """What each host is when nothing speaks against it."""
+        up = np.array([_CORDONED if spec.cordoned else _READY for spec in self._specs], dtype=np.int8)
+        rows = [row for row in self._quarantined if up[row] == _READY]
+        up[rows] = _QUARANTINED
+        for row, (state, _) in self._ordered.items():
+            up[row] = _CODE[state]
+        return up
 
     def _lost(self, row: int, now: float) -> None:
         self._losses[row] = 1.0 + self._losses[row] * 0.5 ** ((now - self._lost_at[row]) / FORGET)
@@ -230,16 +275,13 @@ class States:
     def _why(self, row: int, state: HostState) -> Label:
         if state in (HostState.UNKNOWN, HostState.READY):
             return self.reasons[row] if state is HostState.UNKNOWN else Label("")
-        if state is HostState.CORDONED:
-            return scrub("cordoned in the fleet file")
+        if state in ORDERED:
+            return self._ordered[row][1] if row in self._ordered else scrub("cordoned in the fleet file")
+        if state is HostState.QUARANTINED:
+            return self._quarantined.get(row, Label(""))
         if self._held[row]:
             return scrub(f"lost {self._losses[row]:.0f} times of late; READY once it is steady")
         if self._late[row]:
             return scrub("its samples arrive late")
         silence = f"no sample for more than {self.dead_after:.0f} s" if state is HostState.DEAD else "3 samples missed"
         return self._errors[row] or scrub(silence)
-
-
-def _up(specs: Sequence[HostSpec]) -> NDArray[np.int8]:
-    """What each host is when nothing speaks against it."""
-    return np.array([_CORDONED if spec.cordoned else _READY for spec in specs], dtype=np.int8)

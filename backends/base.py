@@ -8,6 +8,7 @@ with the same Move it leaves what doing it once leaves. Every step can be undone
 
 from __future__ import annotations
 
+from collections.abc import Collection, Sequence
 from typing import Literal, Protocol, runtime_checkable
 
 from msgspec import Struct
@@ -26,7 +27,10 @@ class Move(Struct, frozen=True, kw_only=True):
     """One move of one shard: who, from where, to where, under which fencing token.
 
     ``key`` names the move for ever (digest and action id): scratch files on hosts carry it,
-    so that a repeated step finds its own work and never somebody else's.
+    so that a repeated step finds its own work and never somebody else's. ``source`` is "" for a
+    shard that runs nowhere (its capsule is brought from elsewhere): then nothing is asked of, nor
+    thawed at, a source, and both transports are the destination's. Without a ``digest`` in the notes of its
+    steps it brings no capsule either, and begins with nothing.
     """
 
     key: str
@@ -67,6 +71,40 @@ class ShardObservation(Struct, frozen=True, kw_only=True):
     detail: Label = Label("")
 
 
+class Lease(Struct, frozen=True, kw_only=True):
+    """Until when a host may start what is leased: an uptime of that host in whole seconds, in that boot of it."""
+
+    boot: str
+    by: int
+
+
+class Leases(Protocol):
+    """Whoever keeps hosts leased (``autopilot.fencing``): asked before every start of a shard that may fail over."""
+
+    async def hold(self, host: str, shard: str) -> Lease:
+        """Lease the host to us, and this shard there with it. Raises HostError (step ``lease``): then start nothing."""
+        ...
+
+
+@runtime_checkable
+class Leased(Protocol):
+    """A backend that starts shards under leases; without ``leases`` it starts none that may fail over."""
+
+    leases: Leases | None
+
+
+@runtime_checkable
+class Barring(Protocol):
+    """A backend whose orders to start may be under way for long, and which can have them refused."""
+
+    async def bar(self, transport: Transport, shard: ShardSpec, token: int) -> None:
+        """``stop``, and no order to start that was given before starts it any more, under whatever token.
+
+        One that is given later, under a lease that was renewed since, does. Raises HostError.
+        """
+        ...
+
+
 @runtime_checkable
 class Backend(Protocol):
     """Runs shards on hosts it reaches through transports given by name."""
@@ -104,12 +142,162 @@ class Backend(Protocol):
         ...
 
 
+class SnapshotLimits(Struct, frozen=True, kw_only=True):
+    """What taking one capsule may cost. What would cost more is given up, and the shard serves on."""
+
+    #: bytes that the capsule may have, and that have to stay free on the host's disk
+    bytes: int
+    spare: int
+    #: seconds that the shard may stand still, if it has to at all, and that everything may take
+    still: float
+    seconds: float
+
+
+class TakenCapsule(Struct, frozen=True, kw_only=True):
+    """A capsule of a shard that serves on, in a file on its host."""
+
+    path: str
+    #: SHA-256
+    digest: str
+    bytes: int
+    #: seconds that the shard stood still for it
+    paused: float
+    #: names the process that it was taken of: another one may have begun with an empty state
+    life: Label
+
+
+class CapsulePlace(Struct, frozen=True, kw_only=True):
+    """Where a copy of a capsule belongs on a host, and the SHA-256 of what is there already, or ""."""
+
+    path: str
+    digest: str
+
+
+class CapsuleCopy(Struct, frozen=True, kw_only=True):
+    """A copy that was found on a host. A digest that is none says that it cannot be read."""
+
+    shard: Label
+    seq: int
+    digest: str
+    bytes: int
+
+
+@runtime_checkable
+class Replicator(Protocol):
+    """What a backend of the capability ``replicate`` does besides: capsules for the day on which a host is lost.
+
+    A capsule is one file of bytes, the same that ``capture`` makes, so that ``restore`` takes either. It is
+    named by its shard and ``seq``, a number that is never used twice. Whoever keeps capsules chooses hosts, carries
+    the files between them, and knows which exist; the backend knows how to make one and where they lie.
+    What has no files (a database with backups of its own) writes a file that says which backup it is, and
+    keeps that backup until ``drop``. All methods may be repeated, and raise HostError.
+    """
+
+    async def snapshot(
+        self, transport: Transport, shard: ShardSpec, token: int, seq: int, limits: SnapshotLimits
+    ) -> TakenCapsule:
+        """Take a capsule on the shard's own host, consistent as of some moment after the call.
+
+        Every request that was acknowledged before the call is in it. The shard serves afterwards, and all
+        the time but for ``TakenCapsule.paused``. Refused unless the shard runs there under ``token``; it
+        never lets a shard go on that a move has frozen. The file is whole and on disk, or there is none.
+        """
+        ...
+
+    async def keep(self, transport: Transport, shard: ShardSpec, seq: int, size: int, spare: int) -> CapsulePlace:
+        """Make a place for a copy of ``size`` bytes on any host. Refused if fewer than ``spare`` would stay free."""
+        ...
+
+    async def check(
+        self, transport: Transport, copies: Sequence[tuple[str, int]], *, seconds: float
+    ) -> tuple[CapsuleCopy, ...]:
+        """Read these copies (shard and seq) on a host, gently; those that are not there are left out."""
+        ...
+
+    async def lend(self, transport: Transport, shard: ShardSpec, seq: int, digest: str, path: str) -> None:
+        """Put the copy that this very host has at ``path``, after checking its digest; it stays a copy."""
+        ...
+
+    async def drop(self, transport: Transport, shard: ShardSpec, keep: Collection[int]) -> None:
+        """Remove all copies of this shard's capsules on a host but these, and what was half written."""
+        ...
+
+
+class FolderLook(Struct, frozen=True, kw_only=True):
+    """What a host has of a shard that does not run: where a capsule of it belongs, and its own files."""
+
+    path: str
+    #: SHA-256 of the capsule that is at ``path`` already, or ""
+    digest: str
+    #: names what the shard itself has on disk; "" for nothing
+    files: str
+    #: seconds since the newest of these was written, by the host's own clock; inf without any
+    age: float
+
+
+@runtime_checkable
+class Reviver(Protocol):
+    """A backend that can make a shard again where it was, under the token that its owner has. Raises HostError."""
+
+    async def look(self, transport: Transport, shard: ShardSpec, seq: int) -> FolderLook:
+        """What that host has of the shard, and where its capsule ``seq`` belongs there."""
+        ...
+
+    async def revive(
+        self, transport: Transport, shard: ShardSpec, token: int, address: str, seq: int, digest: str, found: FolderLook
+    ) -> ShardObservation:
+        """Start the shard from the capsule that was put at ``found.path``, and serve: wholly, or nothing runs.
+
+        As ``start`` otherwise: fenced by newer tokens, leased where it has to be, and one that runs is kept.
+        Refused if its files are not those of ``found`` any more. Files that it had are put aside, not removed.
+        """
+        ...
+
+
+class Sizes(Struct, frozen=True, kw_only=True):
+    """What a shard may use: cores and bytes of memory; 0 is no limit."""
+
+    cpu: float = 0.0
+    memory: int = 0
+
+
+class Sizing(Protocol):
+    """Whoever knows what shards were resized to, asked before every start."""
+
+    def sizes_of(self, shard: ShardSpec) -> Sizes:
+        """What it is to have: what it was resized to, else what is declared."""
+        ...
+
+
+@runtime_checkable
+class Resizer(Protocol):
+    """What a backend of the capability ``resize`` does besides. All methods may be repeated, and raise HostError."""
+
+    sizing: Sizing | None
+
+    async def sizes(self, transport: Transport, shard: ShardSpec, token: int) -> Sizes:
+        """What the shard may use on its host now, as the host itself says. Refused unless it runs under ``token``."""
+        ...
+
+    async def resize(self, transport: Transport, shard: ShardSpec, token: int, sizes: Sizes) -> Sizes:
+        """Let it use so much from now on, without restarting it; what the host says then.
+
+        Refused where it would end the shard, or where the host cannot limit it: never a limit in name only.
+        """
+        ...
+
+
 @runtime_checkable
 class Router(Protocol):
     """Sends requests by the routing table; it keeps serving without us."""
 
-    async def hold(self, shard: str, deadline: float) -> None:
-        """Stop sending to a shard, keep its requests waiting, return when none is in flight."""
+    async def hold(self, shard: str, deadline: float, *, firm: bool = False) -> None:
+        """Stop sending to a shard, keep its requests waiting, return when none is in flight.
+
+        Raises SidestepError, with the shard let go again, once that takes longer than ``deadline`` seconds. Where
+        ``firm``, as for an owner that is lost, it stays held then, and what the owner has not answered is given up:
+        whoever asked is told that nobody knows, and no late answer of that owner is passed on.
+        """
         ...
 
     async def release(self, shard: str) -> None:

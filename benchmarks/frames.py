@@ -16,16 +16,8 @@ import numpy as np
 
 from benchmarks.harness import Goal, Report, Sample, interleave, main
 from sidestep.autopilot.frames import Picture, frame_of, tables_of
-from sidestep.autopilot.protocol import (
-    HEADER,
-    QUALITY,
-    Reply,
-    SnapshotFrame,
-    pack,
-    parse_reply,
-    with_tables,
-    without_tables,
-)
+from sidestep.autopilot.protocol import HEADER, QUALITY, Reply, SnapshotFrame, pack, parse_reply
+from sidestep.autopilot.protocol_tables import with_tables, without_tables
 from sidestep.console.view import decode
 from sidestep.fleet.forecast import LEVELS, Forecast
 from sidestep.fleet.inventory import Policy

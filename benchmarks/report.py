@@ -27,7 +27,7 @@ travel better.
 
 def names() -> list[str]:
     """Every benchmark, by module name: the modules that hand a ``run`` to the harness."""
-    found = (m.name for m in pkgutil.iter_modules(benchmarks.__path__))
+    found = (m.name for m in pkgutil.iter_modules(benchmarks.__path__) if not m.ispkg)
     return sorted(
         n for n in found if f'main("{n}", run)' in (PAGE.parent.parent / "benchmarks" / f"{n}.py").read_text()
     )

@@ -1,16 +1,19 @@
 """How long a fleet is without control when its daemon is restarted: 1,000 hosts and 20,000 shards in the journal.
 
 The daemon is the real program, killed with SIGKILL and started again on the same state folder: its
-journal has every shard's owner and endpoint, plans that ran, and the log of weeks. It has control
-again when its socket answers with a picture of the whole fleet. No host answers here (nobody
-listens on their ports), so that what is measured is the controller, and not a thousand
-handshakes; ``python -m benchmarks.transport`` measures those. The parts are measured as programs
-of their own beside it.
+journal has every shard's owner and endpoint, plans that ran, one that was under way when the last
+daemon was killed, and the log of weeks. It has control again when its socket has answered with a
+picture of the whole fleet, what becomes of the plan that was left is decided and in the log, and a
+hold was taken. Hosts are still being connected then: no host answers here (nobody listens on their
+ports), so that what is measured is the controller, and not a thousand handshakes; ``python -m
+benchmarks.transport`` measures those. Once with the fleet file as the last daemon knew it, once with
+a file that has to be parsed. The parts are measured as programs of their own beside it.
 """
 
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -22,10 +25,12 @@ from benchmarks.harness import ChildClock, Goal, Report, Sample, interleave, mai
 from sidestep.autopilot.client import Client
 from sidestep.autopilot.config_file import load_fleet
 from sidestep.autopilot.journal import Journal
-from sidestep.autopilot.protocol import GetSnapshot, SnapshotFrame
+from sidestep.autopilot.protocol import EventList, GetLog, GetSnapshot, SnapshotFrame
+from sidestep.autopilot.protocol_control import HoldAll, ReleaseHold
+from sidestep.fleet.errors import SidestepError
 from sidestep.fleet.inventory import FleetSpec
 from sidestep.fleet.labels import Label
-from sidestep.fleet.machines import ActionState, PlanState
+from sidestep.fleet.machines import ActionState, PlanState, StepName
 from sidestep.fleet.placement import Owner
 from sidestep.fleet.plans import Action, Basis, Plan, Reason
 
@@ -95,6 +100,9 @@ def fill(path: Path, fleet: FleetSpec) -> None:
             journal.set_state(digest, PlanState.APPROVED, actor=Label("operator"), reason="hot")
             journal.set_state(digest, PlanState.RUNNING, actor=Label("executor"))
             journal.begin_action(digest, 1)
+            if number == PLANS - 1:  # left in the middle of its freeze
+                journal.begin_step(digest, 1, StepName.FREEZE)
+                break
             journal.set_action(digest, 1, ActionState.DONE)
             journal.set_state(digest, PlanState.SUCCEEDED, actor=Label("executor"))
     journal.close()
@@ -114,29 +122,50 @@ def journal_part(path: Path) -> Sample:
     return {"cpu_s": cpu, "wall_s": wall}
 
 
-def restart(file: Path, folder: Path) -> Sample:
-    """Start the daemon, ask for its picture, kill it; seconds from exec to the answer."""
-    socket = folder / "d.sock"
+def restart(file: Path, folder: Path, *, parse: bool = False) -> Sample:
+    """Start the daemon, see, hold and release the fleet, kill it; seconds from exec to the last answer.
+
+    ``parse`` throws the parsed fleet away that the last daemon kept.
+    """
+    socket, cache = folder / "d.sock", folder / "cache"
+    if parse:
+        shutil.rmtree(cache, ignore_errors=True)
     command = [sys.executable, "-m", "sidestep.autopilot", "--fleet", str(file), "--socket", str(socket)]
     with (folder / "daemon.log").open("ab") as log:
         began = time.perf_counter()
         daemon = subprocess.Popen(
-            [*command, "--state", str(folder / "state")], stdout=subprocess.PIPE, stderr=log, text=True
+            [*command, "--state", str(folder / "state")],
+            stdout=subprocess.DEVNULL,
+            stderr=log,
+            env={**os.environ, "XDG_CACHE_HOME": str(cache)},
         )
         try:
-            assert daemon.stdout is not None
-            if not daemon.stdout.readline().startswith("ready"):
-                raise RuntimeError((folder / "daemon.log").read_text(encoding="utf-8")[-2000:])
-            with Client.connect(socket, timeout=_PATIENCE) as client:
+            with _connected(socket, daemon, folder / "daemon.log") as client:
                 frame = client.call(GetSnapshot())
-            wall = time.perf_counter() - began
-            assert isinstance(frame, SnapshotFrame)
-            assert (len(frame.hosts), len(frame.shards)) == (HOSTS, SHARDS)
-            ticks = Path(f"/proc/{daemon.pid}/stat").read_text(encoding="ascii").rpartition(")")[2].split()[11:13]
+                said = client.call(GetLog(since=-20, limit=20))
+                client.call(HoldAll(reason="look first"))
+                wall = time.perf_counter() - began
+                assert isinstance(frame, SnapshotFrame) and isinstance(said, EventList)
+                assert (len(frame.hosts), len(frame.shards)) == (HOSTS, SHARDS)
+                assert any("taking back freeze" in event.text for event in said.events)
+                assert (folder / "state" / "hold").exists()
+                ticks = Path(f"/proc/{daemon.pid}/stat").read_text(encoding="ascii").rpartition(")")[2].split()[11:13]
+                client.call(ReleaseHold(reason="seen"))
         finally:
             daemon.send_signal(signal.SIGKILL)
             daemon.wait()
     return {"cpu_s": sum(map(int, ticks)) / os.sysconf("SC_CLK_TCK"), "wall_s": wall}
+
+
+def _connected(socket: Path, daemon: subprocess.Popen[bytes], log: Path) -> Client:
+    """A connection, as soon as somebody answers there. Raises RuntimeError with the end of the log."""
+    deadline = time.monotonic() + _PATIENCE
+    while time.monotonic() < deadline and daemon.poll() is None:
+        try:
+            return Client.connect(socket, timeout=_PATIENCE)
+        except SidestepError:
+            time.sleep(0.005)
+    raise RuntimeError(log.read_text(encoding="utf-8")[-2000:])
 
 
 def run(quick: bool) -> Report:
@@ -148,9 +177,11 @@ def run(quick: bool) -> Report:
         file, journal = fleet_file(folder), folder / "state" / "journal.db"
         fill(journal, load_fleet(file))
         size = journal.stat().st_size / 1e6
+        restart(file, folder)  # parses, and keeps what it parsed
         figures = interleave(
             {
                 "daemon": lambda: restart(file, folder),
+                "daemon, fleet file changed": lambda: restart(file, folder, parse=True),
                 "imports": lambda: program("-c", IMPORTS),
                 "fleet file and imports": lambda: program("-c", FLEET, str(file)),
                 "journal": lambda: journal_part(journal),
@@ -161,12 +192,16 @@ def run(quick: bool) -> Report:
     parts = {name: figures[name]["cpu_s"].median for name in ("imports", "fleet file and imports", "journal")}
     goals = (
         Goal("restart to control regained", daemon["wall_s"].median, "s", 2.0, "<"),
+        Goal(
+            "the same with a fleet file to parse", figures["daemon, fleet file changed"]["wall_s"].median, "s", 3.0, "<"
+        ),
         Goal("CPU until then", daemon["cpu_s"].median, "s", 2.0, "<", parts),
         Goal("opening, checking and reading the journal", part["wall_s"].median, "s", 0.5, "<"),
     )
     notes = (
         f"{HOSTS} hosts, {SHARDS} shards, {PLANS} plans, {EVENTS} rows of the log, journal of {size:.0f} MB",
-        "no host answers; no plan was running when the daemon was killed",
+        "control: a picture of the whole fleet, the left plan's way decided, a hold taken; hosts still connect",
+        "no host answers",
     )
     return Report("restart", goals, figures, runs, quick, notes)
 

@@ -69,7 +69,9 @@ def paint(arguments: list[str], environment: dict[str, str], markers: dict[str, 
 
 def served(socket: Path) -> subprocess.Popen[bytes]:
     """A daemon of a synthetic fleet of 20 hosts behind the real server."""
-    daemon = subprocess.Popen([sys.executable, str(ROOT / "tests" / "console" / "frames.py"), str(socket), "20", "100"])
+    daemon = subprocess.Popen(
+        [sys.executable, str(ROOT / "tests" / "console" / "serve_frames.py"), str(socket), "20", "100"]
+    )
     deadline = time.monotonic() + 20
     while not socket.is_socket():
         if daemon.poll() is not None or time.monotonic() > deadline:

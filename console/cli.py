@@ -8,13 +8,14 @@ a traceback.
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final, NamedTuple, NoReturn
 
-from sidestep.fleet.errors import SidestepError
+from sidestep.fleet.errors import SidestepError, UsageError
 
 _VALUES: Final = {"--fleet": "fleet", "--socket": "socket", "--theme": "theme"}
 _FLAGS: Final = {"--ascii": "ascii_only", "--read-only": "read_only"}
@@ -25,7 +26,7 @@ class Straight(NamedTuple):
 
     fleet: str = ""
     socket: str = ""
-    theme: str = "dusk"
+    theme: str = ""
     ascii_only: bool = False
     read_only: bool = False
 
@@ -68,15 +69,24 @@ def main() -> None:
 
 
 def _console(options: Straight) -> int:
+    gc.disable()  # until the first paint, see ``starting``
     from sidestep.console import launch  # noqa: PLC0415 - not for --help
     from sidestep.console.headless.target import Target  # noqa: PLC0415 - likewise
 
     target = Target(
         fleet=Path(options.fleet) if options.fleet else None, socket=Path(options.socket) if options.socket else None
     )
-    return launch.open_console(
-        launch.session(target), theme=options.theme, ascii_only=options.ascii_only, read_only=options.read_only
-    )
+    try:
+        opened = launch.session(target)
+    except UsageError as error:
+        from sidestep.autopilot import paths  # noqa: PLC0415 - likewise
+        from sidestep.console import firstrun  # noqa: PLC0415 - once in a fleet's life
+
+        if options.fleet or options.socket or paths.config_path().is_file() or not sys.stderr.isatty():
+            raise
+        print("\n".join(firstrun.lines(paths.config_path(), Path.home(), Path.cwd())), file=sys.stderr)
+        return error.exit_code
+    return launch.open_console(opened, theme=options.theme, ascii_only=options.ascii_only, read_only=options.read_only)
 
 
 def _fail(message: str, code: int) -> NoReturn:

@@ -9,17 +9,35 @@ import typer
 
 from sidestep import __version__
 from sidestep.console import (
+    commandline_analyze,
+    commandline_capsule,
+    commandline_capsules,
+    commandline_cluster,
     commandline_control,
     commandline_fleet,
+    commandline_hosts,
     commandline_journal,
     commandline_levels,
+    commandline_locks,
+    commandline_losses,
     commandline_oracle,
     commandline_plans,
+    commandline_plugged,
+    commandline_plugins,
+    commandline_pools,
+    commandline_queue,
+    commandline_replay,
+    commandline_reshard,
+    commandline_router,
+    commandline_run,
+    commandline_units,
 )
 from sidestep.console.become import become as _become
+from sidestep.console.options import FleetFile, Json, Ref, Schema, Socket, Why, socket_of
 
 app = typer.Typer(
     name="sidestep",
+    cls=commandline_plugged.PluggedGroup,
     help="Moves work out of the way before hosts run hot. Without a command: the console.",
     epilog="Exit codes: 0 done, 1 refused or failed, 2 bad input, 3 no plan or host. Every list takes --json.",
     rich_markup_mode=None,
@@ -34,25 +52,27 @@ commandline_journal.add(app)
 commandline_plans.add(app, plan)
 commandline_levels.add(app, plan)
 commandline_control.add(app, plan)
+commandline_locks.add(app)
+commandline_plugins.add(app)
+commandline_run.add(app)
+commandline_losses.add(app)
+commandline_hosts.add(app)
+commandline_pools.add(app)
+commandline_queue.add(app)
+commandline_units.add(app)
+commandline_capsules.add(app)
+commandline_capsule.add(app)
+commandline_replay.add(app)
+commandline_analyze.add(app)
+commandline_router.add(app)
+commandline_reshard.add(app)
+commandline_cluster.add(app)
 
-FleetFile = Annotated[Path | None, typer.Option("--fleet", metavar="FILE", help="The fleet file.")]
-Socket = Annotated[
-    Path | None, typer.Option("--socket", metavar="PATH", envvar="SIDESTEP_SOCKET", help="The daemon's socket.")
+ThemeName = Annotated[
+    str, typer.Option("--theme", metavar="NAME", help="Colours: dusk, day, contrast, ansi or your own.")
 ]
-Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
-Schema = commandline_oracle.Schema
-Why = Annotated[str, typer.Option("--reason", metavar="TEXT", help="Why, for the log.")]
-ThemeName = Annotated[str, typer.Option("--theme", metavar="NAME", help="Colours: dusk, day, contrast or your own.")]
 Ascii = Annotated[bool, typer.Option("--ascii", help="Draw with ASCII characters only.")]
 ReadOnly = Annotated[bool, typer.Option("--read-only", help="Look, but approve nothing.")]
-Ref = Annotated[str, typer.Argument(metavar="PLAN", help="Its number, or the start of its digest.")]
-
-
-def _socket(context: typer.Context, fleet: Path | None, socket: Path | None) -> Path:
-    """The daemon's socket as the command's or the program's options name it."""
-    from sidestep.console.headless import target  # noqa: PLC0415
-
-    return target.chosen(context.obj, fleet, socket)
 
 
 @app.callback(invoke_without_command=True)
@@ -60,7 +80,7 @@ def root(
     context: typer.Context,
     fleet: FleetFile = None,
     socket: Socket = None,
-    theme: ThemeName = "dusk",
+    theme: ThemeName = "",
     ascii_only: Ascii = False,
     read_only: ReadOnly = False,
 ) -> None:
@@ -84,7 +104,7 @@ def demo(
         bool, typer.Option("--headless", help="Tell the story instead of opening the console.")
     ] = False,
     as_json: Json = False,
-    theme: ThemeName = "dusk",
+    theme: ThemeName = "",
     ascii_only: Ascii = False,
     read_only: ReadOnly = False,
 ) -> None:
@@ -130,6 +150,7 @@ def trust(
     options = ["--fleet", str(chosen)] if chosen else []
     options += ["--from", str(listed)] if listed else []
     options += ["--fingerprint", fingerprint] if fingerprint else []
+    options += ["--socket", str(context.obj.socket)] if context.obj.socket else []
     _become("sidestep.autopilot.trust", *options, "--", *(hosts or ()))
 
 
@@ -144,7 +165,7 @@ def plan_list(
     """Plans, newest first."""
     from sidestep.console.headless import plans  # noqa: PLC0415
 
-    plans.show_list(_socket(context, fleet, socket), limit, as_json=as_json)
+    plans.show_list(socket_of(context, fleet, socket), limit, as_json=as_json)
 
 
 @plan.command("show")
@@ -154,7 +175,7 @@ def plan_show(
     """What one plan does, why, what was rejected, and what came of it."""
     from sidestep.console.headless import plans  # noqa: PLC0415
 
-    plans.show(_socket(context, fleet, socket), ref, as_json=as_json)
+    plans.show(socket_of(context, fleet, socket), ref, as_json=as_json)
 
 
 @plan.command("approve")
@@ -179,7 +200,7 @@ def plan_approve(
     from sidestep.console.headless import plans  # noqa: PLC0415
 
     more = plans.More(skip=skip, outside=outside, signed=signed)
-    plans.approve(_socket(context, fleet, socket), ref, digest, reason, more, yes=yes, as_json=as_json)
+    plans.approve(socket_of(context, fleet, socket), ref, digest, reason, more, yes=yes, as_json=as_json)
 
 
 @plan.command("reject")
@@ -194,7 +215,7 @@ def plan_reject(
     """Refuse a proposed plan."""
     from sidestep.console.headless import plans  # noqa: PLC0415
 
-    plans.reject(_socket(context, fleet, socket), ref, reason, as_json=as_json)
+    plans.reject(socket_of(context, fleet, socket), ref, reason, as_json=as_json)
 
 
 @plan.command("move")
@@ -210,7 +231,7 @@ def plan_move(
     """Propose a move of your own; it still needs approval."""
     from sidestep.console.headless import plans  # noqa: PLC0415
 
-    plans.move(_socket(context, fleet, socket), shard, host, reason, as_json=as_json)
+    plans.move(socket_of(context, fleet, socket), shard, host, reason, as_json=as_json)
 
 
 @app.command()
@@ -227,7 +248,7 @@ def hosts(
     if schema:
         oracle.schema("hosts")
         return
-    lists.hosts(_socket(context, fleet, socket), as_json=as_json)
+    lists.hosts(socket_of(context, fleet, socket), as_json=as_json)
 
 
 @app.command()
@@ -235,7 +256,7 @@ def shards(context: typer.Context, as_json: Json = False, fleet: FleetFile = Non
     """Shards and where they are."""
     from sidestep.console.headless import lists  # noqa: PLC0415
 
-    lists.shards(_socket(context, fleet, socket), as_json=as_json)
+    lists.shards(socket_of(context, fleet, socket), as_json=as_json)
 
 
 @app.command()
@@ -262,7 +283,7 @@ def demand(
         oracle.schema("demand")
         return
     asked = lists.demand_request(name, at, quantum_cpu, quantum_memory, profile=profile)
-    lists.demand(_socket(context, fleet, socket), asked, as_json=as_json)
+    lists.demand(socket_of(context, fleet, socket), asked, as_json=as_json)
 
 
 @app.command()
@@ -277,7 +298,7 @@ def log(
     """What happened and why: the newest rows, oldest of them first."""
     from sidestep.console.headless import lists  # noqa: PLC0415
 
-    lists.log(_socket(context, fleet, socket), -limit if since is None else since, limit, as_json=as_json)
+    lists.log(socket_of(context, fleet, socket), -limit if since is None else since, limit, as_json=as_json)
 
 
 @app.command()
@@ -291,7 +312,7 @@ def retry(
     """Try hosts again that refused us: their key or our identity has been put right."""
     from sidestep.console.headless import lists  # noqa: PLC0415
 
-    lists.retry(_socket(context, fleet, socket), host, as_json=as_json)
+    lists.retry(socket_of(context, fleet, socket), host, as_json=as_json)
 
 
 @app.command()
@@ -330,7 +351,7 @@ def picture(
     out: Annotated[Path, typer.Option("--out", metavar="FILE.svg")],
     size: Annotated[str, typer.Option("--size", metavar="COLUMNSxROWS")] = "120x40",
     screen: Annotated[str, typer.Option("--screen", metavar="NAME")] = "fleet",
-    theme: ThemeName = "dusk",
+    theme: ThemeName = "",
     ascii_only: Ascii = False,
     fleet: FleetFile = None,
     socket: Socket = None,
@@ -338,5 +359,5 @@ def picture(
     """Write a screen as SVG."""
     from sidestep.console.picture import export_svg, parse_size  # noqa: PLC0415
 
-    path = _socket(context, fleet, socket)
+    path = socket_of(context, fleet, socket)
     export_svg(path, parse_size(size), screen, out, theme=theme, ascii_only=ascii_only)

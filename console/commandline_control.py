@@ -7,14 +7,9 @@ from typing import Annotated
 
 import typer
 
-Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
-FleetFile = Annotated[Path | None, typer.Option("--fleet", metavar="FILE", help="The fleet file.")]
-Socket = Annotated[
-    Path | None, typer.Option("--socket", metavar="PATH", envvar="SIDESTEP_SOCKET", help="The daemon's socket.")
-]
+from sidestep.console.options import FleetFile, Json, Ref, Socket, Why, socket_of
+
 State = Annotated[Path | None, typer.Option("--state", metavar="DIR", help="The daemon's state folder, if not usual.")]
-Why = Annotated[str, typer.Option("--reason", metavar="TEXT", help="Why, for the log.")]
-Ref = Annotated[str, typer.Argument(metavar="PLAN", help="Its number, or the start of its digest.")]
 
 
 def add(app: typer.Typer, plan: typer.Typer) -> None:
@@ -25,12 +20,7 @@ def add(app: typer.Typer, plan: typer.Typer) -> None:
     app.command()(undo)
     app.command()(hold)
     app.command()(release)
-
-
-def _socket(context: typer.Context, fleet: Path | None, socket: Path | None) -> Path:
-    from sidestep.console.headless import target  # noqa: PLC0415
-
-    return target.chosen(context.obj, fleet, socket)
+    app.command()(fenced)
 
 
 def pause(
@@ -44,7 +34,7 @@ def pause(
     """Begin nothing more of a running plan; what runs goes on to its end."""
     from sidestep.console.headless import control  # noqa: PLC0415
 
-    control.pause(_socket(context, fleet, socket), ref, reason, as_json=as_json)
+    control.pause(socket_of(context, fleet, socket), ref, reason, as_json=as_json)
 
 
 def resume(
@@ -58,7 +48,7 @@ def resume(
     """Go on with a paused plan."""
     from sidestep.console.headless import control  # noqa: PLC0415
 
-    control.resume(_socket(context, fleet, socket), ref, reason, as_json=as_json)
+    control.resume(socket_of(context, fleet, socket), ref, reason, as_json=as_json)
 
 
 def cancel(
@@ -74,7 +64,7 @@ def cancel(
     """End a plan that is approved, runs or is paused; says first what that does to each action."""
     from sidestep.console.headless import control  # noqa: PLC0415
 
-    control.cancel(_socket(context, fleet, socket), ref, reason, dry_run=dry_run, yes=yes, as_json=as_json)
+    control.cancel(socket_of(context, fleet, socket), ref, reason, dry_run=dry_run, yes=yes, as_json=as_json)
 
 
 def undo(
@@ -88,7 +78,7 @@ def undo(
     """Propose the way back of a plan that ran; like any plan it needs approval."""
     from sidestep.console.headless import control  # noqa: PLC0415
 
-    control.undo(_socket(context, fleet, socket), ref, reason, as_json=as_json)
+    control.undo(socket_of(context, fleet, socket), ref, reason, as_json=as_json)
 
 
 def hold(
@@ -102,7 +92,7 @@ def hold(
     """Begin nothing new, at once and until it is released; works on a daemon that does not answer, too."""
     from sidestep.console.headless import control  # noqa: PLC0415
 
-    control.hold(_socket(context, fleet, socket), reason, state, as_json=as_json)
+    control.hold(socket_of(context, fleet, socket), reason, state, as_json=as_json)
 
 
 def release(
@@ -115,4 +105,19 @@ def release(
     """Let new things begin again."""
     from sidestep.console.headless import control  # noqa: PLC0415
 
-    control.release(_socket(context, fleet, socket), reason, as_json=as_json)
+    control.release(socket_of(context, fleet, socket), reason, as_json=as_json)
+
+
+def fenced(
+    context: typer.Context,
+    host: Annotated[str, typer.Argument(metavar="HOST", help="A host that is surely off.")],
+    reason: Why = "",
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    as_json: Json = False,
+    fleet: FleetFile = None,
+    socket: Socket = None,
+) -> None:
+    """Say that a host is surely off, so that what it ran may start elsewhere; until it is heard again."""
+    from sidestep.console.headless import control  # noqa: PLC0415
+
+    control.fenced(socket_of(context, fleet, socket), host, reason, yes=yes, as_json=as_json)

@@ -8,10 +8,10 @@ from typing import Annotated
 import typer
 
 from sidestep.console.become import become
+from sidestep.console.options import Json
 
 fleet = typer.Typer(rich_markup_mode=None, help="The fleet file: check it, show it.", no_args_is_help=True)
 
-Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 FileArgument = Annotated[Path | None, typer.Argument(metavar="[FILE]", help="The fleet file; the usual one without.")]
 
 

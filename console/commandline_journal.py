@@ -8,14 +8,11 @@ from typing import Annotated
 
 import typer
 
+from sidestep.console.options import FleetFile, Json, Socket
+
 audit = typer.Typer(rich_markup_mode=None, help="Who did what and why, and whether that log is whole.")
 
-Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 JsonLines = Annotated[bool, typer.Option("--json", help="Print one JSON object a line.")]
-FleetFile = Annotated[Path | None, typer.Option("--fleet", metavar="FILE", help="The fleet file.")]
-Socket = Annotated[
-    Path | None, typer.Option("--socket", metavar="PATH", envvar="SIDESTEP_SOCKET", help="The daemon's socket.")
-]
 State = Annotated[Path | None, typer.Option("--state", metavar="DIR", help="The daemon's state folder.")]
 Since = Annotated[str, typer.Option("--since", metavar="TIME", help="2026-11-21T07:00 (UTC), or ago, such as 2h.")]
 Until = Annotated[str, typer.Option("--until", metavar="TIME", help="End, not included; likewise.")]
@@ -166,7 +163,7 @@ def restore(
     digest: Annotated[
         str, typer.Option("--digest", metavar="D", help="Refuse unless its digest starts with this.")
     ] = "",
-    reason: Annotated[str, typer.Option("--reason", metavar="TEXT", help="Why, for the audit log.")] = "",
+    reason: Annotated[str, typer.Option("--reason", metavar="TEXT", help="Why, for the log.")] = "",
     as_json: Json = False,
     fleet: FleetFile = None,
     state: State = None,

@@ -8,12 +8,7 @@ from typing import Annotated
 
 import typer
 
-Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
-FleetFile = Annotated[Path | None, typer.Option("--fleet", metavar="FILE", help="The fleet file.")]
-Socket = Annotated[
-    Path | None, typer.Option("--socket", metavar="PATH", envvar="SIDESTEP_SOCKET", help="The daemon's socket.")
-]
-Why = Annotated[str, typer.Option("--reason", metavar="TEXT", help="Why, for the log.")]
+from sidestep.console.options import FleetFile, Json, Socket, Why
 
 #: what is asked of a running daemon under "sidestep autopilot"; everything else runs one
 asking = typer.Typer(

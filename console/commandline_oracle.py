@@ -2,21 +2,13 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated, Any, Final
 
 import typer
 from typer.core import TyperGroup
 
 from sidestep.console.become import become
-
-Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
-Schema = Annotated[bool, typer.Option("--schema", help="Print the JSON Schema of what --json prints.")]
-FleetFile = Annotated[Path | None, typer.Option("--fleet", metavar="FILE", help="The fleet file.")]
-Socket = Annotated[
-    Path | None, typer.Option("--socket", metavar="PATH", envvar="SIDESTEP_SOCKET", help="The daemon's socket.")
-]
-Why = Annotated[str, typer.Option("--reason", metavar="TEXT", help="Why, for the log.")]
+from sidestep.console.options import FleetFile, Json, Schema, Socket, Why, socket_of
 
 _HELP: Final = frozenset({"-h", "--help"})
 
@@ -47,12 +39,6 @@ def add(app: typer.Typer) -> None:
     )
 
 
-def _socket(context: typer.Context, fleet: Path | None, socket: Path | None) -> Path:
-    from sidestep.console.headless import target  # noqa: PLC0415
-
-    return target.chosen(context.obj, fleet, socket)
-
-
 @forecast.command("show")
 def forecast_show(
     context: typer.Context,
@@ -77,7 +63,7 @@ def forecast_show(
         return
     if not name:
         raise typer.BadParameter("name a host, a shard or an app")
-    commands.forecast(_socket(context, fleet, socket), name, metric, kind, at, as_json=as_json)
+    commands.forecast(socket_of(context, fleet, socket), name, metric, kind, at, as_json=as_json)
 
 
 @forecast.command("score")
@@ -102,7 +88,7 @@ def forecast_score(
         commands.schema("accuracy")
         return
     asked = commands.scores_asked(name, kind, metric, since, limit)
-    commands.score(_socket(context, fleet, socket), asked, as_json=as_json)
+    commands.score(socket_of(context, fleet, socket), asked, as_json=as_json)
 
 
 @event.command("add")
@@ -132,7 +118,7 @@ def event_add(
     """Announce an event. Without --effect what it does to demand is learned, so name it alike each time."""
     from sidestep.console.headless import oracle as commands  # noqa: PLC0415
 
-    path = _socket(context, fleet, socket)
+    path = socket_of(context, fleet, socket)
     hosts, apps = tuple(host or ()), tuple(app or ())
     commands.add_event(path, name, begins, lasts, every, effect, hosts, apps, reason, as_json=as_json)
 
@@ -142,7 +128,7 @@ def event_list(context: typer.Context, as_json: Json = False, fleet: FleetFile =
     """Events that are not over and timers found on the hosts, soonest first."""
     from sidestep.console.headless import oracle as commands  # noqa: PLC0415
 
-    commands.list_events(_socket(context, fleet, socket), as_json=as_json)
+    commands.list_events(socket_of(context, fleet, socket), as_json=as_json)
 
 
 @event.command("remove")
@@ -157,7 +143,7 @@ def event_remove(
     """Take an event back."""
     from sidestep.console.headless import oracle as commands  # noqa: PLC0415
 
-    commands.remove_event(_socket(context, fleet, socket), number, reason, as_json=as_json)
+    commands.remove_event(socket_of(context, fleet, socket), number, reason, as_json=as_json)
 
 
 def oracle(
@@ -173,7 +159,7 @@ def oracle(
     if schema:
         commands.schema("oracle")
         return
-    commands.status(_socket(context, fleet, socket), as_json=as_json)
+    commands.status(socket_of(context, fleet, socket), as_json=as_json)
 
 
 def backtest(context: typer.Context) -> None:

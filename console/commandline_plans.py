@@ -2,17 +2,11 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
-Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
-Schema = Annotated[bool, typer.Option("--schema", help="Print the JSON Schema of what --json prints.")]
-FleetFile = Annotated[Path | None, typer.Option("--fleet", metavar="FILE", help="The fleet file.")]
-Socket = Annotated[
-    Path | None, typer.Option("--socket", metavar="PATH", envvar="SIDESTEP_SOCKET", help="The daemon's socket.")
-]
+from sidestep.console.options import FleetFile, Json, Schema, Socket, socket_of
 
 
 def add(app: typer.Typer, plan: typer.Typer) -> None:
@@ -24,13 +18,6 @@ def add(app: typer.Typer, plan: typer.Typer) -> None:
     app.command("best-host")(best_host)
     app.command("right-size")(right_size)
     app.command()(policies)
-    app.command()(drain)
-
-
-def _socket(context: typer.Context, fleet: Path | None, socket: Path | None) -> Path:
-    from sidestep.console.headless import target  # noqa: PLC0415
-
-    return target.chosen(context.obj, fleet, socket)
 
 
 def plan_new(
@@ -64,7 +51,7 @@ def plan_new(
         planning.schema("plan")
         return
     asked = planning.new_plan(policy, tuple(what_if or ()), time_limit, compare=without)
-    raise typer.Exit(planning.new(_socket(context, fleet, socket), asked, as_json=as_json))
+    raise typer.Exit(planning.new(socket_of(context, fleet, socket), asked, as_json=as_json))
 
 
 def plan_diff(
@@ -82,7 +69,7 @@ def plan_diff(
     if schema:
         planning.schema("plan-diff")
         return
-    planning.diff(_socket(context, fleet, socket), old, new, as_json=as_json)
+    planning.diff(socket_of(context, fleet, socket), old, new, as_json=as_json)
 
 
 def why(
@@ -99,7 +86,7 @@ def why(
     if schema:
         planning.schema("why")
         return
-    planning.why(_socket(context, fleet, socket), shard, as_json=as_json)
+    planning.why(socket_of(context, fleet, socket), shard, as_json=as_json)
 
 
 def why_not(
@@ -117,7 +104,7 @@ def why_not(
     if schema:
         planning.schema("why-not")
         return
-    planning.why_not(_socket(context, fleet, socket), shard, host, as_json=as_json)
+    planning.why_not(socket_of(context, fleet, socket), shard, host, as_json=as_json)
 
 
 def best_host(
@@ -139,7 +126,7 @@ def best_host(
         planning.schema("best-host")
         return
     asked = planning.find_host(cpu, memory, app, near, limit)
-    raise typer.Exit(planning.best_host(_socket(context, fleet, socket), asked, as_json=as_json))
+    raise typer.Exit(planning.best_host(socket_of(context, fleet, socket), asked, as_json=as_json))
 
 
 def right_size(
@@ -156,31 +143,11 @@ def right_size(
     if schema:
         planning.schema("right-size")
         return
-    planning.right_size(_socket(context, fleet, socket), limit, as_json=as_json)
+    planning.right_size(socket_of(context, fleet, socket), limit, as_json=as_json)
 
 
 def policies(context: typer.Context, as_json: Json = False, fleet: FleetFile = None, socket: Socket = None) -> None:
     """The policies that --policy knows, and what each changes of the fleet's own."""
     from sidestep.console.headless import planning  # noqa: PLC0415
 
-    planning.policies(_socket(context, fleet, socket), as_json=as_json)
-
-
-def drain(
-    context: typer.Context,
-    host: Annotated[str, typer.Argument(metavar="HOST")] = "",
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Only say what would move, what blocks, and what would unblock it.")
-    ] = False,
-    as_json: Json = False,
-    schema: Schema = False,
-    fleet: FleetFile = None,
-    socket: Socket = None,
-) -> None:
-    """Whether a host can be emptied. Exit code 3: it cannot, and what would unblock it."""
-    from sidestep.console.headless import planning  # noqa: PLC0415
-
-    if schema:
-        planning.schema("drain")
-        return
-    raise typer.Exit(planning.drain(_socket(context, fleet, socket), host, dry_run=dry_run, as_json=as_json))
+    planning.policies(socket_of(context, fleet, socket), as_json=as_json)

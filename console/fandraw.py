@@ -10,11 +10,17 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from functools import lru_cache
-from typing import Final, Literal, NamedTuple
+from typing import TYPE_CHECKING, Final, Literal, NamedTuple
 
 from msgspec import Struct
 
 from sidestep.fleet.resources import show_seconds
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    Array = NDArray[np.float64]
 
 Floats = Sequence[float]
 Ink = Literal["axis", "history", "median", "limit", "band"]
@@ -39,6 +45,8 @@ class Fan(Struct, frozen=True, kw_only=True):
     threshold: float
     past_step: float = 1.0
     future_step: float = 1.0
+    #: seconds from now at which the timeline's cursor stands; 0 for none
+    cursor: float = 0.0
 
 
 class Cell(NamedTuple):
@@ -59,9 +67,17 @@ class _Scale(NamedTuple):
     future: float
     top: float
 
-    def time(self, half: int) -> float:
-        """Seconds from now of a half column."""
-        return -self.past + (half + 0.5) / (self.w * 2) * (self.past + self.future)
+    def times(self) -> Array:
+        """Seconds from now of all half columns."""
+        import numpy as np  # noqa: PLC0415 - not before the first paint
+
+        return -self.past + (np.arange(self.w * 2) + 0.5) / (self.w * 2) * (self.past + self.future)
+
+    def eighths(self, values: Array) -> NDArray[np.intp]:
+        """As ``eighth``, of many values."""
+        import numpy as np  # noqa: PLC0415 - likewise
+
+        return np.clip(np.rint(values / self.top * self.h * 8), 0, self.h * 8).astype(np.intp)
 
     def eighth(self, value: float) -> int:
         """The height of a value in eighths of a cell from the bottom."""
@@ -75,13 +91,13 @@ def draw(fan: Fan, width: int, height: int, *, patterns: bool = False, ascii_onl
         return [[Cell(" ")] * width for _ in range(height)]
     scale = _scale(fan, w, h)
     grid = [[Cell(" ")] * w for _ in range(h)]
-    _bands(grid, fan, scale, patterns=patterns or ascii_only, signs=ASCII_PATTERNS if ascii_only else PATTERNS)
+    _bands(grid, fan, scale, ASCII_PATTERNS if ascii_only else PATTERNS if patterns else None)
     _rules(grid, fan, scale, ascii_only)
     for ink, series, dashed in (("history", _past(fan, scale), False), ("median", _ahead(fan, scale), True)):
         _stroke(grid, series, scale, ink, dashed, ascii_only)  # type: ignore[arg-type]
     labels = _labels(fan, scale)
     rows = [[*labels[y], *grid[y]] for y in range(h)]
-    return [*rows, _axis(scale, width)]
+    return [*rows, _axis(scale, width, fan.cursor)]
 
 
 def _scale(fan: Fan, w: int, h: int) -> _Scale:
@@ -94,19 +110,21 @@ def _scale(fan: Fan, w: int, h: int) -> _Scale:
     return _Scale(w, h, past, future, max(1.0, math.ceil(min(highest, 4.0) * 5 + 0.01) / 5))
 
 
-def _at(series: Floats, first: float, step: float, time: float) -> float:
-    """A regular series at a time, by linear interpolation; NaN outside it."""
-    place = (time - first) / step
-    if not -1e-9 <= place <= len(series) - 1 + 1e-9:
-        return math.nan
-    low = max(0, min(len(series) - 1, math.floor(place)))
-    high = min(low + 1, len(series) - 1)
-    return series[low] + (series[high] - series[low]) * (place - low)
+def _at(series: Floats, first: float, step: float, times: Array) -> Array:
+    """A regular series at many times, by linear interpolation; NaN outside it."""
+    import numpy as np  # noqa: PLC0415 - not before the first paint
+
+    known = np.asarray(series, dtype=np.float64)
+    place = (times - first) / step
+    low = np.clip(np.floor(place), 0, len(known) - 1).astype(np.intp)
+    high = np.minimum(low + 1, len(known) - 1)
+    found = known[low] + (known[high] - known[low]) * (place - low)
+    return np.where((place >= -1e-9) & (place <= len(known) - 1 + 1e-9), found, np.nan)
 
 
 def _past(fan: Fan, scale: _Scale) -> list[float]:
     first = -(len(fan.history) - 1) * fan.past_step
-    return [_at(fan.history, first, fan.past_step, scale.time(half)) for half in range(scale.w * 2)]
+    return [float(v) for v in _at(fan.history, first, fan.past_step, scale.times())]
 
 
 def _from_now(fan: Fan, series: Floats) -> list[float]:
@@ -118,36 +136,46 @@ def _from_now(fan: Fan, series: Floats) -> list[float]:
 def _ahead(fan: Fan, scale: _Scale) -> list[float]:
     if not fan.median:
         return []
-    series = _from_now(fan, fan.median)
-    return [_at(series, 0.0, fan.future_step, scale.time(half)) for half in range(scale.w * 2)]
+    return [float(v) for v in _at(_from_now(fan, fan.median), 0.0, fan.future_step, scale.times())]
 
 
-def _bands(grid: list[list[Cell]], fan: Fan, scale: _Scale, *, patterns: bool, signs: tuple[str, ...]) -> None:
-    limit = scale.eighth(fan.threshold)
+def _bands(grid: list[list[Cell]], fan: Fan, scale: _Scale, signs: Sequence[str] | None) -> None:
+    """The bands in all columns ahead of now; with ``signs``, each tone is drawn as its own."""
+    import numpy as np  # noqa: PLC0415 - likewise
+
     edges = [(_from_now(fan, low), _from_now(fan, high)) for low, high in fan.bands if low]
-    for x in range(scale.w):
-        time = (scale.time(x * 2) + scale.time(x * 2 + 1)) / 2
-        if time < 0 or not edges:
-            continue
-        tones = [0] * (scale.h * 8)
-        for tone, (low, high) in enumerate(edges, 1):
-            a, b = _at(low, 0.0, fan.future_step, time), _at(high, 0.0, fan.future_step, time)
-            if not math.isnan(a + b):
-                bottom, top = scale.eighth(a), scale.eighth(b)
-                top = max(top, bottom + 1)
-                tones[bottom:top] = [tone] * len(tones[bottom:top])
-        tones[limit:] = [tone + ALARM if tone else 0 for tone in tones[limit:]]
-        for y in range(scale.h):
-            base = (scale.h - 1 - y) * 8
-            front, back, filled = _split(tuple(tones[base : base + 8]))
-            if patterns:
-                tone = front if filled >= 4 else back
-                grid[y][x] = Cell(signs[tone], "band", tone, 0)
-            else:
-                grid[y][x] = Cell(_BLOCKS[filled], "band", front, back)
+    halves = scale.times()
+    times = (halves[0::2] + halves[1::2]) / 2
+    first = int(np.searchsorted(times, 0.0))
+    if not edges or first >= scale.w:
+        return
+    eighths = np.arange(scale.h * 8)
+    tones = np.zeros((scale.w - first, scale.h * 8), dtype=np.int64)
+    for tone, (low, high) in enumerate(edges, 1):
+        a, b = (_at(edge, 0.0, fan.future_step, times[first:]) for edge in (low, high))
+        known = ~np.isnan(a + b)
+        bottom, top = (scale.eighths(np.where(known, edge, 0.0)) for edge in (a, b))
+        top = np.where(known, np.maximum(top, bottom + 1), 0)
+        tones[(eighths >= bottom[:, None]) & (eighths < top[:, None])] = tone
+    limit = scale.eighth(fan.threshold)
+    tones[:, limit:] += np.where(tones[:, limit:] > 0, ALARM, 0)
+    packed = tones.reshape(len(tones), scale.h, 8) @ (TONES ** np.arange(8))
+    lines = packed.T[::-1].tolist()
+    cells = {code: _band(code, signs) for code in set().union(*lines)}
+    for row, codes in zip(grid, lines, strict=True):
+        row[first:] = map(cells.__getitem__, codes)
 
 
-@lru_cache(4096)
+@lru_cache(8192)
+def _band(packed: int, signs: Sequence[str] | None) -> Cell:
+    """The cell of eight tones, the lowest in the lowest bits."""
+    front, back, filled = _split(tuple(packed // TONES**k % TONES for k in range(8)))
+    if signs is None:
+        return Cell(_BLOCKS[filled], "band", front, back)
+    tone = front if filled >= 4 else back
+    return Cell(signs[tone], "band", tone, 0)
+
+
 def _split(tones: tuple[int, ...]) -> tuple[int, int, int]:
     """The two tones that show eight eighths best: lower, upper, and how many are lower."""
     if tones.count(tones[0]) == len(tones):
@@ -167,6 +195,10 @@ def _rules(grid: list[list[Cell]], fan: Fan, scale: _Scale, ascii_only: bool) ->
         now = min(scale.w - 1, int(scale.past / (scale.past + scale.future) * scale.w))
         for row in grid:
             row[now] = row[now]._replace(sign="|" if ascii_only else "│", ink="axis")
+        if 0 < fan.cursor <= scale.future:
+            at = min(scale.w - 1, int((scale.past + fan.cursor) / (scale.past + scale.future) * scale.w))
+            for row in grid:
+                row[at] = row[at]._replace(sign="|" if ascii_only else "┃", ink="median")
     if fan.threshold <= scale.top:
         for x, cell in enumerate(grid[y]):
             if not cell.front and not cell.back:
@@ -202,27 +234,34 @@ def _labels(fan: Fan, scale: _Scale) -> list[list[Cell]]:
     every = 0.2 if scale.h >= 10 else 0.5
     for k in range(round(scale.top / every) + 1):
         row = scale.h - 1 - min(scale.h - 1, scale.eighth(k * every) // 8)
-        if abs(row - at_limit) > 1:
+        if abs(row - at_limit) > 1 or fan.threshold > scale.top:
             texts[row] = (f"{k * every:.0%}", "axis")
-    texts[at_limit] = (f"{fan.threshold:.0%}", "limit")
+    if fan.threshold <= scale.top:  # what has none is drawn without
+        texts[at_limit] = (f"{fan.threshold:.0%}", "limit")
     blank: tuple[str, Ink] = ("", "axis")
-    return [
-        [Cell(char, texts.get(y, blank)[1]) for char in texts.get(y, blank)[0].rjust(GUTTER - 1) + " "]
-        for y in range(scale.h)
-    ]
+    return [[_lettered(char, ink) for char in text.rjust(GUTTER - 1) + " "]
+            for text, ink in (texts.get(y, blank) for y in range(scale.h))]  # fmt: skip
 
 
-def _axis(scale: _Scale, width: int) -> list[Cell]:
+def _axis(scale: _Scale, width: int, cursor: float = 0.0) -> list[Cell]:
     """Times from now under the chart; what has no room is left out."""
     row = [" "] * width
     span = scale.past + scale.future
     marks = [(0.0, f"-{show_seconds(scale.past)}"), (1.0, f"+{show_seconds(scale.future)}" if scale.future else "now")]
     if scale.future:
         marks.insert(1, (scale.past / span, "now"))
+        if 0 < cursor <= scale.future:
+            marks.insert(2, ((scale.past + cursor) / span, f"+{show_seconds(cursor)}"))
     free = 0
     for share, text in marks:
         at = GUTTER + max(0, min(scale.w - len(text), round(share * scale.w - len(text) / 2)))
         if at >= free:
             row[at : at + len(text)] = text
             free = at + len(text) + 1
-    return [Cell(char) for char in row]
+    return [_lettered(char, "axis") for char in row]
+
+
+@lru_cache(256)
+def _lettered(char: str, ink: Ink) -> Cell:
+    """The cell of a letter beside or under the chart."""
+    return Cell(char, ink)

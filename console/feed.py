@@ -11,20 +11,33 @@ import random
 import time
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
-from typing import Final, Literal
+from typing import ClassVar, Final, Literal
 
 from msgspec import Struct
 
 from sidestep.autopilot.client import AsyncClient, DaemonLost
 from sidestep.autopilot.protocol import Answer, Body, ListPlans, PlanList, PlanView, SnapshotFrame, Welcome
+from sidestep.autopilot.protocol_plans import NewPlan
 from sidestep.console.sessions import Session
 from sidestep.console.view import FleetView, decode, merge_plans
-from sidestep.fleet.errors import ProtocolError, SidestepError
+from sidestep.fleet.errors import ProtocolError, SidestepError, UsageError
 from sidestep.fleet.labels import Label, scrub
 from sidestep.fleet.plans import NoPlan
 
 _FIRST_WAIT: Final = 0.25
 _LONGEST_WAIT: Final = 5.0
+_LOOKS: Final = frozenset({"hello", "subscribe", "why", "why-not", "compare-plans", "find-host", "try-drain", "seek"})
+
+
+def looks(body: Body) -> bool:
+    """Whether a request only asks; by the tags of the protocol, so that a new kind of request is none until then.
+
+    A plan for a fleet that is changed on paper is never proposed, so it is a question too.
+    """
+    if isinstance(body, NewPlan):
+        return bool(body.what_if)
+    tag = str(type(body).__struct_config__.tag)
+    return tag.startswith(("get-", "list-")) or tag in _LOOKS
 
 
 class Status(Struct, frozen=True, kw_only=True):
@@ -38,6 +51,9 @@ class Status(Struct, frozen=True, kw_only=True):
 class Feed:
     """One attachment of one console. ``run`` is its life; everything else is what it knows."""
 
+    #: seconds without a picture after which what is shown may be called old
+    LATE: ClassVar[float] = 8.0
+
     def __init__(self, session: Session, *, rate: float = 2.0, clock: Callable[[], float] = time.monotonic) -> None:
         self.session = session
         self.status = Status()
@@ -46,15 +62,33 @@ class Feed:
         self.plans: tuple[PlanView, ...] = ()
         self.no_plan: NoPlan | None = None
         self._rate, self._clock = rate, clock
-        self._received = 0.0
+        self._received = self._gap = 0.0
         self._client: AsyncClient | None = None
+        #: whether requests that could change anything are refused here already
+        self.only_looks = False
+        #: the daemon's socket, once the session has it
+        self.path: Path | None = None
+
+    @property
+    def told(self) -> str:
+        """That this is the past, and when; "" for the present."""
+        return ""
 
     def age(self) -> float:
         """Seconds since the newest picture came."""
         return self._clock() - self._received
 
+    def overdue(self) -> bool:
+        """Whether the line is up and yet no picture has come for long: for four times what lay between the last ones.
+
+        A daemon whose round hangs keeps the line, and nothing else would tell that what is shown is old.
+        """
+        return self.status.kind == "live" and not self.told and self.age() > max(self.LATE, 4 * self._gap)
+
     async def call(self, body: Body) -> Answer:
         """One request to the daemon. Raises SidestepError, also when the line is down."""
+        if self.only_looks and not looks(body):
+            raise UsageError("this console is read-only", hint="open it without --read-only")
         if self._client is None:
             raise DaemonLost("the daemon is gone", hint="wait until the top line says it is back")
         return await self._client.call(body)
@@ -63,6 +97,7 @@ class Feed:
         """Open the session, then attach again and again until cancelled; closes what it opened."""
         try:
             path = await self._open()
+            self.path = path
             if path is not None:
                 await self._attach_for_ever(path)
         finally:
@@ -111,7 +146,11 @@ class Feed:
         except ProtocolError as error:
             self._set("live", str(error))
             return
-        self._received = self._clock()
+        now = self._clock()
+        if self._received:
+            gap = now - self._received
+            self._gap = min(gap, 2 * self._gap) if self._gap else gap
+        self._received = now
         self.plans = merge_plans(self.plans, frame.plans)
         self.no_plan = frame.no_plan
         self._set("live")

@@ -11,84 +11,29 @@ from sidestep.console.text import (
     Glyphs,
     Line,
     Span,
-    StyleName,
-    chance,
     clock,
-    condition_style,
-    fit,
     percent,
-    size,
     span,
-    thin,
-    trend,
     until,
 )
-from sidestep.console.trusttext import Mark, marks, sign
-from sidestep.console.view import MEDIAN, FleetView
-from sidestep.fleet.machines import HostState, ShardState
-from sidestep.fleet.resources import CPU, DIMENSIONS, MEMORY, PLANNED, show_seconds
+from sidestep.console.trusttext import Mark, marks
+from sidestep.console.view import FleetView
+from sidestep.fleet.machines import HostState
+from sidestep.fleet.resources import DIMENSIONS, show_seconds
 
+#: values of a host's line of recent use
 TREND: Final = 12
 #: how the daemon begins what it says of an oracle that serves another model
 FALLBACK: Final = "fallback: "
 #: a host's clock that is off by more is told (s)
 SKEWED: Final = 2.0
+_NO_DOUBT: Final = Span("  ")
 #: what of samples is counted, as it is said
 _COUNTED: Final = {
     "gaps": "{:.0f} lost",
     "restarts": "{:.0f} sampler restarts",
     "resets": "{:.0f} counter resets",
 }
-#: columns after the name: title, width, from which width of the table on it is shown
-_COLUMNS: Final = (
-    ("STATE", 11, 0),
-    ("RISK", 6, 0),
-    ("HOT IN", 9, 0),
-    ("CPU→PEAK", 10, 0),
-    ("MEM", 6, 50),
-    ("CPU TREND", TREND + 2, 66),
-    ("SHARDS", 7, 74),
-)
-#: the same for the cells of a row, in which the sign after the risk is one of its own
-_LEAST: Final = tuple(least for title, _, least in _COLUMNS for _ in range(2 if title == "RISK" else 1))
-
-
-def _name_width(width: int) -> int:
-    return max(6, min(28, width - 3 - sum(size for _, size, least in _COLUMNS if width >= least)))
-
-
-def host_heading(width: int, glyphs: Glyphs) -> Line:
-    """The heading of the host table."""
-    right = {"CPU→PEAK", "MEM", "SHARDS"}
-    titles = [
-        fit(title.replace("→", glyphs.arrow), columns - 1, glyphs, right=title in right) + " "
-        for title, columns, least in _COLUMNS
-        if width >= least
-    ]
-    return (Span("   " + fit("HOST", _name_width(width), glyphs) + "".join(titles), "muted"),)
-
-
-def host_line(view: FleetView, host: int, width: int, glyphs: Glyphs) -> Line:
-    """One host's row: glyph, word and colour for its condition, then what is predicted."""
-    condition = view.condition(host)
-    style = condition_style(condition)
-    now, peak = view.load(host, CPU), view.peak(host, CPU)
-    steep: StyleName = "error" if peak > view.threshold(CPU) and not view.learning else "text"
-    loads = percent(now) if math.isnan(peak) else f"{percent(now).rstrip('%')}{glyphs.arrow}{percent(peak)}"
-    full: StyleName = "error" if view.load(host, MEMORY) > view.threshold(MEMORY) else "text"
-    cells = (
-        Span(fit(view.word(host), 10, glyphs) + " ", style),
-        Span(fit(chance(view.chance(host), glyphs), 4, glyphs, right=True), style),
-        _doubt(view, host, glyphs),
-        Span(fit(hot_when(view, host, glyphs), 8, glyphs) + " ", style),
-        Span(fit(loads, 9, glyphs, right=True) + " ", steep),
-        Span(fit(percent(view.load(host, MEMORY), glyphs), 5, glyphs, right=True) + " ", full),
-        Span(trend(thin(view.history(host, CPU), TREND), TREND, glyphs) + "  ", "muted"),
-        Span(fit(str(len(view.shards_by_host.get(host, ()))), 6, glyphs, right=True) + " ", "muted"),
-    )
-    shown = [cell for cell, least in zip(cells, _LEAST, strict=True) if width >= least]
-    name = fit(span(view.hosts[host].name).text, _name_width(width), glyphs)
-    return (Span(f" {glyphs.conditions[condition]} ", style), Span(name), *shown)
 
 
 def trust_marks(view: FleetView, host: int, dimension: int) -> tuple[Mark, ...]:
@@ -106,12 +51,15 @@ def trust_marks(view: FleetView, host: int, dimension: int) -> tuple[Mark, ...]:
     )
 
 
-def _doubt(view: FleetView, host: int, glyphs: Glyphs) -> Span:
+def doubt(view: FleetView, host: int, glyphs: Glyphs) -> Span:
     """One sign after the risk: why not to rely on the chance that is shown; a blank if there is nothing."""
-    chances = [(view.chance(host, d), d) for d in range(PLANNED) if not math.isnan(view.chance(host, d))]
-    found = trust_marks(view, host, max(chances)[1]) if chances else ()
-    mark = next((mark for mark in found if mark.word in {"reactive", "unproven"}), None)
-    return Span(f"{sign(mark, glyphs)} ", mark.style) if mark else Span("  ")
+    likeliest = view.figures.row(host).likeliest
+    if likeliest < 0 or not view.frame.future_steps:
+        return _NO_DOUBT
+    if view.reactive(host, likeliest):
+        return Span(f"{glyphs.trust['reactive']} ", "accent")
+    unproven = view.trust and not view.proven(host, likeliest)
+    return Span(f"{glyphs.trust['unproven']} ", "muted") if unproven else _NO_DOUBT
 
 
 def hot_when(view: FleetView, host: int, glyphs: Glyphs) -> str:
@@ -169,44 +117,24 @@ def samples_sentence(view: FleetView, host: int) -> Line:
     return (Span("samples: ", "warn"), span(", ".join(said))) if said else ()
 
 
-def fan_of(view: FleetView, host: int, dimension: int) -> Fan:
+def fan_of(view: FleetView, host: int, dimension: int, cursor: float = 0.0) -> Fan:
     """The chart of one host and dimension: three nested bands from the five levels.
 
-    The innermost is halfway between median and the 0.2 and 0.8 levels.
+    The innermost is halfway between median and the 0.2 and 0.8 levels. A host that is down has no forecast.
     """
-    low, mild, median, steep, high = (view.quantile(host, dimension, level) for level in range(5))
+    gone = view.host_states[host] is HostState.DEAD  # what was predicted of it holds no longer
+    low, mild, median, steep, high = (() if gone else view.quantile(host, dimension, level) for level in range(5))
     inner = (_halfway(mild, median), _halfway(steep, median))
     return Fan(
         history=view.history(host, dimension),
-        median=view.quantile(host, dimension, MEDIAN),
+        median=median,
         bands=((low, high), (mild, steep), inner) if len(median) else (),
         threshold=view.threshold(dimension),
         past_step=view.frame.past_step,
         future_step=view.frame.future_step,
+        cursor=cursor,
     )
 
 
 def _halfway(one: Sequence[float], other: Sequence[float]) -> list[float]:
     return [(a + b) / 2 for a, b in zip(one, other, strict=True)]
-
-
-def shard_heading(width: int, glyphs: Glyphs) -> Line:
-    """The heading of the table of shards."""
-    name = max(8, min(24, width - 47))
-    title = f"   {fit('SHARD', name, glyphs)} {fit('APP', 10, glyphs)} {fit('STATE', 10, glyphs)}"
-    return (Span(f"{title} {'CORES':>6} {'MEM':>6} {'MOVES':>6}", "muted"),)
-
-
-def shard_line(view: FleetView, shard: int, width: int, glyphs: Glyphs) -> Line:
-    """One shard's row; ``MOVES`` is the state that a move would carry."""
-    words, state = view.shards[shard], view.shard_states[shard]
-    name = max(8, min(24, width - 47))
-    at = shard * PLANNED
-    style: StyleName = "ok" if state is ShardState.RUNNING else "warn"
-    cores, memory = view.shard_use[at + CPU], view.shard_use[at + MEMORY]
-    shown = glyphs.none if math.isnan(cores) else f"{cores:.2f}"
-    return (
-        Span(f"   {fit(span(words.name).text, name, glyphs)} {fit(span(words.app).text, 10, glyphs)} "),
-        Span(fit(state.lower(), 10, glyphs), style),
-        Span(f" {shown:>6} {size(memory, glyphs):>6} {size(view.shard_bytes[shard], glyphs):>6}"),
-    )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import sys
 from pathlib import Path
 
@@ -41,19 +42,34 @@ def _alive(socket: Path) -> Path:
         return socket
 
 
-def open_console(opened: Session, *, theme: str, ascii_only: bool, read_only: bool) -> int:
-    """Run the application over a session until it is left; returns the exit code."""
-    if not all(stream.isatty() for stream in (sys.stdin, sys.stdout, sys.stderr)):
+def open_console(opened: Session, *, theme: str, ascii_only: bool, read_only: bool, replay: bool = False) -> int:
+    """Run the application over a session until it is left; returns the exit code. ``replay``: it is a recording's."""
+    in_browser = os.environ.get("TEXTUAL_DRIVER", "").endswith(":WebDriver")
+    if not in_browser and not all(stream.isatty() for stream in (sys.stdin, sys.stdout, sys.stderr)):
         raise UsageError(
             "the console needs a terminal on standard input, output and error",
             hint="see sidestep --help for commands that print",
         )
-    themes.load(theme)
+    if theme:
+        themes.load(theme)
+    from sidestep.console import settings  # noqa: PLC0415 - not for commands
     from sidestep.console.app import ConsoleApp, attend  # noqa: PLC0415 - 100 ms, only for the application
     from sidestep.console.feed import Feed  # noqa: PLC0415 - likewise
 
+    chosen = settings.load()
+    ascii_only = ascii_only or chosen.ascii
+
+    def made() -> ConsoleApp:
+        if not replay:
+            feed = Feed(opened)
+            feed.only_looks = read_only
+            return ConsoleApp(feed, theme=theme, ascii_only=ascii_only, read_only=read_only, settings=chosen)
+        from sidestep.console.replaying import ReplayApp, ReplayFeed  # noqa: PLC0415 - likewise
+
+        return ReplayApp(ReplayFeed(opened), theme=theme, ascii_only=ascii_only, settings=chosen)
+
     async def run() -> int:
-        app = ConsoleApp(Feed(opened), theme=theme, ascii_only=ascii_only, read_only=read_only)
+        app = made()
         return await attend(app, ending=lambda: print(f"ending the {opened.note} ...") if opened.note else None)
 
     return asyncio.run(run())

@@ -1,10 +1,12 @@
 """The reference page of the command line: ``python -m sidestep.console.manual > docs/cli.md``.
 
-Made from the commands themselves and from the registry of keys, so that it cannot differ.
+Made from the commands themselves and from the registry of keys, so that it cannot differ. With ``ids`` as an argument
+it prints the table of ids in docs/console.md.
 """
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from typing import Any
 
@@ -96,4 +98,4 @@ def page() -> str:
 
 
 if __name__ == "__main__":
-    print(page(), end="")
+    print(commands.ids() if sys.argv[1:] == ["ids"] else page(), end="")

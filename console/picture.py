@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import os
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
+from sidestep import themes
 from sidestep.console.app import ConsoleApp
 from sidestep.console.commands import SCREENS
 from sidestep.console.feed import Feed
@@ -32,10 +34,17 @@ def export_svg(socket: Path, size: tuple[int, int], screen: str, path: Path, *, 
     path.write_text(asyncio.run(svg(socket, size, screen, theme=theme, ascii_only=ascii_only)))
 
 
-async def svg(socket: Path, size: tuple[int, int], screen: str, *, theme: str, ascii_only: bool) -> str:
-    """The screen as SVG text. Raises UsageError for an unknown screen, SidestepError without a picture."""
+async def svg(
+    socket: Path, size: tuple[int, int], screen: str, *, theme: str, ascii_only: bool, keys: Sequence[str] = ()
+) -> str:
+    """The screen as SVG text, after ``keys`` if any are given.
+
+    Raises UsageError for an unknown screen, ThemeError, SidestepError without a picture.
+    """
     if screen not in SCREENS:
         raise UsageError(f"--screen {screen}: no such screen", hint=f"one of {', '.join(SCREENS)}")
+    if theme:
+        themes.load(theme)  # the console itself would fall back, and say so in a corner
     feed = Feed(Attached(socket))
     patterns = ascii_only or "NO_COLOR" in os.environ  # asked before Textual takes it from the environment
     app = ConsoleApp(feed, theme=theme, ascii_only=ascii_only, patterns=patterns)
@@ -44,7 +53,11 @@ async def svg(socket: Path, size: tuple[int, int], screen: str, *, theme: str, a
         async with app.run_test(size=size) as pilot:
             await _until_live(feed)
             app.action_command(screen)
-            for _ in range(3):  # the log is asked for in one beat and shown in the next
+            for key in keys:
+                await pilot.press(key)
+                await pilot.pause()
+                app.beat()
+            for _ in range(8 if keys else 3):  # the log is asked for in one beat and shown in the next
                 app.beat()
                 await asyncio.sleep(_POLL * 4)
                 await pilot.pause()

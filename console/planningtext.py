@@ -66,8 +66,8 @@ def answer_lines(answer: PlanAnswer, now: float, width: int, glyphs: Glyphs) -> 
             lines += _wrapped("proven: no migration plan exists", width)
     if answer.plan is not None and answer.blocks:
         lines += [(), (Span("stays undone", "strong"),), *_reasons(answer.blocks, width)]
-    lines += _advice(answer, width)
-    lines += [(), *_contention(answer)]
+    lines += advice_lines(answer, width)
+    lines += [(), *contention_lines(answer, width)]
     lines += _hosts(answer.hosts, changed=bool(answer.what_if))
     if answer.without_forecast is not None:
         lines += [(), *difference_lines(answer.without_forecast, width, glyphs)]
@@ -77,7 +77,7 @@ def answer_lines(answer: PlanAnswer, now: float, width: int, glyphs: Glyphs) -> 
     return lines
 
 
-def _advice(answer: PlanAnswer, width: int) -> Iterator[Line]:
+def advice_lines(answer: PlanAnswer, width: int) -> Iterator[Line]:
     """What would help besides, and is done by hand."""
     source = answer.plan or answer.no_plan
     if source is None or not source.advice:
@@ -91,11 +91,16 @@ def _advice(answer: PlanAnswer, width: int) -> Iterator[Line]:
         yield from indent(_wrapped(f"{action.kind} {about}: {action.reason.text} [{action.reason.code}]", width - 2))
 
 
-def _contention(answer: PlanAnswer) -> Iterator[Line]:
+def contention_lines(answer: PlanAnswer, width: int) -> Iterator[Line]:
+    """Contention that is predicted now, as asked, and after the plan."""
     parts = [("now", answer.now)] if answer.what_if else []
     parts += [("as asked" if answer.what_if else "predicted", answer.before), ("after the plan", answer.after)]
     for word, found in parts:
-        yield (Span(f"contention {word}: ", "strong"), span(_named(found), "error" if found else "ok"))
+        head = f"contention {word}: "
+        style: StyleName = "error" if found else "ok"
+        for at, row in enumerate(wrap(head + span(_named(found)).text, width - 2)):
+            first = (Span(head, "strong"), Span(row[len(head) :], style))
+            yield (Span(f"  {row}", style),) if at else first
 
 
 def _named(found: Sequence[Contention]) -> str:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 
+from sidestep.autopilot.executor_graph import too_late
 from sidestep.autopilot.protocol import PlanView
 from sidestep.console.text import (
     Glyphs,
@@ -21,17 +22,12 @@ from sidestep.console.text import (
     until,
     wrap,
 )
-from sidestep.fleet.machines import PlanState
-from sidestep.fleet.plans import Action, ActionStatus, Evidence, NoPlan, Outlook
+from sidestep.fleet.machines import PlanState, StepState
+from sidestep.fleet.plans import Action, ActionStatus, Evidence, Limits, NoPlan, Outlook, Plan
 from sidestep.fleet.resources import show_seconds, show_size
 
 #: digits of a digest that are shown
 PREFIX = 12
-
-
-def plan_heading(glyphs: Glyphs) -> Line:
-    """The heading of the list of plans."""
-    return (Span(f"   {fit('PLAN', 6, glyphs)} {fit('STATE', 10, glyphs)} {fit('WHEN', 14, glyphs)} WHY", "muted"),)
 
 
 def plan_line(item: PlanView, now: float, width: int, glyphs: Glyphs) -> Line:
@@ -51,9 +47,16 @@ def plan_line(item: PlanView, now: float, width: int, glyphs: Glyphs) -> Line:
 def plan_when(item: PlanView, now: float) -> str:
     """Until when a proposal holds, or how long ago it was decided."""
     if item.status.state == PlanState.PROPOSED:
+        if item.plan.actions and len(late(item.plan, now)) == len(item.plan.actions):
+            return "too late"
         left = item.plan.expires - now
         return f"{show_seconds(left)} left" if left > 0 else "expired"
     return until(min(0.0, (item.status.updated or item.plan.created) - now))
+
+
+def late(plan: Plan, now: float) -> dict[int, str]:
+    """The actions that the daemon would not begin any more, and why: approving them runs nothing."""
+    return {action.id: why for action in plan.actions if (why := too_late(plan, action, now))}
 
 
 def short_line(item: PlanView, now: float, glyphs: Glyphs) -> Line:
@@ -90,8 +93,8 @@ def plan_lines(item: PlanView, now: float, width: int, glyphs: Glyphs) -> list[L
         ),
     ]
     lines += [(part,) for text in wrap(plan.summary, width) for part in (span(text, "strong"),)]
-    lines += _decision(item, width)
-    lines += _outcome(item, glyphs)
+    lines += decision_lines(item, width)
+    lines += outcome_lines(item, glyphs)
     done = {entry.id: entry for entry in status.actions}
     for action in plan.actions:
         lines += [(), *action_lines(action, done.get(action.id), plan.created, width, glyphs)]
@@ -101,7 +104,8 @@ def plan_lines(item: PlanView, now: float, width: int, glyphs: Glyphs) -> list[L
     return lines
 
 
-def _decision(item: PlanView, width: int) -> Iterator[Line]:
+def decision_lines(item: PlanView, width: int) -> Iterator[Line]:
+    """Who decided what about it, and why."""
     status = item.status
     if status.approved_by:
         yield (Span("approved by ", "muted"), span(status.approved_by))
@@ -110,7 +114,7 @@ def _decision(item: PlanView, width: int) -> Iterator[Line]:
             yield from _wrapped(f"{name}: {text}", width - 2)
 
 
-def _outcome(item: PlanView, glyphs: Glyphs) -> Iterator[Line]:
+def outcome_lines(item: PlanView, glyphs: Glyphs) -> Iterator[Line]:
     """Predicted against measured, once there is something measured."""
     if not item.status.outcome:
         return
@@ -128,6 +132,13 @@ def _outcome(item: PlanView, glyphs: Glyphs) -> Iterator[Line]:
 
 def what_runs(action: Action, glyphs: Glyphs) -> Line:
     """An action as a sentence: what moves from where to where, and what it costs."""
+    if action.kind == "resize" and action.limits is not None:
+        return (
+            Span(f"{action.id}. resize ", "accent"),
+            span(action.shard, "strong"),
+            span(f"  {action.course}: {new_limits(action.limits, glyphs)}"),
+            Span("  in place", "muted"),
+        )
     return (
         Span(f"{action.id}. {action.kind} ", "accent"),
         span(action.shard, "strong"),
@@ -136,10 +147,30 @@ def what_runs(action: Action, glyphs: Glyphs) -> Line:
     )
 
 
+def new_limits(limits: Limits, glyphs: Glyphs) -> str:
+    """What a resize changes, before and after."""
+
+    def cores(amount: float) -> str:
+        return f"{amount:g} cores" if amount else "no limit"
+
+    def memory(size: int) -> str:
+        return show_size(size) if size else "no limit"
+
+    parts = []
+    if limits.cpu != limits.cpu_before:
+        parts.append(f"cpu {cores(limits.cpu_before)} {glyphs.arrow} {cores(limits.cpu)}")
+    if limits.memory != limits.memory_before:
+        parts.append(f"memory {memory(limits.memory_before)} {glyphs.arrow} {memory(limits.memory)}")
+    return ", ".join(parts) or "as before"
+
+
 def action_lines(
-    action: Action, status: ActionStatus | None, created: float, width: int, glyphs: Glyphs
+    action: Action, status: ActionStatus | None, created: float, width: int, glyphs: Glyphs, running: str = ""
 ) -> Iterator[Line]:
-    """One action: what runs, why, what was looked at instead, and how far it is."""
+    """One action: what runs, why, what was looked at instead, and how far it is.
+
+    ``running`` is how long the step that runs does already, and how long it should.
+    """
     yield what_runs(action, glyphs)
     wide = width - 4
     yield from indent(_wrapped(f"why: {action.reason.text} [{action.reason.code}]", wide))
@@ -148,14 +179,15 @@ def action_lines(
     for other in action.alternatives:
         text = f"not {other.destination}: {other.reason.text} [{other.reason.code}], peak {percent(other.peak)}"
         yield from indent(_wrapped(text, wide, "muted"))
-    late = f"start before {clock(action.latest_start)}; " if action.latest_start else ""
+    behind = ", which was over when it was planned" if action.latest_start <= created else ""
+    late = f"start before {clock(action.latest_start)}{behind}; " if action.latest_start else ""
     yield from indent(
         _wrapped(f"{late}transfer {show_seconds(action.transfer_s)}; undo: {action.undo or 'move it back'}", wide)
     )
     if action.after:
         yield from indent(_wrapped(f"after {', '.join(f'action {n}' for n in action.after)}", wide, "muted"))
     if status is not None:
-        yield from indent(step_lines(status, wide, glyphs))
+        yield from indent(step_lines(status, wide, glyphs, running))
 
 
 def _evidence(evidence: Evidence, width: int, glyphs: Glyphs) -> Iterator[Line]:
@@ -163,9 +195,8 @@ def _evidence(evidence: Evidence, width: int, glyphs: Glyphs) -> Iterator[Line]:
     before, after = max(evidence.upper, default=0.0), max(evidence.upper_after, default=0.0)
     limit, level = percent(evidence.threshold), f"{evidence.quantile * 100:.0f} %"
     text = f"  {evidence.host} {evidence.dimension}: P(> {limit}) = {evidence.probability:.2f} "
-    yield from _wrapped(
-        f"{text.strip()} from {clock(evidence.starts_at)}, {show_seconds(evidence.lead)} after planning", width
-    )
+    later = f"{show_seconds(evidence.lead)} after planning" if evidence.lead >= 1 else "when it was planned"
+    yield from _wrapped(f"{text.strip()} from {clock(evidence.starts_at)}, {later}", width)
     for word, curve, peak in (("before", evidence.upper, before), ("after", evidence.upper_after, after)):
         hot = peak > evidence.threshold
         yield (
@@ -179,7 +210,7 @@ def _spread(curve: tuple[float, ...], width: int) -> list[float]:
     return [curve[at * len(curve) // width] for at in range(width)] if curve else []
 
 
-def step_lines(status: ActionStatus, width: int, glyphs: Glyphs) -> Iterator[Line]:
+def step_lines(status: ActionStatus, width: int, glyphs: Glyphs, running: str = "") -> Iterator[Line]:
     """How far an action is, step by step with milliseconds."""
     measured = (
         f"  froze {status.freeze_ms:.0f} ms, {show_size(status.bytes)}" if status.freeze_ms or status.bytes else ""
@@ -187,11 +218,12 @@ def step_lines(status: ActionStatus, width: int, glyphs: Glyphs) -> Iterator[Lin
     yield (Span(status.state, action_style(status.state)), Span(measured, "muted"))
     for step in status.steps:
         mark = step_glyph(step.state, glyphs)
+        told = step.detail or (running if step.state is StepState.RUNNING else "")
         time = f"{step.ms:7.0f} ms" if step.ms else " " * 10
         yield (
             Span(f"  {mark.text} {step.name:<9}", mark.style),
             Span(time, "text"),
-            Span("  " + fit(span(step.detail).text, max(0, width - 26), glyphs).rstrip(), "muted"),
+            Span("  " + fit(span(told).text, max(0, width - 26), glyphs).rstrip(), "muted"),
         )
     if status.note:
         yield from _wrapped(status.note, width, "warn")
@@ -212,10 +244,40 @@ def _outlook(outlook: tuple[Outlook, ...], glyphs: Glyphs) -> Iterator[Line]:
         )
 
 
-def approval_lines(item: PlanView, now: float, width: int, glyphs: Glyphs) -> list[Line]:
-    """Exactly what will run if this plan is approved."""
+Curves = Mapping[tuple[str, str], tuple[Sequence[float], Sequence[float]]]
+
+
+def host_lines(item: PlanView, curves: Curves, width: int, glyphs: Glyphs) -> Iterator[Line]:
+    """Every host that the plan touches over the horizon: peak and chance, before and after.
+
+    ``curves`` are the forecasts without and with the plan by (host, dimension), where there are any.
+    """
+    if not item.plan.outlook:
+        return
+    room = max(0, min(24, (width - 48) // 2))
+    titles = f"{fit('HOST', 14, glyphs)} {'':7}{'PEAK':>10}{'CHANCE':>16}"
+    sparks = f"   {fit('WITHOUT', room, glyphs)} {fit('WITH PLAN', room, glyphs)}" if room >= 8 else ""
+    yield (Span(f"{titles}{sparks}", "muted"),)
+    for row in item.plan.outlook:
+        worse = row.probability_after >= 0.5
+        parts = [
+            Span(f"{fit(span(row.host).text, 14, glyphs)} {fit(row.dimension, 7, glyphs)}"),
+            Span(f"{percent(row.peak_before):>5} {glyphs.arrow} "),
+            Span(f"{percent(row.peak_after):<5}", "error" if worse else "ok"),
+            Span(f" {row.probability_before:.2f} {glyphs.arrow} {row.probability_after:.2f}", "muted"),
+        ]
+        before, after = curves.get((row.host, row.dimension), ((), ()))
+        if room >= 8 and before:
+            top = max(1.0, *before, *after)
+            shapes = [trend([v / top for v in _spread(tuple(c), room)], room, glyphs) for c in (before, after)]
+            parts += [Span(f"   {shapes[0]} ", "muted"), Span(shapes[1], "accent")]
+        yield tuple(parts)
+
+
+def approval_lines(item: PlanView, now: float, width: int, glyphs: Glyphs, skip: tuple[int, ...] = ()) -> list[Line]:
+    """Exactly what will run if this plan is approved without the skipped actions."""
     plan = item.plan
-    total = sum(action.bytes for action in plan.actions)
+    runs = [action for action in plan.actions if action.id not in skip]
     lines: list[Line] = [
         (
             Span(f"plan #{plan.number}", "strong"),
@@ -225,11 +287,17 @@ def approval_lines(item: PlanView, now: float, width: int, glyphs: Glyphs) -> li
         *((span(text),) for text in wrap(plan.summary, width)),
         (),
     ]
+    missed = late(plan, now)
     for action in plan.actions:
+        if action.id in skip:
+            lines.append((Span(f"{action.id}. left out: ", "warn"), span(f"{action.kind} {action.shard}", "muted")))
+            continue
         lines.append(what_runs(action, glyphs))
+        if why := missed.get(action.id):
+            lines += indent(_wrapped(f"will not begin, {why}", width - 4, "warn"), 3)
         if action.undo:
             lines += indent(_wrapped(f"undo: {action.undo}", width - 4, "muted"), 3)
-    count = len(plan.actions)
+    count, total = len(runs), sum(action.bytes for action in runs)
     together = f"{count} action{'s' if count != 1 else ''}, {show_size(total)} in all"
     return [*lines, (), (Span(f"{together}; checked again before it starts", "muted"),)]
 

@@ -132,6 +132,11 @@ class Demo:
             shutil.rmtree(self._folder, ignore_errors=True)
 
 
+async def child(command: list[str]) -> _Child:
+    """Start a process that says how far it is on its standard output, and ends when its input does."""
+    return await _Child.start(command, listen=True)
+
+
 class _Child:
     """A process of ours: its standard input is held open for as long as it shall live."""
 

@@ -18,7 +18,18 @@ from sidestep.fleet.labels import scrub
 from sidestep.fleet.machines import ActionState, PlanState, StepState
 from sidestep.fleet.resources import show_seconds, show_size
 
-StyleName = Literal["text", "muted", "strong", "accent", "ok", "warn", "error", "bar", "alert"]
+#: ``danger`` is the hold, ``ahead`` a picture that is predicted; ``heat0`` to ``heat9`` are steps of the ramp
+StyleName = Literal[
+    "text", "muted", "strong", "accent", "ok", "warn", "error", "bar", "alert", "danger", "ahead",
+    "heat0", "heat1", "heat2", "heat3", "heat4", "heat5", "heat6", "heat7", "heat8", "heat9",
+]  # fmt: skip
+HEAT: Final[tuple[StyleName, ...]] = (
+    "heat0", "heat1", "heat2", "heat3", "heat4", "heat5", "heat6", "heat7", "heat8", "heat9",
+)  # fmt: skip
+
+
+#: signs of ours that take one column, beside those of ASCII
+_NARROW: Final = frozenset({*map(chr, range(32, 127)), *"▁▂▃▄▅▆▇█░▀·—…→▸△▲●▶◆■◇◌"})
 
 
 class Span(NamedTuple):
@@ -31,8 +42,8 @@ class Span(NamedTuple):
 Line = tuple[Span, ...]
 
 
-class Glyphs(Struct, frozen=True, kw_only=True):
-    """Every sign that a screen uses; a state is always a glyph and a word and a colour."""
+class Glyphs(Struct, frozen=True, kw_only=True, eq=False):
+    """Every sign that a screen uses; a state is always a glyph and a word and a colour. Each set is its own key."""
 
     conditions: dict[str, str]
     #: how far a forecast may be trusted
@@ -48,6 +59,9 @@ class Glyphs(Struct, frozen=True, kw_only=True):
     spark: str
     none: str
     cut: str
+    mark: str
+    hold: str
+    bar: str
     border: str
     ascii: bool = False
 
@@ -66,6 +80,9 @@ UNICODE: Final = Glyphs(
     spark="▁▂▃▄▅▆▇█",
     none="—",
     cut="…",
+    mark="◆",
+    hold="■",
+    bar="█░",
     border="round",
 )
 ASCII: Final = Glyphs(
@@ -82,10 +99,19 @@ ASCII: Final = Glyphs(
     spark="_.-:=+*#",
     none="-",
     cut="~",
+    mark="*",
+    hold="#",
+    bar="#.",
     border="ascii",
     ascii=True,
 )
 
+#: the highest fraction that is written as percent, and whole percent of what is not known
+MOST: Final = 9.99
+UNKNOWN: Final = -1_000_000
+#: steps of a row of blocks, and the step of what is unknown
+UNSEEN: Final = len(UNICODE.spark)
+_SPARKS: Final = {glyphs.ascii: dict(enumerate(f"{glyphs.spark} ")) for glyphs in (UNICODE, ASCII)}
 _CONDITION_STYLES: Final[dict[str, StyleName]] = {
     "hot": "error",
     "warming": "warn",
@@ -113,7 +139,7 @@ def plain(content: Line) -> str:
 
 def width_of(text: str) -> int:
     """Terminal columns that a text takes."""
-    if text.isascii():
+    if text.isascii() or _NARROW.issuperset(text):
         return len(text)
     from rich.cells import cell_len  # noqa: PLC0415 - 30 ms that plain commands need not pay
 
@@ -172,7 +198,12 @@ def columns(rows: Sequence[Sequence[str]], align: str = "") -> Iterator[str]:
 
 def percent(fraction: float, glyphs: Glyphs = UNICODE) -> str:
     """A fraction as whole percent in at most four columns; unknown is the none sign."""
-    return glyphs.none if math.isnan(fraction) else f"{min(fraction, 9.99) * 100:.0f}%"
+    return glyphs.none if math.isnan(fraction) else f"{min(fraction, MOST) * 100:.0f}%"
+
+
+def whole(percents: int, glyphs: Glyphs = UNICODE) -> str:
+    """``percent`` of a fraction that has been rounded already; ``UNKNOWN`` is the none sign."""
+    return glyphs.none if percents == UNKNOWN else f"{percents}%"
 
 
 def chance(fraction: float, glyphs: Glyphs = UNICODE) -> str:
@@ -188,7 +219,9 @@ def clock(time: float) -> str:
 
 
 def until(seconds: float) -> str:
-    """How far ahead or back something is: ``in 31s``, ``12s ago``."""
+    """How far ahead or back something is: ``in 31s``, ``now``, ``12s ago``."""
+    if abs(seconds) < 0.5:
+        return "now"
     return f"in {show_seconds(seconds)}" if seconds >= 0 else f"{show_seconds(-seconds)} ago"
 
 
@@ -199,9 +232,17 @@ def size(value: float, glyphs: Glyphs = UNICODE) -> str:
 
 def trend(values: Sequence[float], width: int, glyphs: Glyphs) -> str:
     """The newest ``width`` values, 0 to 1, as one row of blocks; unknown is a blank."""
-    top = len(glyphs.spark) - 1
-    shown = [" " if math.isnan(v) else glyphs.spark[max(0, min(top, round(v * top)))] for v in values[-width:]]
-    return "".join(shown).rjust(width)
+    return sparks(steps(values[-width:]), width, glyphs)
+
+
+def steps(values: Sequence[float]) -> bytes:
+    """Values, 0 to 1, as steps of ``sparks``; unknown is ``UNSEEN``."""
+    return bytes(UNSEEN if math.isnan(v) else max(0, min(UNSEEN - 1, round(v * (UNSEEN - 1)))) for v in values)
+
+
+def sparks(found: bytes, width: int, glyphs: Glyphs) -> str:
+    """Steps as one row of blocks, as ``trend`` draws their values."""
+    return found.decode("latin-1").translate(_SPARKS[glyphs.ascii]).rjust(width)
 
 
 def thin(values: Sequence[float], width: int) -> list[float]:
@@ -252,6 +293,12 @@ def action_style(state: ActionState) -> StyleName:
     if state in {ActionState.RUNNING, ActionState.PENDING}:
         return "accent" if state == ActionState.RUNNING else "muted"
     return "error" if state in {ActionState.FAILED_NEEDS_HUMAN, ActionState.TIMED_OUT} else "warn"
+
+
+def gauge(share: float, width: int, glyphs: Glyphs) -> str:
+    """A progress bar of ``width`` columns; unknown is empty."""
+    full = 0 if math.isnan(share) else max(0, min(width, round(share * width)))
+    return glyphs.bar[0] * full + glyphs.bar[1] * (width - full)
 
 
 def indent(lines: Iterable[Line], by: int = 2) -> list[Line]:

@@ -1,7 +1,7 @@
 """What the daemon's frame says, ready for the screens: columns read in place, never copied.
 
-Pure. Columns stay the bytes they arrived as and are read where a screen needs them, so the
-console needs no numpy: a screen reads a few hundred numbers a beat, not all of them.
+Pure. Columns stay the bytes they arrived as and are read where a screen needs them: the rows
+on screen one by one from here, whole columns as arrays from ``figures``.
 """
 
 from __future__ import annotations
@@ -11,10 +11,10 @@ import struct
 import sys
 from array import array
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Final, Literal
+from typing import TYPE_CHECKING, ClassVar, Final, Literal
 
 from sidestep.autopilot.protocol import (
     PROVEN,
@@ -32,6 +32,9 @@ from sidestep.fleet.forecast_types import Contention
 from sidestep.fleet.labels import Label, scrub
 from sidestep.fleet.machines import HostState, ShardState
 from sidestep.fleet.resources import DIMENSIONS, MEMORY, PLANNED
+
+if TYPE_CHECKING:
+    from sidestep.console.figures import Figures
 
 #: the levels of SnapshotFrame.future, and which of them the peaks in tables are read at
 LEVELS: Final = (0.05, 0.2, 0.5, 0.8, 0.95)
@@ -103,6 +106,24 @@ class FleetView:
     samples: memoryview[float]
     #: how far chances may be trusted, a byte a host and planned dimension; empty likewise
     trust: bytes = b""
+    #: seconds that this picture is ahead of the present: 0 is what was measured
+    ahead: float = 0.0
+
+    STALE_AFTER: ClassVar[float] = STALE_AFTER
+    WARMING: ClassVar[float] = WARMING
+    HELD: ClassVar[frozenset[HostState]] = _HELD
+
+    @cached_property
+    def figures(self) -> Figures:
+        """Whole columns as arrays; numpy is loaded when this is first asked for."""
+        from sidestep.console.figures import Figures  # noqa: PLC0415 - not before the first paint
+
+        return Figures(self)
+
+    @cached_property
+    def host_names(self) -> tuple[str, ...]:
+        """The hosts' names by row."""
+        return tuple(host.name for host in self.hosts)
 
     @property
     def time(self) -> float:
@@ -130,11 +151,29 @@ class FleetView:
 
     @cached_property
     def shards_by_host(self) -> dict[int, list[int]]:
-        """Host row to its shards' rows."""
+        """Host row to its shards' rows; for commands, screens ask ``figures.shards_of``."""
         found: dict[int, list[int]] = {}
         for shard, host in enumerate(self.shard_host):
             found.setdefault(host, []).append(shard)
         return found
+
+    @cached_property
+    def shard_names(self) -> tuple[str, ...]:
+        """The shards' names by row; the same object as long as the names are the same."""
+        return tuple(shard.name for shard in self.shards)
+
+    @cached_property
+    def shard_rows(self) -> dict[str, int]:
+        """Shard name to row."""
+        return {name: row for row, name in enumerate(self.shard_names)}
+
+    @cached_property
+    def apps(self) -> dict[str, list[int]]:
+        """App name to its shards' rows, in the order of the names."""
+        found: dict[str, list[int]] = {}
+        for row, shard in enumerate(self.shards):
+            found.setdefault(shard.app, []).append(row)
+        return dict(sorted(found.items()))
 
     @property
     def learning(self) -> bool:
@@ -197,6 +236,20 @@ class FleetView:
 
     def condition(self, host: int) -> Condition:
         """One word for a host, worst first: down, held, stale, hot, warming, ok."""
+        found = self._conditions.get(host)
+        if found is None:
+            found = self._conditions[host] = self._condition(host)
+        return found
+
+    def know(self, conditions: Mapping[int, Condition]) -> None:
+        """Take the conditions of hosts that were worked out together."""
+        self._conditions.update(conditions)
+
+    @cached_property
+    def _conditions(self) -> dict[int, Condition]:
+        return {}
+
+    def _condition(self, host: int) -> Condition:
         state = self.host_states[host]
         if state is HostState.DEAD:
             return "down"
@@ -215,13 +268,13 @@ class FleetView:
         return self.host_states[host].lower() if condition == "held" else condition
 
     def urgency(self, host: int) -> float:
-        """What hosts are sorted by: risk; a host that is down or stale is never at the very end."""
+        """What commands list hosts by: risk; a host that is down or stale is never at the very end."""
         chance = self.chance(host)
         floor = {"down": 0.5, "stale": 0.25, "hot": 0.5}.get(self.condition(host), 0.0)
         return max(floor, 0.0 if math.isnan(chance) else round(chance, 2))
 
 
-def decode(frame: SnapshotFrame, before: FleetView | None = None) -> FleetView:
+def decode(frame: SnapshotFrame, before: FleetView | None = None, *, ahead: float = 0.0) -> FleetView:
     """A view of the frame; words that are still those of ``before`` are taken from it.
 
     Raises ProtocolError when a column is not as long as the frame says.
@@ -230,12 +283,16 @@ def decode(frame: SnapshotFrame, before: FleetView | None = None) -> FleetView:
     r, t = PLANNED, frame.future_steps
     _checked(frame.host_state, h, "host_state")
     _checked(frame.shard_state, n, "shard_state")
-    return FleetView(
+    view = FleetView(
         frame=frame,
         hosts=before.hosts if before and before.frame.hosts is frame.hosts else tuple(map(_host, frame.hosts)),
         shards=before.shards if before and before.frame.shards is frame.shards else tuple(map(_shard, frame.shards)),
-        host_states=host_states(frame),
-        shard_states=shard_states(frame),
+        host_states=before.host_states
+        if before and before.frame.host_state == frame.host_state
+        else host_states(frame),
+        shard_states=before.shard_states
+        if before and before.frame.shard_state == frame.shard_state
+        else shard_states(frame),
         allocatable=_floats(frame.allocatable, h * d, "allocatable"),
         use=_floats(frame.use, h * d, "use"),
         age=_floats(frame.age, h, "age"),
@@ -248,7 +305,20 @@ def decode(frame: SnapshotFrame, before: FleetView | None = None) -> FleetView:
         shard_priority=_ints(frame.shard_priority, n, "shard_priority"),
         samples=_floats(frame.quality, h * len(QUALITY) if frame.quality else 0, "quality"),
         trust=_checked(frame.trust, h * r if frame.trust else 0, "trust"),
+        ahead=ahead,
     )
+    if before is not None:
+        _carry(before, view)
+    return view
+
+
+def _carry(before: FleetView, view: FleetView) -> None:
+    """What was made from words that are still the same is not made again."""
+    for words, names in (("hosts", ("rows", "host_names")), ("shards", ("shard_names", "shard_rows", "apps"))):
+        if getattr(before, words) is getattr(view, words):
+            vars(view).update({name: made for name in names if (made := vars(before).get(name)) is not None})
+    if before.hosts is view.hosts and before.frame.shard_host == view.frame.shard_host and "figures" in vars(before):
+        view.figures.keep_places(before.figures)
 
 
 def _host(words: HostStrings) -> HostStrings:
@@ -265,12 +335,6 @@ def _shard(words: ShardStrings) -> ShardStrings:
 
 def _clean(text: Label) -> Label:
     return text if text.isprintable() else scrub(text)
-
-
-def matches(name: str, pattern: str) -> bool:
-    """Whether a name passes the filter: a substring, in any case; ``!`` in front inverts it."""
-    wanted, want = (pattern[1:], False) if pattern.startswith("!") else (pattern, True)
-    return not wanted or (wanted.casefold() in name.casefold()) is want
 
 
 def merge_plans(known: tuple[PlanView, ...], fresh: tuple[PlanView, ...]) -> tuple[PlanView, ...]:

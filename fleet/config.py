@@ -9,7 +9,7 @@ shard. Times may be written ``"15m"``, sizes ``"512M"``. docs/fleet-file.md is t
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
 from sidestep.fleet.config_checks import Readable, check_fleet
@@ -20,17 +20,23 @@ from sidestep.fleet.config_hosts import host_rows, read_groups, read_hosts
 from sidestep.fleet.config_oracle import Groups, check_candidates
 from sidestep.fleet.config_oracle_tables import read_oracle
 from sidestep.fleet.config_planning import check_goals
+from sidestep.fleet.config_pools import read_pools
 from sidestep.fleet.config_problems import ConfigErrors, Problems
 from sidestep.fleet.config_read import NAME, NAME_HINT
+from sidestep.fleet.config_routing import check_router, check_spares
+from sidestep.fleet.config_sources import read_sources
 from sidestep.fleet.config_tables import Declared, declarations, nothing_to_override, section, tables, twice
-from sidestep.fleet.inventory import AlertsSpec, FleetSpec, HistorySpec, MetricsSpec, Policy, ShardSpec
+from sidestep.fleet.extensions import Plugged
+from sidestep.fleet.inventory import AlertsSpec, FailoverSpec, FleetSpec, HistorySpec, MetricsSpec, Policy, ShardSpec
 from sidestep.fleet.labels import scrub
 from sidestep.fleet.policies import Load, composed, load
+from sidestep.fleet.routing import RouterSpec
 
 __all__ = ["ConfigErrors", "dump_fleet", "parse_documents", "parse_fleet"]
 
 _SECTIONS: Final = (
-    "fleet", "ssh", "policy", "oracle", "history", "metrics", "alerts", "defaults", "hosts", "groups", "shards",
+    "fleet", "ssh", "policy", "oracle", "history", "metrics", "alerts", "failover", "router", "defaults",
+    "hosts", "groups", "shards", "pool", "source",
 )  # fmt: skip
 _DEFAULTS: Final = ("host", "shard")
 _Found = list[tuple[Document, Mapping[str, Any]]]
@@ -46,13 +52,11 @@ def parse_fleet(text: str, source: str) -> FleetSpec:
     return parse_documents([document])
 
 
-def parse_documents(
-    documents: Sequence[Document], find: Load = load, goals: Callable[[], Collection[str]] | None = None
-) -> FleetSpec:
+def parse_documents(documents: Sequence[Document], find: Load = load, plugged: Plugged | None = None) -> FleetSpec:
     """The fleet that a file and all that it includes declare, in that order. Raises as ``parse_fleet``.
 
-    ``find`` looks up named policies. ``goals`` says those that plugins have; None takes any name
-    for one.
+    ``find`` looks up named policies. ``plugged`` says which names the plugins of a group
+    have; None takes any name for one.
     """
     problems = Problems(documents)
     found: dict[str, _Found] = {name: [] for name in (*_SECTIONS, *(f"defaults.{kind}" for kind in _DEFAULTS))}
@@ -63,12 +67,15 @@ def parse_documents(
         for name, inner in tables(("defaults",), table, _DEFAULTS, problems, document).items():
             found[f"defaults.{name}"].append((document, inner))
     fleet, fleet_keys = section("fleet", ("fleet",), found["fleet"], problems)
-    ssh, policy, history, metrics, alerts = (
-        section(kind, (kind,), found[kind], problems)[0] for kind in ("ssh", "policy", "history", "metrics", "alerts")
+    ssh, policy, history, metrics, alerts, failover = (
+        section(kind, (kind,), found[kind], problems)[0]
+        for kind in ("ssh", "policy", "history", "metrics", "alerts", "failover")
     )
     policy = composed(policy, problems, find)
-    check_goals(policy.get("goals", ()), goals, problems.add)
+    check_goals(policy.get("goals", ()), plugged, problems.add)
     oracle = read_oracle(found["oracle"], problems)
+    router, router_keys = section("router", ("router",), found["router"], problems)
+    routing = RouterSpec(**router) if router_keys else None
     defaults = {kind: section(kind, ("defaults", kind), found[f"defaults.{kind}"], problems) for kind in _DEFAULTS}
     if "name" not in fleet_keys:
         problems.add(("fleet", "name"), None, "is missing", 'write name = "..." under [fleet]')
@@ -81,19 +88,23 @@ def parse_documents(
     readable = Readable(
         hosts=hosts,
         shards=shards,
-        routed=bool(fleet.get("router")),
+        routed=bool(fleet.get("router") or routing),
         tolerate=policy.get("tolerate", ""),
         host_names=frozenset(rows),
         shard_names=shard_names,
         unsure_apps=unsure,
     )
     check_fleet(readable, problems.add)
+    check_router(routing, fleet.get("router", ""), frozenset(rows), problems.add)
+    pools = read_pools(declarations("pool", ("pool",), found["pool"], problems), frozenset(rows), problems)
+    sources = read_sources(declarations("source", ("source",), found["source"], problems), plugged, problems)
+    check_spares(shards, problems.add)
     known = Groups(
         hosts=frozenset(group.name for group in groups),
         apps=frozenset(shard.app for shard in shards) | {app for app in unsure if app is not None},
         unsure=None in unsure,
     )
-    check_candidates(oracle.candidates, oracle.model, known, problems.add)
+    check_candidates(oracle.candidates, oracle.model, known, plugged, problems.add)
     problems.finish()
     if "config" in ssh:
         ssh["ssh_config"] = ssh.pop("config")
@@ -108,6 +119,10 @@ def parse_documents(
         history=HistorySpec(**history),
         metrics=MetricsSpec(**metrics),
         alerts=AlertsSpec(**alerts),
+        failover=FailoverSpec(**failover),
+        routing=routing,
+        pools=pools,
+        sources=sources,
     )
 
 

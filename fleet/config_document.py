@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import tomli
@@ -19,9 +20,14 @@ class Document:
 
     source: str
     tree: Mapping[str, Any] = field(repr=False)
-    lines: dict[Path, int] = field(repr=False)
+    text: str = field(repr=False)
     #: patterns of further files, relative to the folder of this one
     includes: tuple[str, ...] = ()
+
+    @cached_property
+    def lines(self) -> dict[Path, int]:
+        """The line of every key, looked up only when there is something to say: a good file needs none."""
+        return key_lines(self.text)
 
     def line(self, path: Path) -> int:
         """The line of a key, or of the nearest table above it; 0 if none is known."""
@@ -36,16 +42,15 @@ def read_document(text: str, source: str) -> Document:
         raise _syntax(error, text, source) from None
     except RecursionError:
         raise ConfigError(source, 0, "", None, "is nested too deeply", hint="a fleet file needs three levels") from None
-    lines = key_lines(text)
     includes = tree.pop("include", [])
     if not isinstance(includes, list) or not all(isinstance(i, str) and i.strip() and "\0" not in i for i in includes):
         raise ConfigError(
-            source, line_of(lines, ("include",)), "include", includes,
+            source, line_of(key_lines(text), ("include",)), "include", includes,
             f"must be a list of file names, not {name_of(includes)}" if not isinstance(includes, list)
             else "must hold nothing but file names",
             hint='write include = ["hosts.d/*.toml"]',
         )  # fmt: skip
-    return Document(source, tree, lines, tuple(includes))
+    return Document(source, tree, text, tuple(includes))
 
 
 def _syntax(error: tomli.TOMLDecodeError, text: str, source: str) -> ConfigError:

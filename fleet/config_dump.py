@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import re
 from collections.abc import Mapping
@@ -10,6 +11,7 @@ from typing import Any, Final
 from sidestep.fleet.config_fields import FIELDS
 from sidestep.fleet.config_oracle import dumped
 from sidestep.fleet.inventory import FleetSpec, HostSpec, ShardSpec
+from sidestep.fleet.sources import SourceSpec
 
 #: keys of the file that have another name in the model
 _RENAMED: Final = {"config": "ssh_config"}
@@ -24,7 +26,8 @@ def dump_fleet(spec: FleetSpec) -> str:
     parts.append(_table("oracle.trainer", _values(spec.oracle.trainer, "trainer")))
     parts += [_table(f"oracle.candidates.{_key(c.name)}", dumped(c)) for c in spec.oracle.candidates]
     parts.append(_table("history", _values(spec.history, "history")))
-    parts += [_table(kind, _values(getattr(spec, kind), kind)) for kind in ("metrics", "alerts")]
+    parts += [_table(kind, _values(getattr(spec, kind), kind)) for kind in ("metrics", "alerts", "failover")]
+    parts += [_table("router", _values(spec.routing, "router"))] if spec.routing else []
     parts += [_table(f"hosts.{_key(h.name)}", host_values(h)) for h in spec.hosts]
     members: dict[str, list[str]] = {}
     for host in spec.hosts:
@@ -32,6 +35,8 @@ def dump_fleet(spec: FleetSpec) -> str:
             members.setdefault(group, []).append(host.name)
     parts += [_table(f"groups.{_key(name)}", {"hosts": tuple(hosts)}) for name, hosts in members.items()]
     parts += [_table(f"shards.{_key(s.name)}", _shard_values(s)) for s in spec.shards]
+    parts += [_table(f"pool.{_key(pool.name)}", _values(pool, "pool")) for pool in spec.pools]
+    parts += [_table(f"source.{_key(s.name)}", _source_values(s)) for s in spec.sources]
     return "\n".join(parts)
 
 
@@ -51,6 +56,10 @@ def host_values(host: HostSpec) -> dict[str, Any]:
             values[f"reserve_{kind}"] = f"{percent:.17g}%"
     values["labels"] = dict(host.labels)
     return values
+
+
+def _source_values(source: SourceSpec) -> dict[str, Any]:
+    return {**_values(source, "source"), "params": json.loads(source.params)}
 
 
 def _shard_values(shard: ShardSpec) -> dict[str, Any]:

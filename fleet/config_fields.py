@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Final, get_args
 
+from sidestep.fleet import config_routing as routing
 from sidestep.fleet.config_operation import METRICS as METRICS_AT
 from sidestep.fleet.config_operation import endpoint, references
 from sidestep.fleet.config_oracle import METRICS, MODELS, forecaster, metrics, model, parameters
@@ -18,12 +19,15 @@ from sidestep.fleet.config_read import (
     distinct,
     filled,
     flag,
+    folder,
     jump,
     keys,
     label,
     labels,
+    lock_socket,
     name,
     names,
+    ports,
     reference,
     reserve,
     seconds,
@@ -35,7 +39,18 @@ from sidestep.fleet.config_read import (
     word,
 )
 from sidestep.fleet.config_windows import app_levels, freezes, ranges, zone
-from sidestep.fleet.inventory import AlertKind, Domain, Driver, Kind, Level, Preference, RoundTripMode, SamplerKind
+from sidestep.fleet.inventory import (
+    AlertKind,
+    Domain,
+    Driver,
+    Failover,
+    Kind,
+    Level,
+    Preference,
+    RoundTripMode,
+    SamplerKind,
+)
+from sidestep.fleet.pools import Idle, PoolKind, Shrink
 
 
 @dataclass(frozen=True)
@@ -131,6 +146,8 @@ FIELDS: Final[dict[str, dict[str, Field]]] = {
         "semi_probability": Field(between(0, 1), _FRACTION),
         "semi_lead_least": Field(seconds(0), _SECONDS),
         "semi_lead_most": Field(seconds(0), _SECONDS),
+        "bandwidth": Field(size(0), 'write bytes a second, such as "100M", or 0 for no cap'),
+        "preempt_most": Field(whole(0, 1000), "write a whole number, such as 2, or 0 for none"),
     },
     "oracle": {
         "enabled": Field(flag, _SWITCH),
@@ -162,9 +179,32 @@ FIELDS: Final[dict[str, dict[str, Field]]] = {
         "enabled": Field(flag, _SWITCH),
         "keep": Field(seconds(3600), 'write a duration, such as "5w"'),
         "max_bytes": Field(size(1 << 20), _SIZE),
+        "pictures": Field(seconds(0, 3600), 'write a duration, such as "5s", or 0 for none'),
+        "pictures_max_bytes": Field(size(1 << 20), _SIZE),
     },
     "metrics": {
         "listen": Field(endpoint, f'write listen = "{METRICS_AT}", or leave it out'),
+    },
+    "failover": {
+        "grace": Field(seconds(0, 86400), _SECONDS),
+        "lease": Field(seconds(3, 3600), _SECONDS),
+        "margin": Field(seconds(0.5, 600), _SECONDS),
+        "brake_hosts": Field(whole(1, 100000), "write a whole number, such as 10"),
+        "brake_share": Field(between(0, 1, above=True), _FRACTION),
+        "quarantine": Field(seconds(0), _SECONDS),
+        "poison_hosts": Field(whole(2, 1000), "write a whole number, such as 2"),
+        "poison_window": Field(seconds(0), _SECONDS),
+    },
+    "router": {
+        "engine": Field(word, 'write engine = "haproxy" or "embedded"'),
+        "socket": Field(text, "write the path of the router's socket"),
+        "folder": Field(routing.path, 'write an absolute path, such as "/var/lib/sidestep"'),
+        "host": Field(label, "write the name of a host of this fleet, or leave it out for this machine"),
+        "bind": Field(routing.bind, 'write bind = "0.0.0.0:8080"'),
+        "app": Field(routing.sample, 'write app = "path,field(2,/)" or "req.hdr(x-app)"'),
+        "key": Field(routing.sample, 'write key = "path,field(3,/)" or "req.hdr(x-key)"'),
+        "endpoints": Field(whole(0, 256), "write a whole number, such as 8"),
+        "wait": Field(seconds(0.1, 3600), _SECONDS),
     },
     "alerts": {
         "targets": Field(references, 'write targets = ["file:~/alerts"], a file with the address of one target'),
@@ -178,6 +218,7 @@ FIELDS: Final[dict[str, dict[str, Field]]] = {
         "user": Field(user, 'write user = "ops", or leave it out'),
         "identity": Field(text, "write the path of a private key"),
         "jump": Field(jump, 'write jump = "ops@bastion:22", or "none"'),
+        "transport": Field(word, 'write transport = "asyncssh" or "paramiko", or the name of a plugin'),
         "sampler": Field(choice(*get_args(SamplerKind)), 'write sampler = "auto"'),
         "cpu": Field(between(0, 4096, above=True), f"{_CORES}; leave it out to have it discovered"),
         "memory": Field(size(1 << 20), f"{_SIZE}; leave it out to have it discovered"),
@@ -191,6 +232,8 @@ FIELDS: Final[dict[str, dict[str, Field]]] = {
         "cordoned": Field(flag, _SWITCH),
         "labels": Field(labels, 'write labels = {rack = "r1"}'),
         "level": Field(choice("", *get_args(Level)), _LEVEL),
+        "fence": Field(text, "write a command that returns 0 once the host is off; it is run on the controller"),
+        "locks": Field(lock_socket, 'write a path there, such as "/run/shop/fleet.locks", or leave it out'),
     },
     "shard": {
         "app": Field(name, NAME_HINT, required=True),
@@ -219,6 +262,16 @@ FIELDS: Final[dict[str, dict[str, Field]]] = {
         "limit_memory": Field(size(0), f"{_SIZE}, or 0 for no limit"),
         "splittable": Field(flag, _SWITCH),
         "level": Field(choice("", *get_args(Level)), _LEVEL),
+        "failover": Field(choice(*get_args(Failover)), 'write failover = "capsule", "restart" or "wait"'),
+        "replicas": Field(whole(0, 16), "write a whole number, such as 2"),
+        "replicate_every": Field(seconds(1, 86400 * 30), _SECONDS),
+        "queued": Field(flag, _SWITCH),
+        "replicate_quiet": Field(flag, _SWITCH),
+        "limit_read": Field(size(0), f"{_SIZE} a second, or 0 for no limit"),
+        "limit_write": Field(size(0), f"{_SIZE} a second, or 0 for no limit"),
+        "state_path": Field(folder, 'write an absolute path, such as "/var/lib/kv", or leave it out'),
+        "drop": Field(text, _COMMAND),
+        "spare": Field(flag, _SWITCH),
     },
 }
 #: a group says who is in it, and whatever a host may say but where it is
@@ -226,4 +279,51 @@ FIELDS["group"] = {
     "hosts": Field(names, 'write hosts = ["web[01-20]", "db1"]'),
     "groups": Field(names, 'write groups = ["web", "db"]'),
     **{key: field for key, field in FIELDS["host"].items() if key != "address"},
+}
+FIELDS["source"] = {
+    "plugin": Field(word, 'write plugin = "prometheus", or the name of a plugin', required=True),
+    "every": Field(seconds(0.5, 86400), _SECONDS),
+    "params": Field(parameters, 'write params = { url = "http://prom:9090", requests = "..." }'),
+    "secret": Field(reference, 'write "file:PATH" or "command:LINE"'),
+}
+FIELDS["pool"] = {
+    "apps": Field(distinct, 'write apps = ["cart", "search"]'),
+    "kind": Field(choice(*get_args(PoolKind)), 'write kind = "python" or "command"'),
+    "hosts": Field(distinct, 'write hosts = ["web1", "web2"]', required=True),
+    "service": Field(text, 'write the name of a module, such as "shop.cart"'),
+    "path": Field(folder, 'write an absolute path, such as "/srv/shop", or leave it out'),
+    "python": Field(word, 'write the interpreter, such as "python3"'),
+    "start": Field(text, _COMMAND),
+    "ready": Field(text, _COMMAND),
+    "activate": Field(text, _COMMAND),
+    "drain": Field(text, _COMMAND),
+    "save": Field(text, _COMMAND),
+    "scrub": Field(text, _COMMAND),
+    "idle": Field(choice(*get_args(Idle)), 'write idle = "frozen" or "running"'),
+    "ports": Field(ports, "write ports = [31000, 31999]"),
+    "places": Field(whole(1, 100000), "write a whole number, such as 8"),
+    "min": Field(whole(0, 100000), "write a whole number, such as 1"),
+    "max": Field(whole(1, 100000), "write max = 20", required=True),
+    "ready_min": Field(whole(0, 100000), "write a whole number, such as 1"),
+    "guarantee": Field(whole(0, 100000), "write a whole number, such as 2, or 0 for none"),
+    "priority": Field(whole(1, 5), "write 1 (highest) to 5"),
+    "cpu": Field(between(0, 4096), _CORES),
+    "memory": Field(size(0), _SIZE),
+    "cost_ratio": Field(between(0, 100000, above=True), "write a number, such as 100"),
+    "activate_quantile": Field(between(0.05, 0.999), _FRACTION),
+    "margin": Field(seconds(0, 86400), _SECONDS),
+    "stabilise": Field(seconds(0, 86400), _SECONDS),
+    "step_up": Field(whole(0, 100000), "write a whole number, or 0 for no limit"),
+    "step_down": Field(whole(0, 100000), "write a whole number, or 0 for no limit"),
+    "shrink": Field(choice(*get_args(Shrink)), 'write shrink = "forecast", "agreed" or "measured"'),
+    "react_high": Field(between(0, 1, above=True), _FRACTION),
+    "react_low": Field(between(0, 1), _FRACTION),
+    "react_most": Field(whole(0, 100000), "write a whole number, or 0 for no correction"),
+    "cold": Field(whole(0, 100000), "write a whole number, such as 1, or 0 for none"),
+    "drill_every": Field(seconds(0, 86400 * 366), f"{_SECONDS}, or 0 for no drills"),
+    "speculative": Field(whole(0, 100000), "write a whole number, such as 2, or 0 for none"),
+    "speculative_lead": Field(seconds(0, 86400), _SECONDS),
+    "warm_deadline": Field(seconds(0.1, 3600), _SECONDS),
+    "activate_deadline": Field(seconds(0.1, 3600), _SECONDS),
+    "drain_deadline": Field(seconds(0, 3600), _SECONDS),
 }

@@ -11,7 +11,7 @@ from sidestep.fleet.config_read import SecretFound, name_of, reads
 METRICS: Final = "127.0.0.1:9464"
 MOST_TARGETS: Final = 16
 _ENDPOINT: Final = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9][A-Za-z0-9.-]*):(\d{1,5})")
-_REFERENCE: Final = r"^(file|command):\s*\S.*$"
+_REFERENCE: Final = r"^([A-Za-z_][A-Za-z0-9_]*=)?(file|command):\s*\S.*$"
 
 
 @reads(type="string", pattern=rf"^({_ENDPOINT.pattern})?$")
@@ -36,7 +36,7 @@ def split(value: str) -> tuple[str, int]:
 
 @reads(type="array", items={"type": "string", "pattern": _REFERENCE}, maxItems=MOST_TARGETS, uniqueItems=True)
 def references(value: object) -> tuple[str, ...]:
-    """Where secrets are to be had, each ``file:PATH`` or ``command:LINE``; never a secret itself."""
+    """Where secrets are to be had, each ``file:PATH`` or ``command:LINE``, perhaps after ``NAME=``; never a secret."""
     if not isinstance(value, list):
         raise TypeError(f"must be a list of texts, not {name_of(value)}")
     if len(value) > MOST_TARGETS:

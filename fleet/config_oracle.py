@@ -16,6 +16,7 @@ from typing import Any, Final
 from msgspec import Struct
 
 from sidestep.fleet.config_read import name_of, reads
+from sidestep.fleet.extensions import FORECASTERS, Plugged
 from sidestep.fleet.inventory import CandidateSpec
 from sidestep.fleet.resources import HOST_SERIES, SHARD_SERIES
 
@@ -44,21 +45,19 @@ def model(value: object) -> str:
     return value
 
 
-def _no_model(value: str) -> str:
-    near = difflib.get_close_matches(value, MODELS, 1)
+def _no_model(value: str, theirs: Iterable[str] = ()) -> str:
+    near = difflib.get_close_matches(value, [*MODELS, *theirs], 1)
     said = f"; did you mean {near[0]}?" if near else ""
     return f"is no model{said}"
 
 
 @reads(type="string", pattern=f"^{_PATH.pattern}$", maxLength=240)
 def forecaster(value: object) -> str:
-    """The dotted path of a class, or the one word that names a model of ours."""
+    """The dotted path of a class, or the one word that names a model of ours or of a plugin."""
     if not isinstance(value, str):
         raise TypeError(f"must be a text, not {name_of(value)}")
     if len(value) > 240 or not _PATH.fullmatch(value):
         raise ValueError("is not the path of a Python class")
-    if "." not in value and value not in MODELS:
-        raise ValueError(_no_model(value))
     return value
 
 
@@ -107,16 +106,23 @@ class Groups(Struct, frozen=True, kw_only=True):
     unsure: bool
 
 
-def check_candidates(candidates: Iterable[CandidateSpec], served: str, groups: Groups, add: Add) -> None:
+def check_candidates(
+    candidates: Iterable[CandidateSpec], served: str, groups: Groups, plugged: Plugged | None, add: Add
+) -> None:
     """Note what candidates name that is not there, or is nothing that they could forecast, through ``add``.
 
-    ``served`` is the oracle's own model.
+    ``served`` is the oracle's own model; ``plugged`` None takes any word for a plugin's.
     """
     for candidate in candidates:
         path = ("oracle", "candidates", candidate.name)
         if candidate.name == served:
             add(path, None, "has the name of the model that it competes with", "give it another name")
-        if "." not in candidate.model and candidate.params != "{}":
+        if "." not in candidate.model and candidate.model not in MODELS and plugged is not None:
+            theirs = plugged(FORECASTERS)
+            if candidate.model not in theirs:
+                add((*path, "model"), candidate.model, _no_model(candidate.model, theirs),
+                    f"ours are {', '.join(MODELS)}; a plugin's needs its package installed here")  # fmt: skip
+        if candidate.model in MODELS and candidate.params != "{}":
             add((*path, "params"), json.loads(candidate.params), f"model {candidate.model} takes no parameters",
                 "leave params out, or name a sktime forecaster by its path")  # fmt: skip
         if not candidate.group or (groups.unsure and candidate.group not in groups.hosts):

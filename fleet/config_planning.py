@@ -7,9 +7,11 @@ app is not: hosts come and go, and a broken rule is repaired as far as it can be
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
+from sidestep.fleet import extensions
 from sidestep.fleet.config_tables import closest
+from sidestep.fleet.extensions import Plugged
 from sidestep.fleet.inventory import Domain, HostSpec, ShardSpec
 from sidestep.fleet.labels import Label
 from sidestep.fleet.policies import GOALS
@@ -38,12 +40,12 @@ def check_tolerate(domain: Domain, hosts: Sequence[HostSpec], add: Add) -> None:
         add(("policy", "tolerate"), domain, f"no host is in a {domain}", f"write {domain} = ... under [hosts.NAME]")
 
 
-def check_goals(goals: Iterable[str], more: Callable[[], Collection[str]] | None, add: Add) -> None:
-    """Note goals that neither we nor plugins have; ``more`` says those of plugins, None takes any name for one."""
+def check_goals(goals: Iterable[str], plugged: Plugged | None, add: Add) -> None:
+    """Note goals that neither we nor plugins have; None takes any name for one of a plugin."""
     strange = [name for name in goals if name not in GOALS]
-    if not strange or more is None:
+    if not strange or plugged is None:
         return
-    known = sorted({*GOALS, *more()})
+    known = sorted({*GOALS, *plugged(extensions.GOALS)})
     for name in strange:
         if name not in known:
             hint = f"{closest(name, known)}; a plugin's goal needs its package installed here"

@@ -209,6 +209,28 @@ word: Final = Reader(_word, {"type": "string", "pattern": r"^[!-,.-~][!-~]*$", "
 user: Final = Reader(lambda value: _word(value) if value else _text(value), {"type": "string", "pattern": r"^[!-~]*$"})
 
 
+_FOLDER: Final = r"^(/[A-Za-z0-9_@+,.-]+)*$"
+#: bytes that Linux takes as the path of a socket, but for the number that is put behind it
+_SOCKET: Final = 107 - len(".0123abcd")
+
+
+@reads(type="string", pattern=_FOLDER)
+def folder(value: object) -> str:
+    """An absolute path that units and shells take as it is, or nothing."""
+    if not re.fullmatch(_FOLDER, _text(value)) or any(part in {".", ".."} for part in str(value).split("/")):
+        raise ValueError("must be an absolute path of letters, digits and _@+,.-")
+    return str(value)
+
+
+@reads(type="string", pattern=r"^(/[A-Za-z0-9_@+,.-]+)*\.locks$|^$", maxLength=_SOCKET)
+def lock_socket(value: object) -> str:
+    """The path of a socket for locks, or nothing; its ending keeps other sockets from being replaced by mistake."""
+    path = folder(value)
+    if path and (not path.endswith(".locks") or len(path) > _SOCKET):
+        raise ValueError(f"must be an absolute path of at most {_SOCKET} characters that ends in .locks")
+    return path
+
+
 def choice(*allowed: str) -> Reader[str]:
     """One of the given words."""
 
@@ -237,6 +259,17 @@ def keys(value: object) -> tuple[int, int]:
     low, high = (whole(0, 65536)(v) for v in value)
     if low >= high:
         raise ValueError("must have its first key below its end")
+    return low, high
+
+
+@reads(type="array", items={"type": "integer", "minimum": 1, "maximum": 65535}, minItems=2, maxItems=2)
+def ports(value: object) -> tuple[int, int]:
+    """The first and the last of a range of ports, ``[first, last]``."""
+    if not isinstance(value, list) or len(value) != 2:
+        raise TypeError("must be a list of two ports, [first, last]")
+    low, high = (whole(1, 65535)(v) for v in value)
+    if low > high:
+        raise ValueError("must have its first port not above its last")
     return low, high
 
 

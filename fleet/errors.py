@@ -61,12 +61,20 @@ class HostUnreachable(HostError):
     """The host did not answer: refused, timed out, or the connection was lost. Worth a retry."""
 
 
+class ShardEnded(HostError):
+    """The shard's process is known to have ended there, by its host: to look again does not help."""
+
+
 class HostKeyRefused(HostError):
     """The host's key is unknown, changed or revoked. Never retried without an operator."""
 
 
 class AuthenticationRefused(HostError):
     """The host refused our identity. Never retried without an operator."""
+
+
+class TooEarly(SidestepError):
+    """It cannot be done yet, for what it needs is only being learned: the same question in a few seconds may do."""
 
 
 class IllegalTransition(SidestepError):

@@ -7,11 +7,15 @@ seconds, cpu is cores.
 from __future__ import annotations
 
 import math
+from functools import cached_property
 from typing import Literal
 
 from msgspec import Struct
 
 from sidestep.fleet.labels import Label
+from sidestep.fleet.pools import PoolSpec
+from sidestep.fleet.routing import RouterSpec
+from sidestep.fleet.sources import SourceSpec
 
 RoundTripMode = Literal["auto", "on", "off"]
 Level = Literal["off", "shadow", "advise", "semi", "full"]
@@ -23,7 +27,11 @@ Domain = Literal["", "host", "rack", "zone"]
 #: what makes a plan cheap: few moves, or few bytes
 Preference = Literal["moves", "bytes"]
 #: everything that the planner may propose, if the policy's ``kinds`` name it
-Kind = Literal["migrate", "resize", "split", "merge", "activate", "deactivate", "preempt", "failover", "drain"]
+Kind = Literal["migrate", "resize", "split", "merge", "activate", "deactivate", "preempt", "failover", "drain", "place"]
+
+#: what becomes of a shard whose host is lost: it waits for the host, starts elsewhere with an empty state, or
+#: comes back elsewhere from its newest capsule
+Failover = Literal["wait", "restart", "capsule"]
 
 #: what alerts are told about
 AlertKind = Literal["contention", "hosts", "plans", "daemon"]
@@ -65,6 +73,12 @@ class HostSpec(Struct, frozen=True, kw_only=True):
     sampler: SamplerKind = "auto"
     #: automation level of what touches this host; "" is the fleet's
     level: Level | Literal[""] = ""
+    #: command run on the controller that returns 0 once this host is surely off; "" is none
+    fence: str = ""
+    #: socket there at which apps ask for locks; "" is none
+    locks: str = ""
+    #: the transport by the name of its plugin
+    transport: str = "asyncssh"
 
     def capacity(self, cpus: float = math.nan, memory: float = math.nan) -> tuple[float, float]:
         """Cores and bytes: what is declared, else what was discovered; NaN is not known yet."""
@@ -131,6 +145,24 @@ class ShardSpec(Struct, frozen=True, kw_only=True):
     splittable: bool = True
     #: automation level of what is done to it; "" is the fleet's
     level: Level | Literal[""] = ""
+    #: what becomes of it when its host is lost
+    failover: Failover = "wait"
+    #: hosts that keep a copy of its newest capsule, in failure domains of their own, and seconds between capsules
+    replicas: int = 0
+    replicate_every: float = 60.0
+    #: whether it begins in the queue: the planner chooses its first host, and ``host`` is only a wish
+    queued: bool = False
+    #: whether its capsules are taken while it refuses work (``quiesce``), since its ``save`` needs that
+    replicate_quiet: bool = False
+    #: removes the keys LO to HI (half-open) of its state; having it says that save and load heed LO and HI, too
+    drop: str = ""
+    #: whether it runs only once another shard of its app was split, and has no keys before
+    spare: bool = False
+    #: bytes a second that it may read from and write to the disk of its state; 0 is no limit
+    limit_read: int = 0
+    limit_write: int = 0
+    #: where the app expects its state folder, for backends that can put it there; "" is wherever STATE says
+    state_path: str = ""
 
 
 class Policy(Struct, frozen=True, kw_only=True):
@@ -207,6 +239,10 @@ class Policy(Struct, frozen=True, kw_only=True):
     semi_probability: float = 0.7
     semi_lead_least: float = 0.0
     semi_lead_most: float = 3600.0
+    #: bytes a second that all moves together may carry; 0 is no cap
+    bandwidth: int = 0
+    #: shards of strictly lower priority that one plan may send to the queue
+    preempt_most: int = 2
 
 
 class CandidateSpec(Struct, frozen=True, kw_only=True):
@@ -253,17 +289,42 @@ class OracleSpec(Struct, frozen=True, kw_only=True):
 
 
 class HistorySpec(Struct, frozen=True, kw_only=True):
-    """What is kept of the past on the controller's disk: for ``keep`` seconds, within ``max_bytes``."""
+    """What is kept of the past on the controller's disk: for ``keep`` seconds, within ``max_bytes``.
+
+    ``pictures`` are the seconds between two recorded pictures for ``sidestep replay``, 0 for none.
+    """
 
     enabled: bool = True
     keep: float = 35 * 86400.0
     max_bytes: int = 8 << 30
+    pictures: float = 5.0
+    pictures_max_bytes: int = 2 << 30
 
 
 class MetricsSpec(Struct, frozen=True, kw_only=True):
     """Where metrics are served: ``ADDRESS:PORT``; empty is nowhere."""
 
     listen: str = ""
+
+
+class FailoverSpec(Struct, frozen=True, kw_only=True):
+    """When a host is given up, and what is done then.
+
+    A host that is DEAD for ``grace`` seconds is lost. Its shards run under a lease of ``lease`` seconds: a host
+    that does not hear from us stops them by itself, and ``margin`` seconds later they may start elsewhere.
+    Nothing is failed over while ``brake_hosts`` hosts or the share ``brake_share`` of the fleet are lost. A host
+    that was lost gets nothing new for ``quarantine`` seconds; a shard that was on ``poison_hosts`` hosts as these
+    were lost within ``poison_window`` seconds of its arrival is poisoned.
+    """
+
+    grace: float = 15.0
+    lease: float = 15.0
+    margin: float = 2.0
+    brake_hosts: int = 10
+    brake_share: float = 0.4
+    quarantine: float = 600.0
+    poison_hosts: int = 2
+    poison_window: float = 3600.0
 
 
 class AlertsSpec(Struct, frozen=True, kw_only=True):
@@ -279,7 +340,7 @@ class AlertsSpec(Struct, frozen=True, kw_only=True):
     limit: int = 20
 
 
-class FleetSpec(Struct, frozen=True, kw_only=True):
+class FleetSpec(Struct, frozen=True, kw_only=True, dict=True):
     """A whole fleet as one file declares it."""
 
     name: Label
@@ -291,6 +352,7 @@ class FleetSpec(Struct, frozen=True, kw_only=True):
     history: HistorySpec = HistorySpec()
     metrics: MetricsSpec = MetricsSpec()
     alerts: AlertsSpec = AlertsSpec()
+    failover: FailoverSpec = FailoverSpec()
     level: Level = "advise"
     #: seconds between samples
     interval: float = 1.0
@@ -318,17 +380,20 @@ class FleetSpec(Struct, frozen=True, kw_only=True):
     banner: Label = Label("")
     #: shown beside the banner, such as "time runs 1440 times faster"
     notice: Label = Label("")
+    #: how requests are routed; None where ``router`` says it, or nobody routes
+    routing: RouterSpec | None = None
+    pools: tuple[PoolSpec, ...] = ()
+    sources: tuple[SourceSpec, ...] = ()
 
     def host(self, name: str) -> HostSpec:
         """The host of that name. Raises KeyError."""
-        for host in self.hosts:
-            if host.name == name:
-                return host
-        raise KeyError(name)
+        return self._by_name[0][name]
 
     def shard(self, name: str) -> ShardSpec:
         """The shard of that name. Raises KeyError."""
-        for shard in self.shards:
-            if shard.name == name:
-                return shard
-        raise KeyError(name)
+        return self._by_name[1][name]
+
+    @cached_property
+    def _by_name(self) -> tuple[dict[str, HostSpec], dict[str, ShardSpec]]:
+        """Hosts and shards by name, made when somebody first asks; of two with one name the first counts."""
+        return {h.name: h for h in reversed(self.hosts)}, {s.name: s for s in reversed(self.shards)}

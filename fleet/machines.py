@@ -60,10 +60,12 @@ class StepState(StrEnum):
 
 
 class StepName(StrEnum):
-    """The steps of a move, in order; ``commit`` is the commit point (design 7)."""
+    """The steps of actions, in order; ``commit`` is the commit point (design 7)."""
 
     PREPARE = "prepare"
     PRECOPY = "precopy"
+    FENCE = "fence"
+    RESIZE = "resize"
     FREEZE = "freeze"
     CAPTURE = "capture"
     TRANSFER = "transfer"
@@ -76,7 +78,35 @@ class StepName(StrEnum):
     RELEASE = "release"
 
 
-MOVE_STEPS: Final = tuple(StepName)
+MOVE_STEPS: Final = tuple(step for step in StepName if step not in {StepName.FENCE, StepName.RESIZE})
+#: a shard whose host is lost: its last owner is fenced, then it comes back elsewhere from its newest capsule
+FAILOVER_STEPS: Final = (
+    StepName.PREPARE, StepName.FENCE, StepName.TRANSFER, StepName.RESTORE, StepName.VERIFY,
+    StepName.COMMIT, StepName.ROUTE, StepName.RESUME, StepName.OBSERVE,
+)  # fmt: skip
+#: a shard gives way: it is stopped, and its capsule waits in the queue
+PREEMPT_STEPS: Final = (StepName.FREEZE, StepName.CAPTURE, StepName.COMMIT, StepName.RELEASE)
+#: a shard of the queue gets a host, and its capsule if it has one
+PLACE_STEPS: Final = (
+    StepName.PREPARE, StepName.TRANSFER, StepName.RESTORE, StepName.VERIFY,
+    StepName.COMMIT, StepName.ROUTE, StepName.RESUME, StepName.OBSERVE,
+)  # fmt: skip
+
+#: a shard gets other limits where it is; it is watched with them before they count
+RESIZE_STEPS: Final = (StepName.PREPARE, StepName.RESIZE, StepName.VERIFY, StepName.COMMIT)
+#: keys of a shard go to a spare, or back: whoever has them then serves before it is routed to
+RESHARD_STEPS: Final = (
+    StepName.PREPARE, StepName.FREEZE, StepName.CAPTURE, StepName.TRANSFER, StepName.RESTORE, StepName.VERIFY,
+    StepName.COMMIT, StepName.RESUME, StepName.ROUTE, StepName.OBSERVE, StepName.RELEASE,
+)  # fmt: skip
+
+
+def steps_of(kind: str) -> tuple[StepName, ...]:
+    """The steps of an action of that kind, in order; those of a move for whatever has none of its own."""
+    if kind in {"split", "merge"}:
+        return RESHARD_STEPS
+    own = {"failover": FAILOVER_STEPS, "preempt": PREEMPT_STEPS, "place": PLACE_STEPS, "resize": RESIZE_STEPS}
+    return own.get(kind, MOVE_STEPS)
 
 
 class HostState(StrEnum):
@@ -155,15 +185,15 @@ STEP: Final[dict[StepState, frozenset[StepState]]] = {
 
 _OPERATED = frozenset({H.CORDONED, H.DRAINING, H.MAINTENANCE, H.QUARANTINED})
 HOST: Final[dict[HostState, frozenset[HostState]]] = {
-    H.UNKNOWN: frozenset({H.READY, H.SUSPECT, H.DEAD, H.CORDONED}),
+    H.UNKNOWN: frozenset({H.READY, H.SUSPECT, H.DEAD, H.CORDONED, H.QUARANTINED}),
     H.READY: frozenset({H.SUSPECT, H.DEAD}) | _OPERATED,
     H.SUSPECT: frozenset({H.READY, H.DEAD}) | _OPERATED,
     H.DEAD: frozenset({H.READY, H.SUSPECT, H.QUARANTINED, H.MAINTENANCE}),
-    H.CORDONED: frozenset({H.READY, H.SUSPECT, H.DEAD, H.DRAINING, H.MAINTENANCE}),
-    H.DRAINING: frozenset({H.DRAINED, H.CORDONED, H.DEAD}),
-    H.DRAINED: frozenset({H.READY, H.MAINTENANCE, H.DEAD}),
+    H.CORDONED: frozenset({H.READY, H.SUSPECT, H.DEAD, H.DRAINING, H.MAINTENANCE, H.QUARANTINED}),
+    H.DRAINING: frozenset({H.DRAINED, H.CORDONED, H.READY, H.SUSPECT, H.DEAD, H.QUARANTINED}),
+    H.DRAINED: frozenset({H.READY, H.SUSPECT, H.CORDONED, H.DRAINING, H.MAINTENANCE, H.DEAD, H.QUARANTINED}),
     H.MAINTENANCE: frozenset({H.READY, H.DEAD, H.UNKNOWN}),
-    H.QUARANTINED: frozenset({H.READY, H.DEAD, H.MAINTENANCE}),
+    H.QUARANTINED: frozenset({H.READY, H.SUSPECT, H.DEAD, H.MAINTENANCE, H.CORDONED, H.DRAINING}),
 }
 
 _LOST = frozenset({D.DEGRADED, D.FAILED, D.STOPPED})

@@ -22,6 +22,9 @@ from sidestep.fleet.inventory import (
     ShardSpec,
     TrainerSpec,
 )
+from sidestep.fleet.pools import PoolSpec
+from sidestep.fleet.routing import RouterSpec
+from sidestep.fleet.sources import SourceSpec
 
 _STRUCTS: Final[Mapping[str, Any]] = {
     "fleet": FleetSpec,
@@ -33,8 +36,11 @@ _STRUCTS: Final[Mapping[str, Any]] = {
     "history": HistorySpec,
     "metrics": MetricsSpec,
     "alerts": AlertsSpec,
+    "router": RouterSpec,
     "host": HostSpec,
     "shard": ShardSpec,
+    "pool": PoolSpec,
+    "source": SourceSpec,
 }
 _HEADERS: Final = {
     "trainer": "oracle.trainer",
@@ -42,6 +48,8 @@ _HEADERS: Final = {
     "host": "hosts.NAME",
     "group": "groups.NAME",
     "shard": "shards.NAME",
+    "pool": "pool.NAME",
+    "source": "source.NAME",
 }
 
 
@@ -51,7 +59,7 @@ def reference() -> str:
 
 
 def _section(kind: str) -> Iterator[str]:
-    plural = f"{kind}s" if _HEADERS.get(kind, "").endswith("NAME") else kind
+    plural = f"{kind}s" if f"{kind}s" in SECTIONS else kind
     yield f"### `[{_HEADERS.get(kind, kind)}]`"
     yield ""
     yield SECTIONS[plural]

@@ -32,10 +32,15 @@ class Owner(Struct, frozen=True):
 
 
 class Placement(Struct, frozen=True):
-    """Complete mapping of shards to owners; ``generation`` rises with every change."""
+    """Complete mapping of shards to owners; ``generation`` rises with every change.
+
+    A shard has one owner, or none and is ``queued``: then with the token below which its processes are
+    fenced, 0 if it never ran. It is never both.
+    """
 
     generation: int
     owners: dict[Label, Owner]
+    queued: dict[Label, int] = {}
 
     def move(self, shard: Label, to: Label, *, expected_token: int, token: int = 0) -> Placement:
         """A new placement with ``shard`` owned by ``to``, in a higher generation.
@@ -54,7 +59,28 @@ class Placement(Struct, frozen=True):
         if token and token <= owner.token:
             raise PlacementConflict(f"shard {shard}: token {token} for {to} is not newer than token {owner.token}")
         generation = max(self.generation + 1, token)
-        return Placement(generation, {**self.owners, shard: Owner(to, token or generation)})
+        return Placement(generation, {**self.owners, shard: Owner(to, token or generation)}, self.queued)
+
+    def enqueue(self, shard: Label, *, expected_token: int, token: int) -> Placement:
+        """A new placement in which ``shard`` has no owner, and whatever is older than ``token`` is fenced.
+
+        Raises PlacementConflict as ``move`` does.
+        """
+        after = self.move(shard, Label(""), expected_token=expected_token, token=token)
+        owners = {name: owner for name, owner in after.owners.items() if name != shard}
+        return Placement(after.generation, owners, {**self.queued, shard: token})
+
+    def place(self, shard: Label, to: Label, *, expected_token: int, token: int) -> Placement:
+        """A new placement in which ``shard`` has left the queue and belongs to ``to``.
+
+        Raises PlacementConflict if it is not queued with ``expected_token``, or ``token`` is not newer.
+        """
+        if shard in self.owners or self.queued.get(shard) != expected_token:
+            raise PlacementConflict(f"shard {shard} is not in the queue with token {expected_token}")
+        if token <= expected_token:
+            raise PlacementConflict(f"shard {shard}: token {token} for {to} is not newer than {expected_token}")
+        queued = {name: at for name, at in self.queued.items() if name != shard}
+        return Placement(max(self.generation + 1, token), {**self.owners, shard: Owner(to, token)}, queued)
 
 
 class Route(Struct, frozen=True):

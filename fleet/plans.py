@@ -19,9 +19,10 @@ from sidestep.fleet.inventory import Policy
 from sidestep.fleet.labels import Label
 from sidestep.fleet.machines import ActionState, PlanState, StepName, StepState
 
-#: what an action does; ``migrate`` and ``failover`` move a shard, the others change it or a host
+#: what an action does; ``migrate`` and ``failover`` move a shard, ``preempt`` sends it to the queue and ``place``
+#: fetches it from there, the others change it or a host
 ActionKind = Literal[
-    "migrate", "resize", "split", "merge", "activate", "deactivate", "preempt", "failover", "cordon", "drain"
+    "migrate", "resize", "split", "merge", "activate", "deactivate", "preempt", "failover", "cordon", "drain", "place"
 ]
 
 #: the author of what sidestep proposes by itself
@@ -101,7 +102,8 @@ class Action(Struct, frozen=True, kw_only=True):
 
     Of other kinds: ``activate``, ``deactivate``, ``cordon`` and ``drain`` are about the host
     ``destination`` and name no shard; ``resize``, ``split``, ``merge`` and ``preempt`` happen
-    on ``source`` and carry ``limits`` or ``parts``.
+    on ``source`` and carry ``limits`` or ``parts``; a preempted shard's are what it was predicted to
+    need. ``place`` has no source: the shard comes from the queue.
     """
 
     id: int
@@ -134,6 +136,13 @@ class Action(Struct, frozen=True, kw_only=True):
     #: the shard returns later or goes on from there: it is only parked, to break a circle of full hosts
     parked: bool = False
 
+    @property
+    def course(self) -> str:
+        """From where to where, in words."""
+        if self.kind == "resize":
+            return f"on {self.source}"
+        return f"from {self.source or 'the queue'} to {self.destination or 'the queue'}"
+
 
 class Outlook(Struct, frozen=True, kw_only=True):
     """One host over the horizon, before and after the plan; peaks at the policy's quantile."""
@@ -148,7 +157,7 @@ class Outlook(Struct, frozen=True, kw_only=True):
 
 
 class PlacementFact(Struct, frozen=True, order=True):
-    """A placement that the plan relies on."""
+    """A placement that the plan relies on; no host: the shard waits in the queue, fenced below ``token``."""
 
     shard: Label
     host: Label
@@ -170,6 +179,11 @@ class Basis(Struct, frozen=True):
     placements: tuple[PlacementFact, ...]
     hosts: tuple[HostFact, ...]
 
+    @property
+    def waiting(self) -> frozenset[str]:
+        """The shards that have to be in the queue."""
+        return frozenset(str(fact.shard) for fact in self.placements if not fact.host)
+
     def differences(self, now: Basis) -> tuple[str, ...]:
         """One readable line for every fact that is no longer so; empty means the plan still fits."""
         lines: list[str] = []
@@ -180,13 +194,12 @@ class Basis(Struct, frozen=True):
             if old == new:
                 continue
             if old is None and new is not None:
-                lines.append(f"shard {shard}: not on {new.host} when planned, now there (token {new.token})")
+                there = f"not on {new.host} when planned, now there" if new.host else "now in the queue"
+                lines.append(f"shard {shard}: {there} (token {new.token})")
             elif old is not None and new is None:
-                lines.append(f"shard {shard}: was on {old.host} (token {old.token}), now on no host of this plan")
+                lines.append(f"shard {shard}: was {_where(old)}, now on no host of this plan")
             elif old is not None and new is not None:
-                lines.append(
-                    f"shard {shard}: was on {old.host} (token {old.token}), now on {new.host} (token {new.token})"
-                )
+                lines.append(f"shard {shard}: was {_where(old)}, now {_where(new)}")
         was, is_ = {h.host: h for h in self.hosts}, {h.host: h for h in now.hosts}
         for host in sorted(was.keys() | is_.keys()):
             before, after = was.get(host), is_.get(host)
@@ -198,6 +211,10 @@ class Basis(Struct, frozen=True):
                 if a != b:
                     lines.append(f"host {host}: {field} was {a}, now {b}")
         return tuple(lines)
+
+
+def _where(fact: PlacementFact) -> str:
+    return f"{f'on {fact.host}' if fact.host else 'in the queue'} (token {fact.token})"
 
 
 class Plan(Struct, frozen=True, kw_only=True):

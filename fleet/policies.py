@@ -29,8 +29,6 @@ SHIPPED: Final = Path(__file__).resolve().parent.parent / "policies"
 LISTS: Final = ("goals", "kinds")
 #: the goals that are ours; ``planning.goals`` makes each of them (held equal by a test)
 GOALS: Final = ("headroom", "cost", "affinity", "spread")
-#: the entry-point group of everybody's goals
-GOAL_PLUGINS: Final = "sidestep.goals"
 #: one file; a device is not read into memory
 MAX_BYTES: Final = 1 << 20
 _HINT: Final = "see docs/policies.md for what a policy's file says"

@@ -22,6 +22,8 @@ _NAMED: Final = {
     "hosts": ("host", _RANGES),
     "groups": ("group", _NAME),
     "shards": ("shard", _NAME),
+    "pool": ("pool", _NAME),
+    "source": ("source", _NAME),
     "candidates": ("candidate", _NAME),
 }
 #: tables within [oracle]
@@ -38,7 +40,7 @@ def schema() -> dict[str, Any]:
         }
     }
     for kind in FIELDS:
-        if kind not in {"host", "group", "shard", *_WITHIN}:
+        if kind not in {"host", "group", "shard", "pool", "source", *_WITHIN}:
             properties[kind] = _table(kind)
     properties["oracle"]["properties"] |= {"trainer": _table("trainer"), "candidates": _named("candidates")}
     properties["defaults"] = {

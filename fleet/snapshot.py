@@ -6,6 +6,7 @@ are made read-only on the way in, so that a snapshot can be handed to anybody.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 
 import numpy as np
@@ -50,8 +51,14 @@ class HostColumns:
     racks: tuple[Label, ...] = ()
     #: (H,) bytes of storage that may be handed out; NaN is not known, and no limit
     disk: Floats = field(default_factory=lambda: np.zeros(0))
+    #: (H,) DEAD for so long that the host is given up: its shards may start elsewhere. Where nobody says,
+    #: every DEAD host
+    lost: NDArray[np.bool_] = field(default_factory=lambda: np.zeros(0, dtype=np.bool_))
 
     def __post_init__(self) -> None:
+        if not len(self.lost):
+            dead = np.array([state is HostState.DEAD for state in self.states], dtype=np.bool_)
+            object.__setattr__(self, "lost", dead)
         if not self.racks:
             object.__setattr__(self, "racks", (Label(""),) * len(self.names))
         if not len(self.disk):
@@ -80,6 +87,8 @@ class ShardColumns:
     reported: Floats = field(default_factory=lambda: np.zeros((0, len(REPORTED))))
     #: (N,) bytes of storage that each takes; 0 where nobody says
     disk: Floats = field(default_factory=lambda: np.zeros(0))
+    #: by row, the code of why a shard stays with its lost host: WAITS, NO_CAPSULE, POISONED, PINNED
+    stays: Mapping[int, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if not len(self.disk):
@@ -112,8 +121,9 @@ def basis_for(
     hosts: HostColumns,
     placement: Placement,
     states: tuple[HostState, ...] | None = None,
+    waiting: frozenset[str] = frozenset(),
 ) -> Basis:
-    """The facts about ``involved`` hosts and the shards on them that a plan relies on."""
+    """The facts about ``involved`` hosts, the shards on them, and ``waiting`` ones that a plan relies on."""
     shown = states or hosts.states
     facts = tuple(
         HostFact(name, str(state), *_known(capacity))
@@ -125,4 +135,7 @@ def basis_for(
         for shard, owner in sorted(placement.owners.items())
         if owner.host in involved
     )
-    return Basis(placed, facts)
+    queued = tuple(
+        PlacementFact(shard, Label(""), token) for shard, token in sorted(placement.queued.items()) if shard in waiting
+    )
+    return Basis((*placed, *queued), facts)

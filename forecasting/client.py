@@ -32,6 +32,7 @@ from sidestep.forecasting import wire
 from sidestep.forecasting.calibrate import ladder
 from sidestep.forecasting.expand import Curves, Odds, curves_of, last_resort, make, odds_of
 from sidestep.forecasting.horizon import grid_step, knots_of, steps_ahead
+from sidestep.forecasting.moved import Moved
 from sidestep.forecasting.process import Worker, WorkerLost
 from sidestep.forecasting.recent import Recent, vector
 from sidestep.forecasting.supervisor import Supervisor
@@ -101,6 +102,7 @@ class Oracle:
         self._knots = tuple(int(at) for at in knots_of(ladder(self.steps), self.steps))
         self._recent = Recent(self.step, np.array(self._knots, dtype=np.int64))
         self._telling = Telling(self._recent, past, report)
+        self._moved = Moved(spec.season, policy.horizon)
         self._supervisor = Supervisor(self._spec, policy.horizon, self._tell, report=report)
         if not spec.enabled:
             self._supervisor.why = "oracle disabled"
@@ -225,11 +227,15 @@ class Oracle:
             self._recent.add(row.number, row.time, vector(row, row.names))
             self._telling.add(row)
             await self._ask(snapshot)
-            taken = self._taken
-            now = asyncio.get_running_loop().time()
-            if taken is not None and taken.names is row.names and now - taken.at <= self._spec.deadline:
-                return taken.forecast or self._last_resort(snapshot, taken.fallback, taken.odds)
-            return self._last_resort(snapshot, scrub(self._supervisor.why or "the worker is late"))
+            self._moved.see(snapshot)
+            return self._moved.restated(snapshot, self._newest(snapshot, row), self._policy.common_factor)
+
+    def _newest(self, snapshot: Snapshot, row: wire.Row) -> Forecast:
+        """What the worker said last, unless that is too old or of other hosts and shards."""
+        taken, now = self._taken, asyncio.get_running_loop().time()
+        if taken is not None and taken.names is row.names and now - taken.at <= self._spec.deadline:
+            return taken.forecast or self._last_resort(snapshot, taken.fallback, taken.odds)
+        return self._last_resort(snapshot, scrub(self._supervisor.why or "the worker is late"))
 
     async def _ask(self, snapshot: Snapshot) -> None:
         """Have the worker answer the newest row, as long as patience lasts; a later answer is taken as well."""

@@ -20,6 +20,7 @@ from sidestep.planning.exact import Missing, what_is_missing
 from sidestep.planning.ladder import Allowed, Climbed, Relieve, Remedy, climb
 from sidestep.planning.model import Budget, Duty, Left, Move, Outcome, Problem
 from sidestep.planning.relief import final
+from sidestep.planning.resizing import limits_of
 
 #: fleets up to this many hosts and shards are small enough for a proof
 PROVABLE = (40, 800)
@@ -102,14 +103,8 @@ def _resizable(built: Built, allowed: Allowed) -> Allowed:
     """With limits now and guarantees (N, R), and quanta (R,); NaN where a shard has no limit."""
     if "resize" not in built.policy.kinds:
         return allowed
-    shards = {spec.name: spec for spec in built.rules.fleet.shards}
-    now = np.full((built.problem.shards, 2), np.nan)
-    least = np.zeros_like(now)
-    for row, part in enumerate(built.rows.shards):
-        spec = shards.get(built.rules.shard_names[part[0]])
-        if spec is not None and len(part) == 1:
-            now[row] = [spec.limit_cpu or np.nan, spec.limit_memory or np.nan]
-            least[row] = [spec.guarantee_cpu, spec.guarantee_memory]
+    now, least = limits_of(built)
+    now[[one.shard for one in built.resized]] = np.nan  # that is in the plan already
     if np.isnan(now).all():
         return allowed
     quanta = np.array([built.policy.quantum_cpu, built.policy.quantum_memory], dtype=np.float64)

@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -17,6 +18,7 @@ from sidestep.fleet.placement import Placement
 from sidestep.fleet.resources import DIMENSIONS, PLANNED
 from sidestep.fleet.snapshot import Snapshot
 from sidestep.planning.ladder.leaving import failover
+from sidestep.planning.ladder.remedy import Remedy
 from sidestep.planning.load import Load, Quantile, read
 from sidestep.planning.model import Duty, Move, Problem
 from sidestep.planning.rows import DOMAINS, Rows, bundle, constraints
@@ -42,6 +44,8 @@ class Built:
     contentions: dict[int, list[Contention]]
     #: so many hosts are dead that it is likelier that we are blind: nothing is started elsewhere
     brake: bool = False
+    #: shards whose limits are lowered before anything moves; ``problem`` is the one afterwards
+    resized: tuple[Remedy, ...] = ()
 
     def shards(self, move: Move) -> tuple[Move, ...]:
         """A move of a row as moves of its shards."""
@@ -80,15 +84,27 @@ def build(
     for contention in load.contentions:
         found.setdefault(rules.host_row[contention.host], []).append(contention)
     dead = _dead(snapshot, problem, policy)
-    lost = failover(problem, dead, poisoned=_poisoned(snapshot, rows, dead, problem)) if dead else None
-    if lost is not None and not lost.code:
-        problem = lost.problem
-    duties = (
-        *_rules(problem),
-        *_emptied(snapshot, problem, dead),
-        *_contentions(problem, found, policy),
-    )
-    return Built(load, rules, rows, policy, problem, duties, found, brake=bool(lost and lost.code))
+    staying = _staying(rules, rows, dead, problem)
+    rescued = _rescued(problem, dead, staying)
+    brake = False
+    if rescued:
+        problem = _assumed(problem, load, rules, rows, fleet, rescued)
+        limits = fleet.failover
+        lost = failover(
+            problem, dead, poisoned=staying, gone=_gone(snapshot), most=limits.brake_hosts, share=limits.brake_share
+        )
+        problem, brake = lost.problem, bool(lost.code)
+    if rescued and not brake:  # whatever else there is to do waits for the next plan, and costs no churn of its own
+        policy = msgspec.structs.replace(policy, max_moves=max(policy.max_moves, len(rescued)))
+        duties = _failovers(problem, dead, staying)
+    else:
+        duties = (
+            *_rules(problem),
+            *_failovers(problem, dead, staying),
+            *_drains(snapshot, problem),
+            *_contentions(problem, found, policy),
+        )
+    return Built(load, rules, rows, policy, problem, duties, found, brake=brake)
 
 
 def _problem(
@@ -236,26 +252,64 @@ def _rules(problem: Problem) -> tuple[Duty, ...]:
 
 
 def _dead(snapshot: Snapshot, problem: Problem, policy: Policy) -> tuple[int, ...]:
-    """Dead hosts that hold shards, if the policy plans for them."""
+    """Dead hosts that are given up and hold shards, if the policy plans for them."""
     if "failover" not in policy.kinds:
         return ()
-    states = enumerate(snapshot.hosts.states)
-    return tuple(row for row, state in states if state is HostState.DEAD and len(problem.on(row)))
+    rows = np.flatnonzero(snapshot.hosts.lost).tolist()
+    return tuple(row for row in rows if snapshot.hosts.states[row] is HostState.DEAD and len(problem.on(row)))
 
 
-def _poisoned(snapshot: Snapshot, rows: Rows, dead: tuple[int, ...], problem: Problem) -> tuple[int, ...]:
-    """Rows with a shard that crashes the hosts it lands on: it is started nowhere else (lesson 11)."""
-    states = snapshot.shards.states
+def _gone(snapshot: Snapshot) -> int:
+    """How many hosts are DEAD: also those that are not given up yet may mean that we are blind."""
+    return sum(state is HostState.DEAD for state in snapshot.hosts.states)
+
+
+def _staying(rules: Rules, rows: Rows, dead: tuple[int, ...], problem: Problem) -> frozenset[int]:
+    """Rows that are started nowhere else: a shard of them waits, or crashes its hosts (lesson 11), or moves."""
+    shards = rules.snapshot.shards
+
+    def stays(shard: int) -> bool:
+        poisoned = shards.states[shard] is ShardState.POISONED
+        return poisoned or shard in shards.stays or rules.kept[shard] in ("BUSY", "SETTLING", "DISPUTED")
+
     there = [row for host in dead for row in problem.on(host).tolist()]
-    return tuple(row for row in there if any(states[s] is ShardState.POISONED for s in rows.shards[row]))
+    return frozenset(row for row in there if any(map(stays, rows.shards[row])))
 
 
-def _emptied(snapshot: Snapshot, problem: Problem, dead: tuple[int, ...]) -> tuple[Duty, ...]:
-    """Hosts that are being emptied, and dead ones: shard by shard, so that some are better than none."""
+def _rescued(problem: Problem, dead: tuple[int, ...], staying: frozenset[int]) -> tuple[int, ...]:
+    """Rows that are to be started elsewhere, the most important first."""
+    there = [row for host in dead for row in problem.on(host).tolist() if row not in staying]
+    return tuple(sorted(there, key=lambda row: (int(problem.priority[row]), row)))
+
+
+def _assumed(
+    problem: Problem, load: Load, rules: Rules, rows: Rows, fleet: FleetSpec, rescued: tuple[int, ...]
+) -> Problem:
+    """The problem with a demand for shards that were not seen for too long to have one: what they are guaranteed,
+    but no less than shards take here in the middle."""
+    blind = [row for row in rescued if not all(load.known[shard] for shard in rows.shards[row])]
+    if not blind:
+        return problem
+    mean, columns = problem.mean.copy(), PLANNED * problem.steps
+    seen = problem.mean[[row for row in range(len(mean)) if all(load.known[s] for s in rows.shards[row])]]
+    middle = np.median(seen[:, :columns], axis=0) if len(seen) else np.zeros(columns)
+    known = {spec.name: spec for spec in fleet.shards}
+    for row in blind:
+        specs = [known[name] for shard in rows.shards[row] if (name := rules.shard_names[shard]) in known]
+        asked = [sum(spec.guarantee_cpu for spec in specs), sum(spec.guarantee_memory for spec in specs)]
+        mean[row, :columns] = np.maximum(np.repeat(np.array(asked, dtype=np.float64), problem.steps), middle)
+    return replace(problem, mean=mean)
+
+
+def _failovers(problem: Problem, dead: tuple[int, ...], staying: frozenset[int]) -> tuple[Duty, ...]:
+    """Dead hosts, shard by shard, so that some are better than none."""
+    lost = _rescued(problem, dead, staying)
+    return tuple(Duty(kind="failover", host=int(problem.host[row]), level=FAILOVER, shards=(row,)) for row in lost)
+
+
+def _drains(snapshot: Snapshot, problem: Problem) -> tuple[Duty, ...]:
+    """Hosts that are being emptied."""
     duties: list[Duty] = []
-    for row in dead:
-        order = sorted(problem.on(row).tolist(), key=lambda shard: (int(problem.priority[shard]), shard))
-        duties += [Duty(kind="failover", host=row, level=FAILOVER, shards=(shard,)) for shard in order]
     for row, state in enumerate(snapshot.hosts.states):
         if state is HostState.DRAINING and problem.gives[row]:
             duties += [Duty(kind="drain", host=row, level=DRAIN, shards=(s,)) for s in problem.on(row).tolist()]

@@ -24,12 +24,28 @@ def quantiles(built: Built, state: State, host: int) -> F64:
     """(R, T, Q) the whole forecast of a host after the moves; the oracle's own if none touches it."""
     load, problem = built.load, built.problem
     known: F64 = load.quantiles[host].astype(np.float64)
+    shape = load.median[host].shape
+    if any(one.host == host for one in built.resized):
+        known = _resized(built, known, host)
     if not (state.left[host] or state.came[host]):
         return known
-    shape = load.median[host].shape
     median, share, added = (part[: problem.timed].reshape(shape)[..., None] for part in state.change(host))
-    away = known - load.median[host][..., None]
+    away = known - _median(built, host)[..., None]
     return np.asarray(median + deviation_after(away, NORMAL, share, added), dtype=np.float64)
+
+
+def _median(built: Built, host: int) -> F64:
+    """(R, T) the middle of a host's forecast once its shards are resized."""
+    shape = built.load.median[host].shape
+    return np.asarray(built.problem.median[host, : built.problem.timed].reshape(shape), dtype=np.float64)
+
+
+def _resized(built: Built, known: F64, host: int) -> F64:
+    """A host's whole forecast around its new middle; what was uncertain shrinks as much as that did."""
+    before = built.load.median[host].astype(np.float64)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        share = np.where(before > 0, _median(built, host) / before, 1.0)
+    return np.asarray(known * share[..., None], dtype=np.float64)
 
 
 def evidence(built: Built, after: State, contention: Contention, created: float) -> Evidence:

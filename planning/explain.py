@@ -56,27 +56,29 @@ def actions(
             shard, source = rules.shard_names[part.shard], rules.host_names[part.source]
             size = float(built.load.bytes[part.shard])
             seconds, freeze = context.transfer.estimate(size)
+            saves = why.code == "FAILS_OVER"
             made.append(
                 Action(
                     id=len(made) + 1,
-                    kind="failover" if why.code == "FAILS_OVER" else "migrate",
+                    kind="failover" if saves else "migrate",
                     shard=shard,
                     source=source,
                     destination=rules.host_names[part.destination],
                     token=rules.placement.owners[shard].token,
-                    priority=priority(contention, built.policy),
+                    priority=1 if saves else priority(contention, built.policy),
                     reason=why,
                     evidence=evidence(built, final, contention, context.created) if contention else None,
                     alternatives=rejected,
                     bytes=int(size),
                     transfer_s=seconds,
-                    freeze_ms=freeze,
-                    latest_start=time.latest,
-                    earliest=time.earliest,
+                    freeze_ms=0.0 if saves else freeze,
+                    # nobody serves it now: it is never too late, and waits for nothing but what must come before
+                    latest_start=0.0 if saves else time.latest,
+                    earliest=0.0 if saves else time.earliest,
                     wave=time.wave,
                     parked=time.parked,
                     after=tuple(first[earlier] for earlier in time.after),
-                    undo=scrub(f"move {shard} back to {source}"),
+                    undo=scrub(f"move {shard} back to {source}" + (" once that is READY" if saves else "")),
                 )
             )
         _made(state, move)
@@ -135,7 +137,7 @@ def _reason(
     known = {
         "rule": Reason("REPAIRS", scrub(f"{name} must not be on {source}: a rule is broken there")),
         "drain": Reason("DRAINS", scrub(f"{source} is being drained")),
-        "failover": Reason("FAILS_OVER", scrub(f"{source} is DEAD")),
+        "failover": Reason("FAILS_OVER", scrub(f"{source} is lost")),
     }
     if duty is not None and duty.kind in known:
         return known[duty.kind]

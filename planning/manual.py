@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from sidestep.fleet.errors import SidestepError, UsageError
+from sidestep.fleet.errors import SidestepError, TooEarly, UsageError
 from sidestep.fleet.forecast import Forecast
 from sidestep.fleet.inventory import FleetSpec, Policy
 from sidestep.fleet.labels import Label, scrub
@@ -106,7 +106,7 @@ def _check(built: Built, move: Move, name: str) -> None:
         if code:
             raise SidestepError(f"shard {shard} cannot move: {code}: it {WHY_SHARD_NOT[code]}")
         if not built.load.known[row]:
-            raise SidestepError(f"the demand of shard {shard} is not known yet", hint="wait for its first samples")
+            raise TooEarly(f"the demand of shard {shard} is not known yet", hint="wait for its first samples")
     if rules.gives(move.source):
         state = rules.snapshot.hosts.states[move.source]
         raise SidestepError(f"shard {name} cannot leave {source}: the host is {state}", hint="wait until it is READY")

@@ -6,8 +6,9 @@ arguments give the same digest.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Container, Mapping
 from dataclasses import replace
+from types import MappingProxyType
 
 import numpy as np
 
@@ -17,6 +18,7 @@ from sidestep.fleet.labels import Label, scrub
 from sidestep.fleet.placement import Placement
 from sidestep.fleet.plans import PLANNER, Basis, NoPlan, Plan, Proof, Reason
 from sidestep.fleet.policies import effective, least_priority
+from sidestep.fleet.queue import Look, Waiting
 from sidestep.fleet.resources import DIMENSIONS
 from sidestep.fleet.snapshot import Snapshot, basis_for
 from sidestep.planning import explain, undone
@@ -25,8 +27,13 @@ from sidestep.planning.build import CONTENTION, Built, build
 from sidestep.planning.curves import outlook
 from sidestep.planning.goals import Maker
 from sidestep.planning.load import Load, persistence
-from sidestep.planning.model import Move, Outcome, State
+from sidestep.planning.model import Left, Move, Outcome, State
 from sidestep.planning.places import places, silent
+from sidestep.planning.queue import asking, fill
+from sidestep.planning.queue.actions import Made, actions, facts
+from sidestep.planning.queue.demand import NOBODY
+from sidestep.planning.resizing import hosts_of, resize_first, resizes
+from sidestep.planning.resizing import said as resized_said
 from sidestep.planning.solve import Asked, Solution, budget_of, same_moves, solve
 from sidestep.planning.transfer import DEFAULT_TRANSFER, TransferModel
 from sidestep.planning.urgency import urgent
@@ -55,6 +62,10 @@ def propose(
     progress: Callable[[Outcome], None] | None = None,
     prove: bool = False,
     goals: Mapping[str, Maker] | None = None,
+    queue: tuple[Waiting, ...] = (),
+    expected: Mapping[str, tuple[float, float]] = MappingProxyType({}),
+    looked: Callable[[tuple[Look, ...]], None] | None = None,
+    resizable: Container[str] = (),
 ) -> Plan | NoPlan:
     """Repair broken rules, then take hosts out of predicted contention, with the fewest moves.
 
@@ -64,6 +75,11 @@ def propose(
     hot; it says which and why. ``expired`` may end the search early (the plan then says so);
     ``progress`` is told of every better plan on the way; with ``prove`` small fleets are told
     whether any moves could do what is left. ``goals`` are those of plugins, by name.
+
+    ``queue`` is who waits for a host: who can be placed is, and for whom less important shards give way;
+    ``looked`` is told why the others go on waiting. ``expected`` are the cores and bytes that one
+    shard of an app is expected to need, where nobody declares it. ``resizable`` are the backends that can
+    change limits in place: that comes before moves.
     """
 
     def none(*reasons: Reason, advice: Advice = NOTHING) -> NoPlan:
@@ -80,9 +96,11 @@ def propose(
     if refusal is not None:
         return none(refusal)
     acting = effective(policy)
+    forecast, needs = asking(snapshot, forecast, fleet, queue, expected) if queue else (forecast, NOBODY)
     built = build(snapshot, forecast, acting, placement, fleet, busy=busy, settling=settling)
     built, spared = urgent(built, least_priority(policy))
-    if not built.duties:
+    built = resize_first(built, resizable)
+    if not built.duties and not needs.waiting and not built.resized:
         return none(*(spared.values() or (_nothing_to_do(built.load, snapshot, acting),)))
     budget = budget_of(built, expired)
     before = same_moves(built, previous)
@@ -90,17 +108,24 @@ def propose(
     asked = Asked(
         created=created, transfer=transfer, budget=budget, previous=before, progress=progress, places=chosen_by
     )
-    solution = solve(built, asked)
-    left = {**undone.reasons(built, solution.left, acting.max_moves), **spared}
+    solution = solve(built, asked) if built.duties else Solution(built, Outcome(moves=()))
     mute = silent(built, chosen_by)
     if solution.flaw:
         return none(Reason("NOT_VERIFIED", scrub(solution.flaw)))
     built, ends = solution.built, explain.moves_once(solution.moves)
-    advice = advise(built, solution.left, ends, prove=prove)
-    if not solution.moves:
-        return none(*left.values(), *mute, advice=advice)
-    undone_duties = tuple(one.duty for one in solution.left)
-    context = explain.Context(built=built, transfer=transfer, created=created, undone=undone_duties)
+    filled = fill(built, solution.moves, solution.left, needs, goals=chosen_by, now=created)
+    if looked is not None and needs.waiting:
+        looked(filled.looks)
+    stuck = tuple(one for one in solution.left if all(one is not done for done in filled.relieved))
+    left = {**undone.reasons(built, stuck, acting.max_moves), **spared}
+    advice = advise(built, stuck, ends, prove=prove)
+    if not solution.moves and not filled and not built.resized:
+        idle = () if built.duties or spared else (_nothing_to_do(built.load, snapshot, acting),)
+        return none(*left.values(), *idle, *filled.reasons, *mute, advice=advice)
+    context = explain.Context(built=built, transfer=transfer, created=created, undone=tuple(one.duty for one in stuck))
+    moved = explain.actions(context, solution.moves, solution.times)
+    moved = resizes(context, State(built.problem, ends), moved)
+    made = actions(context, filled, needs, moved, ends)
     return Plan(
         number=number,
         fleet=fleet.name,
@@ -110,15 +135,32 @@ def propose(
         snapshot=snapshot.number,
         forecast=forecast.id,
         policy=policy,
-        basis=basis_for(involved(built, solution.moves), snapshot.hosts, placement),
-        actions=explain.actions(context, solution.moves, solution.times),
-        outlook=outlook(built, State(built.problem, ends)),
-        without_forecast=_from_present(snapshot, placement, fleet, busy, settling, asked, built, ends, goals),
-        summary=explain.summary(context, solution.moves, left),
-        proof=_proof(solution, ends, impossible=advice.impossible),
+        basis=basis_for(
+            involved(built, solution.moves) | made.hosts | hosts_of(built),
+            snapshot.hosts,
+            placement,
+            waiting=facts(context, filled, needs),
+        ),
+        actions=(*moved, *made.actions),
+        outlook=outlook(built, made.after),
+        without_forecast=_from_present(snapshot, placement, fleet, busy, settling, asked, built, ends, goals)
+        if built.duties
+        else Label(""),
+        summary=_summary(context, solution, left, made),
+        proof=_proof(solution, ends, stuck, impossible=advice.impossible) if solution.moves else None,
         left=(*left.values(), *advice.reasons, *mute),
         advice=advice.actions,
     )
+
+
+def _summary(context: explain.Context, solution: Solution, left: dict[str, Reason], made: Made) -> Label:
+    """The moves in a line, and what becomes of the queue."""
+    said = "; ".join(filter(None, (resized_said(context.built), made.said)))
+    if not solution.moves:
+        stays = "; ".join(f"stays hot: {name} {why.code}" for name, why in list(left.items())[:3])
+        return scrub("; ".join(filter(None, (said, stays))))
+    moves = explain.summary(context, solution.moves, left)
+    return scrub("; ".join(filter(None, (said, str(moves)))))
 
 
 def _from_present(
@@ -142,13 +184,13 @@ def _from_present(
     return explain.difference(built, ends, explain.moves_once(found.moves), reasons)
 
 
-def _proof(solution: Solution, ends: tuple[Move, ...], *, impossible: bool) -> Proof:
+def _proof(solution: Solution, ends: tuple[Move, ...], stuck: tuple[Left, ...], *, impossible: bool) -> Proof:
     outcome = solution.outcome
     return Proof(
         moves=int(solution.built.problem.count[[m.shard for m in ends]].sum()),
         bound=outcome.bound,
         proven=outcome.proven,
-        left=sum(one.duty.level == CONTENTION for one in solution.left),
+        left=sum(one.duty.level == CONTENTION for one in stuck),
         impossible=impossible,
         iterations=outcome.iterations,
         cut=outcome.cut,
@@ -158,7 +200,7 @@ def _proof(solution: Solution, ends: tuple[Move, ...], *, impossible: bool) -> P
 def basis_now(plan: Plan, snapshot: Snapshot, placement: Placement) -> Basis:
     """The facts that the plan was decided on, as they are now; compare with ``plan.basis``."""
     hosts = frozenset(fact.host for fact in plan.basis.hosts)
-    return basis_for(hosts, snapshot.hosts, placement)
+    return basis_for(hosts, snapshot.hosts, placement, waiting=plan.basis.waiting)
 
 
 def involved(built: Built, moves: tuple[Move, ...]) -> frozenset[str]:

@@ -40,7 +40,7 @@ class Rows:
     @property
     def plain(self) -> bool:
         """Whether every row is just one shard, in the same order."""
-        return len(self.shards) == len(self.row_of)
+        return len(self.shards) == len(self.row_of) and bool((self.row_of == np.arange(len(self.row_of))).all())
 
 
 def bundle(snapshot: Snapshot, fleet: FleetSpec, movable: NDArray[np.bool_]) -> Rows:
@@ -70,12 +70,17 @@ def bundle(snapshot: Snapshot, fleet: FleetSpec, movable: NDArray[np.bool_]) -> 
         together.setdefault(root(at), []).append(at)
     rows: list[tuple[int, ...]] = []
     strays: list[tuple[int, int]] = []
-    for members in together.values():
-        places = Counter(int(host[m]) for m in members if host[m] >= 0)
+    for all_ in together.values():
+        # what is nowhere comes to those that it must be near by a place of its own
+        rows += [(m,) for m in all_ if host[m] < 0]
+        members = [m for m in all_ if host[m] >= 0]
+        if not members:
+            continue
+        places = Counter(int(host[m]) for m in members)
         if len(members) == 1 or len(places) <= 1:
             rows.append(tuple(members))
             continue
-        fixed = Counter(int(host[m]) for m in members if host[m] >= 0 and not movable[m])
+        fixed = Counter(int(host[m]) for m in members if not movable[m])
         size = Counter[int]()
         for m in members:
             size[int(host[m])] += int(np.nan_to_num(snapshot.shards.state_bytes[m]))
@@ -84,7 +89,7 @@ def bundle(snapshot: Snapshot, fleet: FleetSpec, movable: NDArray[np.bool_]) -> 
         for m in members:
             by_host.setdefault(int(host[m]), []).append(m)
         for where, part in by_host.items():
-            if where >= 0 and where != home:
+            if where != home:
                 strays.append((len(rows), home))
             rows.append(tuple(part))
     row_of = np.zeros(count, dtype=np.int64)

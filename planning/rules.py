@@ -1,6 +1,6 @@
 """Hard constraints that do not depend on numbers: who may leave, who may receive.
 
-Every "no" has a stable code: CORDONED, NOT_READY, BUSY, SETTLING, UNKNOWN, DISPUTED for
+Every "no" has a stable code: CORDONED, NOT_READY, QUARANTINED, BUSY, SETTLING, UNKNOWN, DISPUTED for
 hosts; PINNED, BUSY, SETTLING, NOT_RUNNING, UNKNOWN, DISPUTED for shards.
 """
 
@@ -16,7 +16,7 @@ from sidestep.fleet.resources import PLANNED
 from sidestep.fleet.snapshot import Snapshot
 
 #: hosts in these states can still send a shard away
-_GIVES = frozenset({HostState.READY, HostState.CORDONED, HostState.DRAINING})
+_GIVES = frozenset({HostState.READY, HostState.CORDONED, HostState.DRAINING, HostState.QUARANTINED})
 _CORDONED = frozenset({HostState.CORDONED, HostState.DRAINING, HostState.DRAINED, HostState.MAINTENANCE})
 _MOVES = frozenset({ShardState.RUNNING, ShardState.DEGRADED})
 
@@ -24,6 +24,7 @@ _MOVES = frozenset({ShardState.RUNNING, ShardState.DEGRADED})
 WHY_HOST_NOT = {
     "CORDONED": "accepts no new shards",
     "NOT_READY": "is not READY",
+    "QUARANTINED": "was lost a short while ago",
     "BUSY": "takes part in a running move",
     "SETTLING": "settles after a move",
     "UNKNOWN": "has no known capacity",
@@ -85,6 +86,8 @@ class Rules:
         def code(row: int, name: str, state: HostState) -> str:
             if name in cordoned or state in _CORDONED:
                 return "CORDONED"
+            if state is HostState.QUARANTINED:
+                return "QUARANTINED"
             if state is not HostState.READY:
                 return "NOT_READY"
             return self._held[row] or ("" if row in known else "UNKNOWN")

@@ -93,7 +93,7 @@ def same_moves(built: Built, previous: Plan | None) -> tuple[Move, ...]:
     for action in previous.actions:
         shard, to = rules.shard_row.get(action.shard), rules.host_row.get(action.destination)
         owner = rules.placement.owners.get(action.shard)
-        if action.kind != "migrate" or action.parked or shard is None or to is None or owner is None:
+        if action.kind not in ("migrate", "failover") or action.parked or shard is None or to is None or owner is None:
             continue
         row = int(built.rows.row_of[shard])
         source = int(built.problem.host[row])

@@ -5,25 +5,47 @@ modules behind them may move. In-tree backends are registered through the same
 entry-point groups as anybody's.
 """
 
-from sidestep.backends.base import Backend, Capability, Move, Router, ShardObservation, StepResult
+from sidestep.backends.base import (
+    Backend,
+    Capability,
+    Move,
+    Resizer,
+    Router,
+    ShardObservation,
+    Sizes,
+    Sizing,
+    StepResult,
+)
+from sidestep.backends.routing.engine import Endpoint, EndpointLoad, RouterEngine
 from sidestep.backends.ssh.base import Channel, Completed, Transport
+from sidestep.backends.ssh.target import SshTarget
 from sidestep.fleet.errors import HostError, HostUnreachable, SidestepError
+from sidestep.fleet.extensions import BACKENDS, GOALS, ROUTERS, Loaded, PluginError, available, load
 from sidestep.fleet.inventory import HostSpec, ShardSpec
 from sidestep.fleet.labels import Label, scrub
 from sidestep.fleet.machines import ShardState, StepName
+from sidestep.fleet.pages import Page, PageLine, PageView, Role
+from sidestep.fleet.routing import RouterSpec
+from sidestep.fleet.sources import Reading, Source, SourceMaker
 from sidestep.planning.goals import About, Goal
 from sidestep.planning.model import State
-from sidestep.plugins.goals import GOALS, load_goals
-from sidestep.plugins.loader import BACKENDS, Loaded, PluginError, available, load
+from sidestep.plugins.goals import load_goals
+from sidestep.plugins.notifiers import Notice, Notifier
+from sidestep.plugins.shell import ShellBackend
+from sidestep.plugins.transports import Connector
 
 __all__ = [
     "BACKENDS",
     "GOALS",
+    "ROUTERS",
     "About",
     "Backend",
     "Capability",
     "Channel",
     "Completed",
+    "Connector",
+    "Endpoint",
+    "EndpointLoad",
     "Goal",
     "HostError",
     "HostSpec",
@@ -31,12 +53,28 @@ __all__ = [
     "Label",
     "Loaded",
     "Move",
+    "Notice",
+    "Notifier",
+    "Page",
+    "PageLine",
+    "PageView",
     "PluginError",
+    "Reading",
+    "Resizer",
+    "Role",
     "Router",
+    "RouterEngine",
+    "RouterSpec",
     "ShardObservation",
     "ShardSpec",
     "ShardState",
+    "ShellBackend",
     "SidestepError",
+    "Sizes",
+    "Sizing",
+    "Source",
+    "SourceMaker",
+    "SshTarget",
     "State",
     "StepName",
     "StepResult",

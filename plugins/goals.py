@@ -3,13 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Final
 
-from sidestep.fleet.policies import GOAL_PLUGINS
+from sidestep.fleet.extensions import GOALS, PluginError, available, load
 from sidestep.planning.goals import BUILT_IN, Maker
-from sidestep.plugins.loader import PluginError, available, load
-
-GOALS: Final = GOAL_PLUGINS
 
 
 def load_goals(names: Iterable[str]) -> tuple[dict[str, Maker], tuple[PluginError, ...]]:

@@ -14,6 +14,7 @@ import tempfile
 from pathlib import Path
 
 from sidestep.autopilot.demo.stage import Stage
+from sidestep.console.picture import svg
 from sidestep.fleet.machines import PlanState
 
 PICTURES = Path(__file__).resolve().parent.parent / "docs" / "pictures"
@@ -24,6 +25,8 @@ SHOTS = (
     ("plans", "120x40", {}),
     ("fleet", "120x40-nocolor", {"NO_COLOR": "1"}),
 )
+#: pictures of pages: the screen that one comes from, the size, and the keys that lead there
+PAGES = (("plan", "plans", (120, 40), ("g", "enter")), ("what-if", "fleet", (120, 40), ("i", "d", "plus")))
 
 
 async def take() -> None:
@@ -43,6 +46,10 @@ async def take() -> None:
                 shot = await asyncio.create_subprocess_exec(*command, env={**os.environ, **extra})
                 if await shot.wait():
                     raise subprocess.CalledProcessError(shot.returncode or 1, command)
+                print(out.relative_to(PICTURES.parent.parent))
+            for name, screen, size, keys in PAGES:
+                out = PICTURES / f"{name}-{size[0]}x{size[1]}.svg"
+                out.write_text(await svg(stage.socket, size, screen, theme="", ascii_only=False, keys=keys))
                 print(out.relative_to(PICTURES.parent.parent))
             await client.aclose()
 

@@ -1,18 +1,21 @@
 """Themes as TOML files, and the checks that keep them legible.
 
-A theme is looked for by name: first in the user's folder, then among those shipped. What
-is loaded has passed the checks of ``schema``; a theme that cannot be read well is an error.
+A theme is looked for by name: first in the user's folder, then among those shipped, then
+among those of plugins. What is loaded has passed the checks of ``schema``; a theme that cannot
+be read well is an error.
 """
 
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Final
 
+from sidestep.themes import plugged
 from sidestep.themes.schema import Theme, ThemeError, parse
 
-__all__ = ["DEFAULT", "Theme", "ThemeError", "available", "load", "parse", "user_dir"]
+__all__ = ["DEFAULT", "Theme", "ThemeError", "available", "load", "parse", "stamp", "user_dir"]
 
 DEFAULT: Final = "dusk"
 SHIPPED: Final = Path(__file__).resolve().parent
@@ -25,18 +28,44 @@ def user_dir() -> Path:
 
 
 def available() -> tuple[str, ...]:
-    """The names that ``load`` knows, sorted; a user's theme hides a shipped one of its name."""
-    found = {path.stem for folder in (SHIPPED, user_dir()) if folder.is_dir() for path in folder.glob("*.toml")}
-    return tuple(sorted(found))
+    """The names that ``load`` knows, sorted; a user's theme hides a shipped one of its name, and that a plugin's."""
+    return _names((SHIPPED, user_dir(), *plugged.folders()[0]))
 
 
 def load(name: str = DEFAULT) -> Theme:
     """The theme of that name, checked. Raises ThemeError, which names the file and the key."""
-    names = available()
-    if name not in names:
-        raise ThemeError(str(user_dir()), "", f"no theme is called {name!r}; there are: {', '.join(names)}")
-    for folder in (user_dir(), SHIPPED):
-        path = folder / f"{name}.toml"
-        if path.is_file():
-            return parse(path.read_bytes(), str(path))
-    raise ThemeError(str(user_dir()), "", f"theme {name!r} has just been removed")
+    found = _find(name)
+    if found is None:
+        broken = "".join(f"\n  no themes of plugin {line}" for line in plugged.folders()[1])
+        raise ThemeError(
+            str(user_dir()), "", f"no theme is called {name!r}; there are: {', '.join(available())}{broken}"
+        )
+    try:
+        return parse(found[1].read_bytes(), str(found[1]))
+    except FileNotFoundError:
+        raise ThemeError(str(found[1]), "", f"theme {name!r} has just been removed") from None
+
+
+def stamp(name: str) -> tuple[int, int] | None:
+    """What changes when the theme's file does, or when another takes its place; None while there is none."""
+    found = _find(name)
+    try:
+        return None if found is None else (found[0], found[1].stat().st_mtime_ns)
+    except OSError:
+        return None
+
+
+def _find(name: str) -> tuple[int, Path] | None:
+    """The file of a theme, and whose turn it was; plugins are looked at only for what nobody else has."""
+    for at, folder in enumerate((user_dir(), SHIPPED)):
+        if name in _names((folder,)):
+            return at, folder / f"{name}.toml"
+    for at, folder in enumerate(plugged.folders()[0], 2):
+        if name in _names((folder,)):
+            return at, folder / f"{name}.toml"
+    return None
+
+
+def _names(folders: Iterable[Path]) -> tuple[str, ...]:
+    """A name comes from what a folder holds, so that none leads out of it."""
+    return tuple(sorted({path.stem for folder in folders if folder.is_dir() for path in folder.glob("*.toml")}))

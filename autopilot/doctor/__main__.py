@@ -17,6 +17,7 @@ from sidestep.autopilot.config_file import load_fleet
 from sidestep.autopilot.doctor import findings
 from sidestep.autopilot.doctor.examine import examine_all, surgery
 from sidestep.autopilot.doctor.findings import Examined
+from sidestep.autopilot.routing import look
 from sidestep.fleet.config_ranges import expand
 from sidestep.fleet.errors import SidestepError, UsageError
 from sidestep.fleet.inventory import FleetSpec, HostSpec
@@ -58,6 +59,8 @@ async def run(options: argparse.Namespace) -> int:
     async with surgery(fleet, options.deadline) as shared:
         with _progress(len(hosts), show=sys.stderr.isatty() and not options.json) as done:
             examined = await examine_all(hosts, shared, done)
+    if not options.hosts and (router := await look.examined(fleet)) is not None:
+        examined.append(router)
     if options.json:
         tree = msgspec.json.decode(msgspec.json.encode(findings.report(fleet.name, examined)))
         print(json.dumps(tree, ensure_ascii=True, indent=2))

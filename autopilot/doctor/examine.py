@@ -20,8 +20,8 @@ from sidestep.autopilot.doctor.findings import Examined, Finding
 from sidestep.backends.sampler.panel import Panel
 from sidestep.backends.sampler.stream import follow
 from sidestep.backends.ssh import oracle
-from sidestep.backends.ssh.asyncssh_transport import SESSIONS, AsyncsshTransport
-from sidestep.backends.ssh.base import Channel
+from sidestep.backends.ssh.asyncssh_transport import SESSIONS
+from sidestep.backends.ssh.base import Channel, Transport
 from sidestep.backends.ssh.carry import shell
 from sidestep.backends.ssh.gates import Gates, Permit, lane_of
 from sidestep.backends.ssh.hostkeys import HostKeys
@@ -31,7 +31,9 @@ from sidestep.backends.ssh.sshconfig import SshConfig
 from sidestep.backends.ssh.target import SshTarget
 from sidestep.backends.ssh.tunnels import Tunnels
 from sidestep.fleet.errors import ConfigError, HostError, HostUnreachable
+from sidestep.fleet.extensions import PluginError
 from sidestep.fleet.inventory import FleetSpec, HostSpec
+from sidestep.plugins.transports import connect_by
 
 #: hosts under examination for every handshake that may be under way
 AT_ONCE: Final = 4
@@ -107,14 +109,14 @@ class Examination:
             target = resolve(self._host, self._shared.fleet, self._shared.config)
             await self._compare(target)
             if target.jumps or await self._named(target):
-                transport = AsyncsshTransport(
-                    target, self._shared.keys, ring=self._shared.ring, tunnels=self._shared.tunnels
+                transport = connect_by(
+                    self._host, target, self._shared.keys, ring=self._shared.ring, tunnels=self._shared.tunnels
                 )
                 try:
                     await self._examine(target, transport)
                 finally:
                     await transport.aclose()
-        except ConfigError as error:
+        except (ConfigError, PluginError) as error:
             self._findings.append(judge.configuration(self._name, error))
         except TimeoutError:
             self._findings.append(judge.out_of_time(self._name, self._shared.deadline, self._doing))
@@ -157,7 +159,7 @@ class Examination:
 
     # -- the connection
 
-    async def _examine(self, target: SshTarget, transport: AsyncsshTransport) -> None:
+    async def _examine(self, target: SshTarget, transport: Transport) -> None:
         try:
             async with self._shared.gates.handshake(lane_of(target)) as permit:
                 await self._connect(transport, permit)
@@ -178,7 +180,7 @@ class Examination:
             skew, error_of = sampled, 0.0
         self._findings.append(judge.clock(self._name, float(skew), error_of))
 
-    async def _connect(self, transport: AsyncsshTransport, permit: Permit) -> None:
+    async def _connect(self, transport: Transport, permit: Permit) -> None:
         async def aside() -> None:
             await asyncio.sleep(HANGS)
             permit.step_aside()
@@ -202,7 +204,7 @@ class Examination:
 
     # -- on the host
 
-    async def _look(self, transport: AsyncsshTransport) -> tuple[float, float]:
+    async def _look(self, transport: Transport) -> tuple[float, float]:
         """Run the script, open sessions, take times; the clock's skew and how far that may be wrong."""
         skew, error_of = np.nan, 0.0
         try:
@@ -225,7 +227,7 @@ class Examination:
         await self._latency(transport)
         return skew, error_of
 
-    async def _sessions(self, transport: AsyncsshTransport) -> None:
+    async def _sessions(self, transport: Transport) -> None:
         opened: list[Channel] = []
         why = ""
         try:
@@ -240,7 +242,7 @@ class Examination:
             await asyncio.gather(*(channel.aclose() for channel in opened), return_exceptions=True)
         self._findings.append(judge.sessions(self._name, len(opened), SESSIONS, why))
 
-    async def _latency(self, transport: AsyncsshTransport) -> None:
+    async def _latency(self, transport: Transport) -> None:
         times = []
         with suppress(HostError):
             for _ in range(RUNS):
@@ -252,7 +254,7 @@ class Examination:
         if times:
             self._facts["latency"] = float(np.median(times))
 
-    async def _sample(self, transport: AsyncsshTransport) -> float:
+    async def _sample(self, transport: Transport) -> float:
         """Wait for a first sample; the clock's skew, NaN if there is none."""
         panel = Panel([self._name])
         following = asyncio.ensure_future(

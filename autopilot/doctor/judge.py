@@ -10,6 +10,7 @@ from typing import Final
 from sidestep.autopilot.doctor.findings import Finding, State, found
 from sidestep.autopilot.doctor.probe import Seen
 from sidestep.fleet.errors import AuthenticationRefused, ConfigError, HostError, HostKeyRefused, HostUnreachable
+from sidestep.fleet.extensions import PluginError
 from sidestep.fleet.inventory import HostSpec
 from sidestep.fleet.labels import scrub
 from sidestep.fleet.resources import show_size
@@ -35,10 +36,11 @@ _DIGESTS: Final = ("sha256sum", "shasum", "openssl")
 _SAMPLERS: Final = ("python3", "perl", "awk")
 
 
-def configuration(host: str, error: ConfigError) -> Finding:
-    """ssh_config says something about the host that cannot be used."""
+def configuration(host: str, error: ConfigError | PluginError) -> Finding:
+    """ssh_config, or the transport that the fleet file names, cannot be used for the host."""
     remedy = error.hint or "correct it"
-    return found(host, "ssh_config", "problem", str(error.args[0]), remedy=remedy)
+    about = "transport" if isinstance(error, PluginError) else "ssh_config"
+    return found(host, about, "problem", str(error.args[0]), remedy=remedy)
 
 
 def differs(host: str, differences: Sequence[str]) -> Finding:

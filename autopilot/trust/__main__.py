@@ -16,6 +16,7 @@ from sidestep.autopilot import paths
 from sidestep.autopilot.config_file import load_fleet
 from sidestep.autopilot.trust.expected import Expected, fingerprint
 from sidestep.autopilot.trust.look import Look, Looker
+from sidestep.autopilot.trust.note import note
 from sidestep.autopilot.trust.sshfp import Said, look_up
 from sidestep.backends.ssh.hostkeys import host_name, known_as
 from sidestep.backends.ssh.hostkeys_write import record
@@ -32,6 +33,8 @@ def arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
     )
     parser.add_argument("hosts", nargs="*", metavar="HOST", help="a host of the fleet, or [user@]address[:port]")
     parser.add_argument("--fleet", type=Path, metavar="FILE", help="the fleet file")
+    parser.add_argument("--socket", type=Path, help="the daemon's socket, if it is not the usual one")
+    parser.add_argument("--state", type=Path, metavar="DIR", help="the daemon's state folder, likewise")
     how = parser.add_mutually_exclusive_group()
     how.add_argument("--from", dest="source", type=Path, metavar="FILE",
                      help="HOST SHA256:... or known_hosts lines from a trusted channel, and nothing else")  # fmt: skip
@@ -55,8 +58,9 @@ async def trust(options: argparse.Namespace) -> int:
     finally:
         await looker.aclose()
     # One after the other: people answer them in this order.
-    refused = sum([not _settle(look, await _dns(look)) for look in looks])
-    if refused < len(looks):
+    accepted: list[tuple[str, str]] = []
+    refused = sum([not _settle(look, await _dns(look), accepted) for look in looks])
+    if refused < len(looks) and not (accepted and note(fleet, accepted, options.socket, options.state)):
         print("A running daemon goes on with: sidestep retry")
     if len(looks) > 1:
         print(f"{len(looks) - refused} trusted, {refused} refused")
@@ -110,8 +114,11 @@ async def _dns(look: Look) -> Said | None:
     return await look_up(known_as(look.target)[0], look.key)
 
 
-def _settle(look: Look, dns: Said | None) -> bool:
-    """Say what came of one host, ask if it is to be asked, and record; whether it is trusted."""
+def _settle(look: Look, dns: Said | None, accepted: list[tuple[str, str]]) -> bool:
+    """Say what came of one host, ask if it is to be asked, and record; whether it is trusted.
+
+    A key that was written is appended to ``accepted``: the host's name, and what is trusted by what.
+    """
     if look.error is not None or look.target is None or look.key is None or look.file is None:
         print(look.error, file=sys.stderr)
         return False
@@ -137,6 +144,7 @@ def _settle(look: Look, dns: Said | None) -> bool:
         print(f"{look.host.name}: {error}", file=sys.stderr)
         return False
     print(f"{look.host.name}: {host_name(name, port)} is trusted by {shown}, in {look.file}")
+    accepted.append((str(look.host.name), f"{host_name(name, port)} {shown}"))
     return True
 
 

@@ -60,6 +60,7 @@ def _peak(status: PlanStatus) -> float | None:
 
 def _ratio(plan: Plan, status: PlanStatus, what: str) -> float | None:
     """Measured over said, of the actions that were done."""
-    done = {action.id: getattr(action, what) for action in status.actions if action.state is ActionState.DONE}
+    chosen = {action.id for action in plan.actions if action.kind != "failover"}  # a lost host is no prediction
+    done = {a.id: getattr(a, what) for a in status.actions if a.state is ActionState.DONE and a.id in chosen}
     said = sum(float(getattr(action, what)) for action in plan.actions if action.id in done)
     return float(sum(done.values())) / said if said > 0 and done else None

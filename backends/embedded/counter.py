@@ -1,7 +1,7 @@
 """A key-value counter service: the demonstration's shard. Standard library only, one file, one thread.
 
-    python3 -S -I counter.py serve [--standby] [--report] [--cost SECONDS] [--padding BYTES]
-    python3 -S -I counter.py save|load|quiesce|resume|ready|total
+    python3 -S -I counter.py serve [--standby] [--report] [--durable] [--cost SECONDS] [--padding BYTES]
+    python3 -S -I counter.py save|load|drop|quiesce|resume|ready|total
 
 It serves TCP at $ADDRESS:$PORT as shard $SHARD under the fencing token $TOKEN. The other
 verbs are clients of that address: ``save`` writes the state to standard output, ``load``
@@ -11,8 +11,10 @@ Protocol, lines of ASCII that end in a newline, answered in order:
 
     INC <id> <key>     OK <id> <token> <seq> <value>   counted: the seq-th of the shard
                        BUSY <id>                       quiesced: not counted, and never will be
+    GET <id> <key>     OK <id> <token> <applied> <value>, or BUSY <id> while quiesced
     SAVE               STATE <n>, then n bytes         the whole state, the same bytes for the same state
     LOAD <n>, n bytes  DONE                            replaces the state; only while quiesced
+    DROP <lo> <hi>     DONE                            forgets a part of it
     QUIESCE, RESUME    DONE
     READY              READY <token> serving|quiesced
     TOTAL              TOTAL <token> <applied>
@@ -21,22 +23,37 @@ Protocol, lines of ASCII that end in a newline, answered in order:
 With --report an OK ends in `` cpu_s=<seconds> max_rss=<bytes> x.keys=<n>``: what the request
 cost, and how many keys there were; the router reads that.
 
+With --durable every counted request is a line of the file ``log`` in the folder $STATE, and is on
+disk before it is answered, together with those that came with it. That file is the whole state: it is
+read at the start, and SAVE gives and LOAD replaces it. What finds no room on the disk is BUSY. Only such a
+state is divided: SAVE <lo> <hi>, LOAD <n> <lo> <hi> and DROP are about keys with lo <= slot < hi (CRC-32 of
+the key, lowest 16 bits); the verbs take $LO and $HI.
+
 Every INC costs --cost seconds of processor time, spent on hashing the state, so that load
 is real and the same on every machine.
 """
 
 import os
-import resource
 import select
 import socket
 import sys
 import time
 import zlib
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
 BLOCK = 16384
 LONGEST_LINE = 4096
 LARGEST_STATE = 1 << 28
 PATIENCE = 10.0
+EVERY = (0, 65536)  # slots
+
+
+def within(key: str, span: "tuple[int, int]") -> bool:
+    """Whether the key's slot is in that half-open range."""
+    return span[0] <= zlib.crc32(key.encode()) & 65535 < span[1]
 
 
 def make_padding(shard: str, size: int) -> str:
@@ -48,6 +65,9 @@ def make_padding(shard: str, size: int) -> str:
 class Counter:
     """The state, and what each verb does to it."""
 
+    #: where the state is kept; None is in memory only
+    log: "Any" = None
+
     def __init__(self, token: str, cost: float, padding: str, standby: bool, report: bool = False) -> None:
         self.token = token
         self.cost = cost
@@ -57,6 +77,27 @@ class Counter:
         self.counts: dict[str, int] = {}
         self.set_padding(padding)
         self.spent = time.thread_time()
+
+    def keep(self, log: "Any") -> None:
+        """Go on from a log, and keep everything in it from now on."""
+        self.log = log
+        self.recount(log.keys)
+
+    def recount(self, keys: "list[str]") -> None:
+        """The state that these requests make."""
+        self.applied, self.counts = len(keys), {}
+        for key in keys:
+            self.counts[key] = self.counts.get(key, 0) + 1
+
+    def commit(self, keys: "list[str]") -> bool:
+        """Make the newest requests, of these keys, last; False if they cannot, and were not counted."""
+        if self.log is None or self.log.commit():
+            return True
+        self.applied -= len(keys)
+        for key in keys:
+            self.counts[key] -= 1
+        self.counts = {key: count for key, count in self.counts.items() if count}
+        return False
 
     def set_padding(self, padding: str) -> None:
         """Take the ballast of the state, and cut the block that work is done on."""
@@ -71,7 +112,15 @@ class Counter:
         self.applied += 1
         value = self.counts.get(key, 0) + 1
         self.counts[key] = value
+        if self.log is not None:
+            self.log.round.append(self.log.line(request, key, self.token))
         return f"OK {request} {self.token} {self.applied} {value}{self.burn()}\n".encode()
+
+    def get(self, request: str, key: str) -> bytes:
+        """The count of a key, unless quiesced: another owner may have a newer one."""
+        if self.quiesced:
+            return f"BUSY {request}\n".encode()
+        return f"OK {request} {self.token} {self.applied} {self.counts.get(key, 0)}\n".encode()
 
     def burn(self) -> str:
         """Hash until this request has cost its processor time, reading and answering included; say what it cost."""
@@ -82,22 +131,30 @@ class Counter:
         self.spent = time.thread_time()
         if not self.report:
             return ""
+        import resource  # noqa: PLC0415 - not there on hosts with Debian's smallest Python
+
         most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
         return f" cpu_s={self.spent - began:.6f} max_rss={most} x.keys={len(self.counts)}"
 
-    def save(self) -> bytes:
-        """The state as sorted JSON without spaces."""
+    def save(self, span: "tuple[int, int]" = EVERY) -> bytes:
+        """The state as sorted JSON without spaces, or the log of these keys."""
+        if self.log is not None:
+            return bytes(self.log.part(lambda key: within(key, span)))
         import json  # noqa: PLC0415 - only the two verbs that need it pay for it
 
         state = {"applied": self.applied, "counts": self.counts, "padding": self.padding}
         return json.dumps(state, sort_keys=True, separators=(",", ":")).encode()
 
-    def load(self, data: bytes) -> bytes:
+    def load(self, data: bytes, span: "tuple[int, int]" = EVERY) -> bytes:
         """Replace the state, all of it or nothing."""
-        import json  # noqa: PLC0415 - only the two verbs that need it pay for it
-
         if not self.quiesced:
             return b"ERROR a serving shard takes no state\n"
+        if self.log is not None:
+            return self.load_log(self.log, data, span)
+        if span != EVERY:
+            return b"ERROR only a durable state is divided\n"
+        import json  # noqa: PLC0415 - only the two verbs that need it pay for it
+
         try:
             state = json.loads(data)
             applied, padding = int(state["applied"]), str(state["padding"])
@@ -109,6 +166,27 @@ class Counter:
         self.applied, self.counts = applied, counts
         self.set_padding(padding)
         return b"DONE\n"
+
+    def load_log(self, log: "Any", data: bytes, span: "tuple[int, int]") -> bytes:
+        """Replace the state of these keys, on disk before it is said to be."""
+        if log.good(data) != len(data):
+            return b"ERROR not a log\n"
+        try:
+            log.replace(log.part(lambda key: not within(key, span)) + data)
+        except OSError as error:
+            return f"ERROR the log is not kept: {os.strerror(error.errno or 0)}\n".encode()
+        self.recount(log.keys)
+        return b"DONE\n"
+
+    def ranged(self, words: "list[str]") -> bytes:
+        """Answer SAVE, or DROP, of a range of keys."""
+        span = (int(words[1]), int(words[2]))
+        if self.log is None:
+            return b"ERROR only a durable state is divided\n"
+        if words[0] == "DROP":
+            return self.load_log(self.log, b"", span)
+        state = self.save(span)
+        return b"STATE %d\n" % len(state) + state
 
     def control(self, verb: str) -> bytes:
         """Answer a verb without arguments."""
@@ -133,7 +211,7 @@ class Connection:
         self.counter = counter
         self.unread = bytearray()
         #: bytes of a state that is being loaded, 0 for none
-        self.loading = 0
+        self.loading, self.span = 0, EVERY
         peer.settimeout(PATIENCE)
         peer.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
@@ -152,14 +230,23 @@ class Connection:
             return len(self.unread) >= self.loading
         return b"\n" in self.unread
 
-    def answer(self) -> bool:
-        """Answer the first request that waits; False if the client cannot be talked to."""
+    def key(self) -> str:
+        """The key that the request which waits counts or reads; "" for every other request."""
         if self.loading:
-            reply = self.counter.load(self.take(self.loading))
+            return ""
+        words = self.unread[: self.unread.index(b"\n")].decode("ascii", "replace").split()
+        return words[2] if len(words) == 3 and words[0] in ("INC", "GET") else ""
+
+    def reply(self) -> bytes:
+        """The answer to the first request that waits."""
+        if self.loading:
+            reply = self.counter.load(self.take(self.loading), self.span)
             self.loading = 0
-        else:
-            words = self.take(self.unread.index(b"\n") + 1).decode("ascii", "replace").split()
-            reply = self.obey(words)
+            return reply
+        return self.obey(self.take(self.unread.index(b"\n") + 1).decode("ascii", "replace").split())
+
+    def send(self, reply: bytes) -> bool:
+        """Give an answer; False if the client cannot be talked to."""
         try:
             if reply:
                 self.peer.sendall(reply)
@@ -177,11 +264,16 @@ class Connection:
         """The reply to a request; b"" when the request goes on."""
         if len(words) == 3 and words[0] == "INC":
             return self.counter.increment(words[1], words[2])
-        if len(words) == 2 and words[0] == "LOAD":
-            if not words[1].isdigit() or not 0 < int(words[1]) <= LARGEST_STATE:
+        if len(words) == 3 and words[0] == "GET":
+            return self.counter.get(words[1], words[2])
+        numbers = all(word.isdigit() for word in words[1:])
+        if words[:1] == ["LOAD"] and len(words) in (2, 4):
+            if not numbers or not 0 <= int(words[1]) <= LARGEST_STATE:
                 return b"ERROR not a size\n"
-            self.loading = int(words[1])
-            return b""
+            self.loading, self.span = int(words[1]), (int(words[2]), int(words[3])) if words[2:] else EVERY
+            return b"" if self.loading else self.counter.load(b"", self.span)
+        if len(words) == 3 and words[0] in ("SAVE", "DROP") and numbers:
+            return self.counter.ranged(words)
         reply = self.counter.control(words[0] if len(words) == 1 else "")
         self.counter.spent = time.thread_time()  # control is not paid for by the next request
         return reply
@@ -199,9 +291,25 @@ def serve(counter: Counter, listener: socket.socket) -> None:
                 clients[peer] = Connection(peer, counter)
             elif not clients[ready].receive():
                 clients.pop(ready).peer.close()
-        for peer, client in list(clients.items()):
-            if client.pending() and not client.answer():
-                clients.pop(peer).peer.close()
+        waiting = [client for client in clients.values() if client.pending()]
+        counting = [client for client in waiting if client.key()]
+        replies = one_round(counter, counting)
+        replies += [(client, client.reply()) for client in waiting if client not in counting]
+        for client, reply in replies:
+            if not client.send(reply):
+                clients.pop(client.peer).peer.close()
+
+
+def one_round(counter: Counter, clients: "list[Connection]") -> "list[tuple[Connection, bytes]]":
+    """Count and read for each of them once; what cannot be kept is BUSY, and so is what may have read it."""
+    replies, counted = [], []
+    for client in clients:
+        before, key = counter.applied, client.key()
+        replies.append((client, client.reply()))
+        counted += [key] * (counter.applied - before)
+    if not counter.commit(counted):
+        replies = [(client, b"BUSY %s\n" % reply.split()[1]) for client, reply in replies]
+    return replies
 
 
 def endpoint() -> "tuple[str, int]":
@@ -224,9 +332,25 @@ def ask(request: bytes) -> "tuple[list[str], bytes]":
     return words, state
 
 
+def bounds() -> "list[str]":
+    """The range of keys that a verb is about, as words of its request; none for all."""
+    return [os.environ[name] for name in ("LO", "HI") if os.environ.get(name)]
+
+
 def option(name: str, default: str) -> str:
     """The value of ``--name VALUE``."""
     return sys.argv[sys.argv.index(name) + 1] if name in sys.argv[:-1] else default
+
+
+def open_log(folder: str) -> "Any":
+    """The log of a folder, made if it is not there."""
+    import pathlib  # noqa: PLC0415 - only a durable counter pays for it
+
+    # Isolated, Python does not look for modules beside the program.
+    names: dict[str, Any] = {"__name__": "counter_log"}
+    program = pathlib.Path(__file__).resolve().with_name("counter_log.py")
+    exec(compile(program.read_bytes(), str(program), "exec"), names)  # noqa: S102 - our own file
+    return names["Log"](pathlib.Path(folder))
 
 
 def run_server() -> None:
@@ -239,7 +363,10 @@ def run_server() -> None:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind((address, port))
         listener.listen(64)
-        serve(Counter(os.environ.get("TOKEN", "0"), cost, padding, standby, report), listener)
+        counter = Counter(os.environ.get("TOKEN", "0"), cost, padding, standby, report)
+        if "--durable" in sys.argv:
+            counter.keep(open_log(os.environ.get("STATE", ".")))
+        serve(counter, listener)
 
 
 def main() -> int:
@@ -248,10 +375,12 @@ def main() -> int:
     if verb == "serve":
         run_server()
     elif verb == "save":
-        sys.stdout.buffer.write(ask(b"SAVE\n")[1])
+        sys.stdout.buffer.write(ask(" ".join(["SAVE", *bounds()]).encode() + b"\n")[1])
     elif verb == "load":
         data = sys.stdin.buffer.read()
-        ask(b"LOAD %d\n" % len(data) + data)
+        ask(" ".join(["LOAD", f"{len(data)}", *bounds()]).encode() + b"\n" + data)
+    elif verb == "drop":
+        ask(" ".join(["DROP", *(bounds() or map(str, EVERY))]).encode() + b"\n")
     elif verb in ("quiesce", "resume"):
         ask(verb.upper().encode() + b"\n")
     elif verb == "ready":
@@ -259,7 +388,7 @@ def main() -> int:
     elif verb == "total":
         print(ask(b"TOTAL\n")[0][-1])
     else:
-        sys.exit("usage: counter.py serve|save|load|quiesce|resume|ready|total")
+        sys.exit("usage: counter.py serve|save|load|drop|quiesce|resume|ready|total")
     return 0
 
 

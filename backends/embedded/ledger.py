@@ -77,8 +77,13 @@ class Ledger:
         self._pages[shard].requests += 1
 
     def acked(self, shard: str, number: int, wait: float) -> None:
-        """It was answered as the ``number``-th of its shard, ``wait`` seconds after its planned time."""
-        page = self._pages[shard]
+        """It was answered as the ``number``-th of its shard, ``wait`` seconds after its planned time.
+
+        A shard that a split has brought answers for keys of another; it has a page of its own from then on.
+        """
+        page = self._pages.get(shard)
+        if page is None:
+            page = self._pages[shard] = _Page(0)
         page.acked += 1
         page.late += wait > LATE
         page.max_wait = max(page.max_wait, wait)

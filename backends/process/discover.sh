@@ -5,12 +5,13 @@ main() {
         d=${file%/pid}
         shard=${d##*/}
         case $shard in *[!A-Za-z0-9._-]*) continue ;; esac
+        if in_unit; then [ "${units:-0}" = 1 ] || continue; else [ "${units:-0}" = 0 ] || continue; fi
         if ! (load_pid) 2>/dev/null; then
             say shard "$shard damaged 0 0 0 0 -"
             continue
         fi
-        if alive; then
-            case $st_state in T | t) state=frozen ;; *) state=running ;; esac
+        if [ ! -f "$d/loading" ] && alive; then
+            if stopped; then state=frozen; else state=running; fi
         else
             load_pid
             state=dead

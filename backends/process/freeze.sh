@@ -3,6 +3,7 @@ main() {
     lock
     not_taken_back
     need_owner "$token"
+    printf '%s\n' "$key" >"$d/frozen" || fail host "cannot write $d/frozen" # no snapshot lets it go on
     if ! all_stopped; then
         if [ -n "$cmd_quiesce" ]; then
             hook "$cmd_quiesce" >&2 || fail quiesce "ended with status $?"

@@ -1,6 +1,6 @@
 # Sent before every operation. Sets no option of the login shell, leaves nothing behind.
 # Given: fleet shard driver cmd_start cmd_save cmd_load cmd_quiesce cmd_resume cmd_ready
-#        token old_token port address key patience seconds digest files
+#        token old_token port address key patience seconds digest files leased lease_boot lease_by
 umask 077
 
 say() { printf '%s=%s\n' "$1" "$2"; }
@@ -13,6 +13,7 @@ nap() { sleep "$1" 2>/dev/null || sleep 1; }
 [ -n "${XDG_STATE_HOME:-${HOME:-}}" ] || fail host 'neither HOME nor XDG_STATE_HOME is set'
 root=${XDG_STATE_HOME:-$HOME/.local/state}/sidestep/$fleet
 d=$root/$shard
+lease=$root/.lease
 
 # The facts about process $1 that matter; false if there is none.
 stat_of() {
@@ -27,15 +28,20 @@ stat_of() {
     st_start=$1
 }
 
-# The pid file; false if there is none.
-load_pid() {
+# The pid file: 1 if there is none, 2 if it is damaged.
+read_pid() {
     p_pid=0 p_start=0 p_token=0 p_port=0 p_address=''
     [ -f "$d/pid" ] || return 1
     read -r p_pid p_start p_token p_port p_address <"$d/pid" || :
-    case ${p_pid:-x}${p_start:-x}${p_token:-x}${p_port:-x} in
-        *[!0-9]*) fail host "$d/pid is damaged: remove it once the shard is known not to run" ;;
-    esac
-    [ "$p_pid" -gt 1 ] || fail host "$d/pid is damaged: pid $p_pid"
+    case ${p_pid:-x}${p_start:-x}${p_token:-x}${p_port:-x} in *[!0-9]*) return 2 ;; esac
+    [ "$p_pid" -gt 1 ] || return 2
+}
+
+# The same; false if there is none.
+load_pid() {
+    read_pid && return 0
+    [ "$?" -ne 1 ] || return 1
+    fail host "$d/pid is damaged: remove it once the shard is known not to run"
 }
 
 # Whether the process of the pid file runs (stopped counts), and not another under its number.
@@ -44,13 +50,21 @@ alive() {
     case $st_state in Z | X) return 1 ;; esac
 }
 
-# The process ids in the group of the pid file. While one lives, no stranger can have the number.
+# The process ids of the shard: of its unit where it has one (units.sh), else of the group of the pid file. While one
+# of a group lives, no stranger can have the number.
 members() {
     m_all=''
+    if in_unit; then unit_members; return 0; fi
     load_pid || return 0
     if stat_of "$p_pid" && [ "$st_start" != "$p_start" ]; then return 0; fi
-    for m in /proc/[0-9]*; do
+    m_where='/proc/[0-9]*'
+    if [ "${quick:-}" = 1 ]; then # a shell reads byte by byte; whoever may not fail for want of a process does that
+        m_likely=$(LC_ALL=C grep -lsE "^[0-9]+ \(.*\) [^ZX] [0-9]+ $p_pid " /proc/[0-9]*/stat)
+        [ "$?" -ge 126 ] || m_where=$m_likely
+    fi
+    for m in $m_where; do
         m=${m#/proc/}
+        m=${m%/stat}
         stat_of "$m" || continue
         case $st_state in Z | X) continue ;; esac
         [ "$st_group" = "$p_pid" ] && m_all="$m_all $m"
@@ -61,13 +75,28 @@ members() {
 all_stopped() {
     members
     [ -n "$m_all" ] || return 1
+    if in_unit && unit_frozen; then return 0; fi
     for m in $m_all; do
         stat_of "$m" || continue
         case $st_state in T | t | Z | X) ;; *) return 1 ;; esac
     done
 }
 
-signal_group() { kill -s "$1" -- "-$p_pid" 2>/dev/null; }
+# A shard that runs as another backend started it is not taken over.
+same_holder() {
+    if in_unit; then [ "${units:-0}" = 1 ]; else [ "${units:-0}" = 0 ]; fi ||
+        fail host 'the shard runs here as another backend started it: stop it first'
+}
+
+signal_group() {
+    if in_unit; then unit_signal "$1"; else kill -s "$1" -- "-$p_pid" 2>/dev/null; fi
+}
+
+# After ``alive``: whether its process stands still.
+stopped() {
+    case $st_state in T | t) return 0 ;; esac
+    in_unit && unit_frozen
+}
 
 halt_group() {
     n=0
@@ -96,6 +125,7 @@ kill_group() {
         n=$((n + 1))
         members
     done
+    ! in_unit || unit_ended
     rm -f "$d/pid"
 }
 
@@ -103,6 +133,22 @@ write_file() {
     printf '%s\n' "$2" >"$1.new.$$" || fail host "cannot write $1"
     sync "$1.new.$$" 2>/dev/null || :
     mv -f "$1.new.$$" "$1" || fail host "cannot write $1"
+    sync "${1%/*}" 2>/dev/null || :
+}
+
+# The same for two files of one folder.
+write_both() {
+    printf '%s\n' "$2" >"$1.new.$$" && printf '%s\n' "$4" >"$3.new.$$" || fail host "cannot write $1 and $3"
+    sync "$1.new.$$" "$3.new.$$" 2>/dev/null || :
+    mv -f "$1.new.$$" "$1" && mv -f "$3.new.$$" "$3" || fail host "cannot write $1 and $3"
+    sync "${1%/*}" 2>/dev/null || :
+}
+
+# What is below these paths, and their names in $d, outlives a power loss. An old sync takes no names, and syncs all.
+make_durable() {
+    if find "$@" \( -type f -o -type d \) -exec sync {} + 2>/dev/null && sync "$d" 2>/dev/null; then return 0; fi
+    ! sync "$d" 2>/dev/null || fail host "cannot bring $1 to the disk"
+    sync
 }
 
 # The highest token ever seen here for the shard.
@@ -134,10 +180,11 @@ not_taken_back() {
 
 # One operation on a shard at a time: a repeated step must not meet the first one half way.
 lock() {
-    mkdir -p "$d" || fail host "cannot make $d"
+    [ -d "$d" ] || mkdir -p "$d" || fail host "cannot make $d"
     n=0
-    stat_of $$
-    me=$$:$st_start
+    self=${self:-$$}
+    stat_of "$self"
+    me=$self:$st_start
     until ln -s "$me" "$d/lock" 2>/dev/null; do
         holder=$(readlink "$d/lock") || continue
         if ! stat_of "${holder%:*}" || [ "$st_start" != "${holder#*:}" ]; then
@@ -152,27 +199,54 @@ lock() {
     done
     trap 'rm -f "$d/lock"' EXIT
     trap 'exit 9' HUP INT TERM
+    end_pause
+    [ ! -f "$d/loading" ] || end_loading
+}
+
+# A process that was never given all of its state, since whoever did that was killed (revive.sh). Only under the lock.
+end_loading() {
+    if load_pid; then kill_group 0; fi
+    rm -f "$d/loading"
+}
+
+# Let the shard go on after a snapshot's pause, also one that was killed in it. Only under the lock.
+end_pause() {
+    [ -f "$d/paused" ] || return 0
+    read -r w_how w_pid w_start <"$d/paused" || :
+    if load_pid && [ "$p_pid:$p_start" = "$w_pid:$w_start" ]; then
+        signal_group CONT
+        if [ "$w_how" = quiesce ] && [ -n "$cmd_resume" ]; then
+            as_recorded
+            hook "$cmd_resume" >&2 || return 0 # tried again by whoever has the lock next
+        fi
+    fi
+    rm -f "$d/paused"
 }
 
 # hook COMMAND: run it with the shard's environment (e_token, e_port, e_address).
 hook() (
     SHARD=$shard TOKEN=$e_token PORT=$e_port ADDRESS=$e_address STATE=$d/state
     export SHARD TOKEN PORT ADDRESS STATE
-    mkdir -p "$d/state" && cd "$d/state" || exit 9
+    [ -d "$d/state" ] || mkdir -p "$d/state"
+    cd "$d/state" || exit 9
     exec /bin/sh -c "$1"
 )
 
 as_recorded() { e_token=$p_token e_port=$p_port e_address=$p_address; }
 
-now() { date +%s; }
+# Whole seconds of a clock that never jumps.
+now() { read -r n_up _ </proc/uptime && echo "${n_up%.*}"; }
 
 # must_soon NAME COMMAND: run it until it succeeds, for at most $patience seconds while the shard lives.
 must_soon() {
-    until=$(($(now) + patience))
-    [ -z "$2" ] || while ! hook "$2" >&2; do
+    [ -n "$2" ] || return 0
+    until='' tries=0
+    while ! hook "$2" >&2; do
+        until=${until:-$(($(now) + patience))}
         alive || { log_tail; fail "$1" 'the shard died'; }
         [ "$(now)" -lt "$until" ] || { log_tail; fail "$1" "did not succeed within $patience s"; }
-        nap 0.1
+        tries=$((tries + 1))
+        if [ "$tries" -lt 20 ]; then nap 0.02; else nap 0.1; fi
     done
 }
 
@@ -185,6 +259,7 @@ load_capsule() {
         [ "$(now)" -lt "$until" ] || { log_tail; fail load "did not succeed within $patience s"; }
         nap 0.1
     done
+    : >"$d/loaded" # what is in its folder by now is no newer than the capsule
 }
 
 # Resume, and wait until the shard answers.
@@ -205,7 +280,8 @@ sha_tool() {
 
 # SHA-256 of standard input.
 sha() {
-    s_all=$($(sha_tool)) || return 1
+    sha_is=${sha_is:-$(sha_tool)}
+    s_all=$($sha_is) || return 1
     printf '%s\n' "${s_all%% *}"
 }
 
@@ -221,7 +297,17 @@ state_digest() {
     ) | sha || fail host "cannot digest $d/state"
 }
 
-size_of() { wc -c <"$1" | tr -d ' '; }
+# Bytes that are free on the disk of folder $1.
+free_at() {
+    free=$(df -Pk "$1" 2>/dev/null | { read -r _ && read -r _ _ _ f_left _ && echo "$f_left"; })
+    case ${free:-x} in *[!0-9]*) fail host "cannot tell how much room $1 has" ;; esac
+    free=$((free * 1024))
+}
+
+size_of() {
+    s_size=$(wc -c <"$1") || return 1
+    echo "$((s_size))" # some pad it with blanks
+}
 
 need_tools() {
     command -v sha256sum >/dev/null 2>&1 || command -v shasum >/dev/null 2>&1 || command -v openssl >/dev/null 2>&1 ||
@@ -229,52 +315,48 @@ need_tools() {
     [ "$driver" != restart ] || command -v tar >/dev/null 2>&1 || fail host 'no tar here: install tar'
 }
 
-# launch TOKEN PORT ADDRESS: start the shard as the leader of a process group of its own.
-# The new process writes the pid file before it becomes the shard, so none runs unrecorded.
-launch() {
-    members
-    [ -z "$m_all" ] || fail host "remains of the shard still run:$m_all"
-    raise_fence "$1"
-    e_token=$1 e_port=$2 e_address=$3
-    [ ! -f "$d/log" ] || [ "$(size_of "$d/log")" -lt 1048576 ] || mv -f "$d/log" "$d/log.1"
-    # shellcheck disable=SC2016 # expanded by the new shell
-    leader='
-start=$1 file=$2
-read -r line <"/proc/$$/stat" || exit 9
-set -f; set -- ${line##*") "}; set +f
-[ "$3" = "$$" ] || { echo "sidestep: the shard got no process group of its own"; exit 9; }
-shift 19
-printf "%s %s %s %s %s\n" "$$" "$1" "$TOKEN" "$PORT" "$ADDRESS" >"$file.new" || exit 9
-sync "$file.new" 2>/dev/null
-mv -f "$file.new" "$file" || exit 9
-exec /bin/sh -c "$start"'
-    rm -f "$d/pid"
-    if command -v setsid >/dev/null 2>&1; then
-        set -- setsid
-    elif command -v python3 >/dev/null 2>&1; then
-        set -- python3 -c 'import os, sys; os.setsid(); os.execv(sys.argv[1], sys.argv[1:])'
-    else
-        set -m 2>/dev/null
-        set --
+# Without sync: what is written so means nothing after a reboot.
+write_quick() { printf '%s\n' "$2" >"$1.new.$$" && mv -f "$1.new.$$" "$1"; }
+
+# The clock of leases: u_up, whole seconds since this boot, and u_boot, its name. Wall clocks may jump.
+read_clock() {
+    u_boot='' u_up=''
+    { read -r u_boot </proc/sys/kernel/random/boot_id && read -r u_up _ </proc/uptime; } 2>/dev/null || return 1
+    u_up=${u_up%.*}
+}
+
+read_lease() {
+    l_boot='' l_until=0
+    { read -r l_boot l_until <"$lease/until"; } 2>/dev/null || :
+    case ${l_until:-x} in *[!0-9]*) l_boot='' l_until=0 ;; esac
+}
+
+lease_in_force() { read_lease; read_clock && [ "$u_boot" = "$l_boot" ] && [ "$u_up" -lt "$l_until" ]; }
+
+guard_lives() {
+    g_pid=0 g_start=0
+    { read -r g_pid g_start <"$lease/guard"; } 2>/dev/null || return 1
+    stat_of "$g_pid" && [ "$st_start" = "$g_start" ] || return 1
+    case $st_state in Z | X) return 1 ;; esac
+}
+
+# Before a launch: a leased shard starts under a lease that a guard watches, or not at all; and not when the
+# order comes so late that its sender may count on the lease having run out.
+mind_lease() {
+    watched=''
+    if [ "${leased:-0}" != 1 ]; then
+        [ ! -f "$d/leased" ] || rm -f "$d/leased"
+        return 0
     fi
-    (
-        SHARD=$shard TOKEN=$e_token PORT=$e_port ADDRESS=$e_address STATE=$d/state
-        export SHARD TOKEN PORT ADDRESS STATE
-        mkdir -p "$d/state" && cd "$d/state" || exit 9
-        exec "$@" /bin/sh -c "$leader" sidestep "$cmd_start" "$d/pid"
-    ) </dev/null >>"$d/log" 2>&1 &
-    launched=$!
-    n=0
-    until alive; do
-        if ! stat_of "$launched" || [ "$st_state" = Z ]; then
-            log_tail
-            fail start 'ended at once'
-        fi
-        [ "$n" -lt 200 ] || { kill -s KILL "$launched"; fail start 'did not start within 10 s'; }
-        n=$((n + 1))
-        nap 0.05
-    done
-    [ "$p_pid" = "$launched" ] || fail host "pid file names $p_pid, but $launched was started"
+    [ -f "$d/leased" ] || write_quick "$d/leased" leased || fail host "cannot write $d/leased"
+    lease_in_force || fail host 'no lease is in force here, and this shard must not start without one'
+    guard_lives || fail host 'no guard watches the lease here, and this shard must not start without one'
+    [ "${lease_by:-0}" -eq 0 ] || { [ "$u_boot" = "$lease_boot" ] && [ "$u_up" -lt "$lease_by" ]; } ||
+        fail host 'the order to start this shard came too late: the lease that it counts on has run out'
+    [ "${lease_by:-0}" -eq 0 ] || ! { read -r b_boot b_until <"$d/barred"; } 2>/dev/null ||
+        [ "$u_boot" != "$b_boot" ] || [ "$lease_by" -gt "$b_until" ] ||
+        fail host 'the order to start this shard was given before it was fenced here'
+    watched=$lease/until
 }
 
 # What the caller needs to know about the process of the pid file.

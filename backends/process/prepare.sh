@@ -7,8 +7,9 @@ main() {
     if alive && [ "$p_token" != "$token" ]; then
         fail host "the shard already runs here with token $p_token (pid $p_pid)"
     fi
-    for stale in "$d"/capsule.* "$d"/move.* "$d"/dry.* "$d"/restored.* "$d"/served.* "$d"/unpack.*; do
-        case $stale in *".$key") ;; *) rm -rf "$stale" ;; esac
+    end_warm
+    for stale in "$d"/capsule.* "$d"/move.* "$d"/dry.* "$d"/restored.* "$d"/served.* "$d"/unpack.* "$d"/before.* "$d"/seed.* "$d"/planted.* "$d"/changed.* "$d"/now.* "$d"/grown.*; do
+        case $stale in *".$key" | *".$key.seed") ;; *) rm -rf "$stale" ;; esac
     done
     if [ ! -f "$d/move.$key" ]; then
         pick_port

@@ -2,11 +2,11 @@
 main() {
     lock
     raise_fence "$token"
-    rm -rf "$d/capsule.$key" "$d/capsule.new.$key" "$d/dry.$key" "$d/move.$key"
+    rm -rf "$d/capsule.$key" "$d/capsule.new.$key" "$d/dry.$key" "$d/seed.$key" "$d/move.$key"
     if load_pid; then
         # The shard may have come back since, under a newer token: that one stays.
         [ "$p_token" -lt "$token" ] || return 0
         kill_group 0
-        rm -rf "$d/state"
+        rm -rf "$d/state" "$d/frozen" "$d/loaded" "$d"/before.*
     fi
 }

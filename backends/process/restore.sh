@@ -10,7 +10,14 @@ main() {
     if load_pid && [ "$p_token" != "$token" ] && alive; then
         fail host "the shard already runs here with token $p_token (pid $p_pid)"
     fi
-    write_file "$d/restored.$key" "$token"
+    [ "${stays:-}" != yes ] || need_owner "$token" # takes keys beside its own: made anew it would have only those
+    fenced
+    if [ "$driver" = restart ] && [ "$token" -gt "$f_at" ]; then # one bringing to the disk for both: users wait
+        write_both "$d/restored.$key" "$token" "$d/fence" "$token"
+    else
+        write_file "$d/restored.$key" "$token"
+    fi
+    [ "$driver" = restart ] || make_durable "$d/capsule.$key" # resume makes the process again from it
     if [ "$driver" = hook ]; then load_into; else unpack; fi
 }
 
@@ -31,12 +38,18 @@ load_into() {
 unpack() {
     ! alive || fail host "the shard already runs here (pid $p_pid)"
     raise_fence "$token"
-    rm -rf "$d/unpack.$key"
-    mkdir "$d/unpack.$key" || fail host "cannot make $d/unpack.$key"
-    tar -C "$d/unpack.$key" -xf "$d/capsule.$key" || fail host 'tar cannot unpack the capsule'
+    if [ "$grows" = yes ]; then
+        if [ -f "$d/grown.$key" ]; then return 0; fi # done by an earlier try
+        grow
+    else
+        rm -rf "$d/unpack.$key"
+        mkdir "$d/unpack.$key" || fail host "cannot make $d/unpack.$key"
+        tar -C "$d/unpack.$key" -xf "$d/capsule.$key" || fail host 'tar cannot unpack the capsule'
+    fi
     [ -d "$d/unpack.$key/state" ] && [ ! -L "$d/unpack.$key/state" ] || fail host 'the capsule holds no state folder'
-    rm -rf "$d/state"
+    [ ! -e "$d/state" ] || rm -rf "$d/state"
     mv "$d/unpack.$key/state" "$d/state" || fail host 'cannot put the state in place'
-    rm -rf "$d/unpack.$key"
+    if [ "$grows" = yes ]; then : >"$d/grown.$key"; else rm -rf "$d/unpack.$key"; fi # else with the rest, in the end
+    make_durable "$d/state" # the source gives its own away once this is committed
     say port "$port"
 }

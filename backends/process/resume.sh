@@ -7,7 +7,7 @@ main() {
         [ -f "$d/move.$key" ] || fail host 'the destination was not prepared for this move'
         read -r port address <"$d/move.$key"
         if [ "$driver" = hook ]; then
-            [ ! -f "$d/served.$key" ] || { log_tail; fail host "the shard died after it had served: its state is lost; to serve from the state that was moved, remove $d/served.$key"; }
+            [ ! -f "$d/served.$key" ] || { log_tail; fail ended "the shard died after it had served: its state is lost; to serve from the state that was moved, remove $d/served.$key"; }
             rm -rf "$d/state"
         fi
         launch "$token" "$port" "$address"
@@ -15,7 +15,7 @@ main() {
     fi
     need_owner "$token"
     signal_group CONT
-    [ -f "$d/served.$key" ] || [ ! -f "$d/move.$key" ] || write_file "$d/served.$key" "$token"
+    [ "$driver" = restart ] || [ -f "$d/served.$key" ] || [ ! -f "$d/move.$key" ] || write_file "$d/served.$key" "$token"
     serve
     tell
 }

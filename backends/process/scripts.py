@@ -1,26 +1,41 @@
 """Shell operations on a host: sent over standard input, so that nothing is left there.
 
-Every operation is ``lib.sh`` and one file of this folder. Values go in front of them as quoted
-assignments, never into a command line; results come back as ``key=value`` lines, and a
-failure as one line ``sidestep:<what>:<message>`` on standard error.
+Every operation is what several share and one file of this folder, or of a backend's that shares them. Values go
+in front of them as quoted assignments, never into a command line; results come back as ``key=value``
+lines, and a failure as one line ``sidestep:<what>:<message>`` on standard error.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from contextlib import suppress
 from functools import cache
 from importlib.resources import files
 from shlex import quote
 from typing import Final
 
-from sidestep.backends.ssh.base import Transport
-from sidestep.fleet.errors import HostError
+from sidestep.backends.process.standing import ShellLost, StandingShell
+from sidestep.backends.ssh.base import Completed, Transport
+from sidestep.fleet.errors import HostError, ShardEnded
 
 _NAME: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,99}")
 _VARIABLE: Final = re.compile(r"[a-z_]+")
 _FAILURE: Final = re.compile(rb"^sidestep:([a-z]+):(.*)$", re.MULTILINE)
 _MISSING: Final = 127
+#: what operations call it when the process that they need has ended and they start none
+_ENDED: Final = "ended"
+#: what is sent before every operation, and what only before those that need it
+LIBRARY: Final = ("lib", "units")
+_MORE: Final = {
+    "launch": frozenset({"start", "restore", "resume", "thaw", "revive", "warm"}),
+    "delta": frozenset({"seed", "plant", "capture", "restore", "verify"}),
+}
+
+#: operations that users wait for
+STANDING: Final = ("freeze", "capture", "restore", "verify", "resume")
+#: and those that only a standing shell knows
+TAKING: Final = ("lift", "land")
 
 
 def is_name(text: str) -> bool:
@@ -29,38 +44,98 @@ def is_name(text: str) -> bool:
 
 
 async def perform(
-    transport: Transport, step: str, operation: str, values: Mapping[str, str | int], *, timeout: float
+    transport: Transport,
+    step: str,
+    operation: str,
+    values: Mapping[str, str | int],
+    *,
+    timeout: float,
+    standing: StandingShell | None = None,
 ) -> list[tuple[str, str]]:
-    """Run one operation; the ``key=value`` pairs it said, in order.
+    """Run one operation, in the ``standing`` shell if there is one; the ``key=value`` pairs it said, in order.
 
-    Raises HostError with the shard's command that failed and the tail of what it wrote.
+    Raises HostError with the shard's command that failed and the tail of what it wrote, and ShardEnded where the
+    operation found the process gone that it cannot do without.
     """
-    done = await transport.run("exec sh -s", stdin=_program(transport.host, step, operation, values), timeout=timeout)
+    done: Completed | None = None
+    if standing is not None and operation in STANDING:
+        with suppress(ShellLost):
+            done = await standing.run(called(transport.host, step, operation, values), timeout=timeout)
+    if done is None:
+        program = _program(transport.host, step, operation, values)
+        done = await transport.run("exec sh -s", stdin=program, timeout=timeout)
+    lines = understood(transport, step, operation, values, done).decode("utf-8", "replace").splitlines()
+    return [(key, value) for key, found, value in (line.partition("=") for line in lines) if found]
+
+
+def understood(
+    transport: Transport, step: str, operation: str, values: Mapping[str, str | int], done: Completed
+) -> bytes:
+    """What an operation said that succeeded. Raises HostError as ``perform`` for one that did not."""
     if done.status == 0:
-        lines = done.stdout.decode("utf-8", "replace").splitlines()
-        return [(key, value) for key, found, value in (line.partition("=") for line in lines) if found]
+        return done.stdout
     failures = list(_FAILURE.finditer(done.stderr))
     tail = _FAILURE.sub(b"", done.stderr).strip()[-800:]
     if not failures:
         missing = "no POSIX shell" if done.status == _MISSING else f"operation ended with status {done.status}"
-        raise HostError(transport.host, step, missing, command=f"process/{operation}", tail=tail)
+        raise HostError(transport.host, step, missing, command=_named(operation), tail=tail)
     what, message = (part.decode("utf-8", "replace") for part in failures[-1].groups())
-    command = str(values.get(f"cmd_{what}", "")) or f"process/{operation}"
+    if what == _ENDED:
+        raise ShardEnded(transport.host, step, message, command=f"process/{operation}", tail=tail)
+    command = str(values.get(f"cmd_{what}", "")) or _named(operation)
     said = message if what == "host" else f"{what} {message}"
     raise HostError(transport.host, step, said, command=command, tail=tail)
 
 
-def _program(host: str, step: str, operation: str, values: Mapping[str, str | int]) -> bytes:
+def _named(operation: str) -> str:
+    return operation if "/" in operation else f"process/{operation}"
+
+
+def standing_texts() -> dict[str, str]:
+    """What a standing shell is given: the operations that it may be asked for, by the name of their function."""
+    return {_function(name): source(name) for name in (*STANDING, *TAKING)}
+
+
+def standing_common(host: str, step: str, values: Mapping[str, str | int]) -> str:
+    """What all of these share, which begins with whose they are."""
+    return _assigned(host, step, {**values, "quick": 1}) + library((*LIBRARY, *_MORE))
+
+
+def called(host: str, step: str, operation: str, values: Mapping[str, str | int]) -> bytes:
+    """An operation as a standing shell is asked for it."""
+    given = "" if operation in TAKING else " </dev/null"
+    return f"{_assigned(host, step, values)}{_function(operation)}{given}".encode("utf-8", "surrogateescape")
+
+
+def _function(operation: str) -> str:
+    return f"operation_{operation}"
+
+
+def _assigned(host: str, step: str, values: Mapping[str, str | int]) -> str:
     lines = []
     for name, value in values.items():
         text = str(value)
         if "\0" in text or not _VARIABLE.fullmatch(name):
             raise HostError(host, step, f"{name} holds a NUL character, which no shell can carry")
         lines.append(f"{name}={quote(text)}\n")
-    body = f"{''.join(lines)}{_source('lib')}{_source(operation)}main </dev/null\n"
+    return "".join(lines)
+
+
+def _program(host: str, step: str, operation: str, values: Mapping[str, str | int]) -> bytes:
+    more = tuple(name for name, those in _MORE.items() if operation in those)
+    given = _assigned(host, step, values)
+    body = f"{given}{library((*LIBRARY, *more))}{source(operation)}main </dev/null\n"
     return body.encode("utf-8", "surrogateescape")
 
 
 @cache
-def _source(name: str) -> str:
-    return files(__package__).joinpath(f"{name}.sh").read_text("utf-8")
+def library(names: tuple[str, ...]) -> str:
+    """The text of what several operations share."""
+    return "".join(source(name) for name in names)
+
+
+@cache
+def source(name: str) -> str:
+    """The text of one operation, or of what all of them share; ``systemd/limits`` is one of another backend's."""
+    folder, _, file = name.rpartition("/")
+    return files(f"sidestep.backends.{folder or 'process'}").joinpath(f"{file}.sh").read_text("utf-8")

@@ -3,7 +3,9 @@ main() {
     lock
     check_fence "$token"
     if alive; then
+        same_holder
         [ "$p_token" = "$token" ] || fail host "the shard already runs here with token $p_token"
+        mind_lease
         signal_group CONT
     else
         launch "$token" "$port" "$address"

@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
+import msgspec
+
 from sidestep.backends.routing import wire
+from sidestep.backends.routing.engine import Endpoint, EndpointLoad
+from sidestep.backends.ssh.base import Transport
 from sidestep.fleet.errors import ProtocolError, SidestepError
+from sidestep.fleet.routing import RouterSpec
 
 #: seconds for which a router that does not answer is tried again, so that it may restart
 PATIENCE: Final = 2.0
@@ -23,9 +29,12 @@ class UnixRouter:
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
 
-    async def hold(self, shard: str, deadline: float) -> None:
-        """Hold a shard's requests; returns when none is in flight. Raises SidestepError after ``deadline`` seconds."""
-        await self._call(wire.Hold(shard, deadline), deadline)
+    async def hold(self, shard: str, deadline: float, *, firm: bool = False) -> None:
+        """Hold a shard's requests; returns when none is in flight. Raises SidestepError after ``deadline`` seconds.
+
+        Where ``firm``, what its owner has not answered by then is given up instead.
+        """
+        await self._call(wire.Hold(shard, deadline, firm), deadline)
 
     async def release(self, shard: str) -> None:
         """Send the waiting requests by the newest table, and serve on. Raises SidestepError."""
@@ -99,3 +108,44 @@ class UnixRouter:
         if not isinstance(answer, wire.Facts):
             raise self._error(f"unexpected {type(answer).__name__}")
         return answer.values
+
+
+class EmbeddedRouter(UnixRouter):
+    """``RouterEngine`` over the socket of our own router, as ``[router]`` with ``engine = "embedded"`` names it."""
+
+    def __init__(self, spec: RouterSpec, transport_for: Callable[[str], Transport]) -> None:
+        super().__init__(spec.socket)
+
+    async def endpoints(self, shard: str) -> tuple[EndpointLoad, ...]:
+        """The owner and all others, with what is in flight at each."""
+        values = self._facts(await self._call(wire.GetEndpoints(shard)))
+        return msgspec.convert(values["endpoints"], tuple[EndpointLoad, ...])
+
+    async def add(self, shard: str, endpoint: Endpoint) -> None:
+        """Send to one more endpoint, by its weight; one of that name changes into it."""
+        await self._call(wire.AddEndpoint(shard, endpoint))
+
+    async def weigh(self, shard: str, weights: Mapping[str, int]) -> None:
+        """Give these endpoints new weights, all or none."""
+        await self._call(wire.Weigh(shard, dict(weights)))
+
+    async def shift(self, shard: str, shares: Mapping[str, int]) -> None:
+        """Give groups shares of the shard's requests, all or none."""
+        await self._call(wire.Shift(shard, dict(shares)))
+
+    async def drain(self, shard: str, name: str, deadline: float) -> None:
+        """Send nothing new to it; returns when nothing is in flight there. Raises SidestepError after ``deadline``."""
+        await self._call(wire.Drain(shard, name, deadline), deadline)
+
+    async def remove(self, shard: str, name: str) -> None:
+        """Forget an endpoint at which nothing is in flight."""
+        await self._call(wire.RemoveEndpoint(shard, name))
+
+    async def differences(self) -> tuple[str, ...]:
+        """None: what it was told is what it has, in one process."""
+        return ()
+
+    async def repair(self) -> tuple[str, ...]:
+        """Nothing to repair; raises SidestepError if it does not answer."""
+        await self.generation()
+        return ()

@@ -9,6 +9,8 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from sidestep.backends.routing import wire
 from sidestep.backends.routing.router import RouterCore
 from sidestep.fleet.errors import ProtocolError, SidestepError
@@ -85,15 +87,19 @@ class ControlServer:
             hung_up.cancel()
             await asyncio.gather(working, hung_up, return_exceptions=True)
 
-    async def _answer(self, call: wire.Call) -> wire.Answer:
+    async def _answer(self, call: wire.Call) -> wire.Answer:  # noqa: PLR0911 - a case for every call
         try:
             match call:
                 case wire.Hold():
-                    await self._core.hold(call.shard, call.deadline)
+                    await self._core.hold(call.shard, call.deadline, firm=call.firm)
                 case wire.Release():
                     self._core.release(call.shard)
                 case wire.Apply():
                     self._core.apply(call.table, call.checksum)
+                case wire.GetEndpoints() | wire.AddEndpoint() | wire.Weigh() | wire.Shift() | wire.RemoveEndpoint():
+                    return self._endpoints(call)
+                case wire.Drain():
+                    await self._core.drain(call.shard, call.name, call.deadline)
                 case wire.GetStats():
                     return wire.Facts(self._stats())
                 case wire.GetReport():
@@ -105,6 +111,23 @@ class ControlServer:
         except SidestepError as error:
             return _refusal(error)
         return wire.Done(self._core.table.generation)
+
+    def _endpoints(
+        self, call: wire.GetEndpoints | wire.AddEndpoint | wire.Weigh | wire.Shift | wire.RemoveEndpoint
+    ) -> wire.Answer:
+        core, route = self._core, self._core.known(call.shard)
+        match call:
+            case wire.GetEndpoints():
+                return wire.Facts({"endpoints": msgspec.to_builtins(core.balance.endpoints(route))})
+            case wire.AddEndpoint():
+                core.change(core.balance.added(route, call.endpoint))
+            case wire.Weigh():
+                core.change(core.balance.weighed(route, call.weights))
+            case wire.Shift():
+                core.change(core.balance.shifted(route, call.shares))
+            case wire.RemoveEndpoint():
+                core.change(core.balance.removed(route, call.name))
+        return wire.Done(core.table.generation)
 
 
 def _refusal(error: SidestepError) -> wire.Refused:

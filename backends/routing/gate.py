@@ -43,13 +43,14 @@ class Gate:
         if self.in_flight == 0:
             self._idle.set()
 
-    async def hold(self, seconds: float) -> bool:
-        """Let nobody in; True once nobody is in flight, False (and open again) if that takes too long."""
+    async def hold(self, seconds: float, *, firm: bool = False) -> bool:
+        """Let nobody in; True once nobody is in flight, False (and open again, unless ``firm``) if that takes long."""
         self.held = True
         try:
             await asyncio.wait_for(self._idle.wait(), seconds)
         except TimeoutError:
-            self.release()
+            if not firm:
+                self.release()
             return False
         except asyncio.CancelledError:
             self.release()  # who asked is gone, and can never release

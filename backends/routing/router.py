@@ -17,6 +17,8 @@ from typing import Any, Final
 import msgspec
 from msgspec import Struct
 
+from sidestep.backends.routing.balance import Balance, Sets
+from sidestep.backends.routing.engine import OWNER
 from sidestep.backends.routing.gate import Gate
 from sidestep.backends.routing.meter import Meter
 from sidestep.backends.routing.upstream import NotSent, Unanswered, Upstream
@@ -27,6 +29,8 @@ __all__ = ["Reply", "RouterCore", "Unanswered"]
 
 _FIRST_PAUSE: Final = 0.01
 _LONGEST_PAUSE: Final = 0.25
+#: seconds for answers that are under way from where no shard is any more
+_LAST_ANSWERS: Final = 2.0
 
 
 class Reply(Struct, frozen=True):
@@ -42,6 +46,7 @@ class Reply(Struct, frozen=True):
 class _Saved(Struct, frozen=True):
     table: bytes
     checksum: int
+    sets: Sets = {}
 
 
 class RouterCore:
@@ -53,6 +58,9 @@ class RouterCore:
         self.ready = asyncio.Event()
         #: requests, latencies and the newest calls, for whoever asks
         self.meter = Meter()
+        #: endpoints besides the owners
+        self.balance = Balance()
+        self._saved = _Saved(b"", 0)
         self.counters = {"sent": 0, "retried": 0, "busy": 0, "double_owner": 0, "unanswered": 0, "tables": 0}
         self._file = file
         self._gates: dict[str, Gate] = {}
@@ -62,10 +70,12 @@ class RouterCore:
         if table is not None:
             self._install(table)
         elif file is not None and file.exists():
-            self._install(self._read(file))
+            self._saved, table = self._read(file)
+            self.balance.take(self._saved.sets)
+            self._install(table)
 
-    async def request(self, app: str, key: str, *, verb: str = "INC") -> Reply:
-        """Send ``verb`` for a key to its owner; held while its shard is held.
+    async def request(self, app: str, key: str, *, verb: str = "INC", ident: str = "") -> Reply:
+        """Send ``verb`` for a key to its owner, as ``ident`` if that is given; held while its shard is held.
 
         Sent again only when it was provably not applied. Raises Unanswered when nobody can
         know, KeyError for an unknown app, SidestepError when the shard refuses the request.
@@ -80,7 +90,7 @@ class RouterCore:
                 if self._gates[route.shard] is not gate:
                     continue  # the key went to another shard while we waited
                 held = loop.time() - asked
-                words = await self._send(route, verb, key)
+                words = await self._send(route, verb, key, ident)
             except NotSent:
                 words = []
             finally:
@@ -93,13 +103,19 @@ class RouterCore:
             await asyncio.sleep(pause)
             pause = min(pause * 2, _LONGEST_PAUSE)
 
-    async def hold(self, shard: str, deadline: float) -> None:
+    async def hold(self, shard: str, deadline: float, *, firm: bool = False) -> None:
         """Hold the shard's requests; returns when none is in flight. Held twice is held once.
 
-        Raises SidestepError, with the shard open again, if they take longer than ``deadline`` seconds.
+        Raises SidestepError, with the shard open again, if they take longer than ``deadline`` seconds. Where
+        ``firm`` it stays held, and what its owner has not answered is Unanswered, whatever that owner says later.
         """
         gate = self._gate(shard)
-        if not await gate.hold(deadline):
+        if await gate.hold(deadline, firm=firm):
+            return
+        if firm:
+            for owner in {(r.address, r.port) for r in self.table.routes if r.shard == shard} & self._upstreams.keys():
+                await self._upstreams.pop(owner).aclose()
+        else:
             raise SidestepError(
                 f"shard {shard}: {gate.in_flight} requests still unanswered after {deadline:g} s; not held",
                 hint="is the shard overloaded or stopped? Try again when it answers",
@@ -115,14 +131,16 @@ class RouterCore:
         An older one changes nothing. Raises SidestepError for a damaged one, one with gaps or
         overlaps, and for one that contradicts the table of its own generation.
         """
-        new = _decode(table, checksum)
+        new = decode_table(table, checksum)
         if new.generation == self.table.generation and new != self.table:
             raise SidestepError(
                 f"generation {new.generation} of the routing table is in force with other contents",
                 hint="two daemons, or an old journal? Only one may own the fleet",
             )
         if new.generation > self.table.generation:
-            self._persist(_Saved(table, checksum))
+            named = {str(route.shard) for route in new.routes}
+            sets = {shard: kept for shard, kept in self.balance.sets.items() if shard in named}
+            self._persist(_Saved(table, checksum, _undrained(sets, self.table, new)))
             self._install(new)
             self.counters["tables"] += 1
         return self.table.generation
@@ -135,26 +153,57 @@ class RouterCore:
         }
         return {"generation": self.table.generation, **self.counters, "shards": shards}
 
+    def known(self, shard: str) -> Route:
+        """A route of that shard. Raises SidestepError for one that is not in the table."""
+        self._gate(shard)
+        return next(route for route in self.table.routes if route.shard == shard)
+
+    def change(self, sets: Sets) -> None:
+        """Go by these endpoints from now on, also after a restart."""
+        self._persist(_Saved(self._saved.table, self._saved.checksum, sets))
+
+    async def drain(self, shard: str, name: str, deadline: float) -> None:
+        """Send nothing new to an endpoint; returns when nothing is in flight there.
+
+        Raises SidestepError after ``deadline`` seconds; it stays draining then.
+        """
+        self.change(self.balance.drained(self.known(shard), name))
+        try:
+            async with asyncio.timeout(deadline):
+                await self.balance.idle(shard, name)
+        except TimeoutError:
+            raise SidestepError(
+                f"{name} of {shard}: requests still unanswered after {deadline:g} s; it stays draining",
+                hint="wait longer, or stop what does not answer",
+            ) from None
+
     async def aclose(self) -> None:
         """Close every connection."""
         await asyncio.gather(*(u.aclose() for u in self._upstreams.values()), *self._closing)
 
-    async def _send(self, route: Route, verb: str, key: str) -> list[str]:
+    async def _send(self, route: Route, verb: str, key: str, ident: str) -> list[str]:
         """The answer's words; [] for BUSY. Raises NotSent or Unanswered."""
-        endpoint = (route.address, route.port)
+        chosen = self.balance.choose(route)
+        endpoint, name = (chosen.address, chosen.port), str(chosen.name)
         upstream = self._upstreams.get(endpoint)
         if upstream is None:
             upstream = self._upstreams[endpoint] = Upstream(*endpoint)
         self.counters["sent"] += 1
+        self.balance.begin(route.shard, name)
+        words: list[str] = []
         try:
-            words = await upstream.ask(verb, next(self._idents), key)
+            words = await upstream.ask(verb, ident or next(self._idents), key)
         except Unanswered:
             self.counters["unanswered"] += 1
             self.meter.failed(route.shard)
             raise
+        finally:
+            self.balance.end(route.shard, name, answered=bool(words))
         if words[0] == "BUSY":
             self.counters["busy"] += 1
             return []
+        if name != OWNER and words[0] == "OK":  # whoever added it vouches for it: tokens prove owners
+            words[2:3] = [str(route.token)]
         return words
 
     def _reply(self, route: Route, held: float, words: list[str]) -> Reply:
@@ -174,8 +223,9 @@ class RouterCore:
         for shard in self._gates.keys() - named:
             self._gates.pop(shard).release()  # its waiting requests look for their new owners
         used = {(route.address, route.port) for route in table.routes}
-        for endpoint in [e for e, u in self._upstreams.items() if e not in used and u.idle]:
-            closing = asyncio.create_task(self._upstreams.pop(endpoint).aclose())
+        used |= {(k.endpoint.address, k.endpoint.port) for kept in self.balance.sets.values() for k in kept.values()}
+        for endpoint in self._upstreams.keys() - used:  # who was lost answers nobody any more, and does not say so
+            closing = asyncio.create_task(self._upstreams.pop(endpoint).retire(_LAST_ANSWERS))
             self._closing.add(closing)
             closing.add_done_callback(self._closing.discard)
         if table.routes:
@@ -190,28 +240,46 @@ class RouterCore:
             ) from None
 
     def _persist(self, saved: _Saved) -> None:
-        if self._file is None:
-            return
-        new = self._file.with_name(f"{self._file.name}.new")
+        """Keep it, then go by its endpoints."""
+        if self._file is not None:
+            self._write(self._file, saved)
+        self._saved = saved
+        self.balance.take(saved.sets)
+
+    @staticmethod
+    def _write(path: Path, saved: _Saved) -> None:
+        new = path.with_name(f"{path.name}.new")
         descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
         with os.fdopen(descriptor, "wb") as file:
             file.write(msgspec.msgpack.encode(saved))
             file.flush()
             os.fsync(file.fileno())
-        new.replace(self._file)
+        new.replace(path)
 
     @staticmethod
-    def _read(file: Path) -> RoutingTable:
+    def _read(file: Path) -> tuple[_Saved, RoutingTable]:
         try:
             saved = msgspec.msgpack.decode(file.read_bytes(), type=_Saved)
-            return _decode(saved.table, saved.checksum)
+            return saved, decode_table(saved.table, saved.checksum)
         except (msgspec.DecodeError, SidestepError) as error:
             raise SidestepError(
                 f"{file}: the saved routing table is damaged: {error}", hint="remove it; the daemon will send the table"
             ) from error
 
 
-def _decode(table: bytes, checksum: int) -> RoutingTable:
+def _undrained(sets: Sets, old: RoutingTable, new: RoutingTable) -> Sets:
+    """An owner that went elsewhere is drained no longer; its weight stays."""
+    at = {r.shard: (r.address, r.port) for r in old.routes}
+    moved = {str(r.shard) for r in new.routes if at.get(r.shard) != (r.address, r.port)}
+    return {
+        shard: {n: msgspec.structs.replace(k, draining=k.draining and not (n == OWNER and shard in moved))
+                for n, k in kept.items()}
+        for shard, kept in sets.items()
+    }  # fmt: skip
+
+
+def decode_table(table: bytes, checksum: int) -> RoutingTable:
+    """A table as it came. Raises SidestepError for one that is damaged, or has gaps or overlaps."""
     found = zlib.crc32(table)
     if found != checksum:
         raise SidestepError(

@@ -26,11 +26,7 @@ class Upstream:
         self._writer: asyncio.StreamWriter | None = None
         self._listening: asyncio.Task[None] | None = None
         self._connecting = asyncio.Lock()
-
-    @property
-    def idle(self) -> bool:
-        """Whether no answer is awaited."""
-        return not self._pending
+        self._closed = False
 
     async def ask(self, verb: str, ident: str, *words: str) -> list[str]:
         """The words of the answer. Raises NotSent or Unanswered."""
@@ -43,8 +39,15 @@ class Upstream:
         finally:
             self._pending.pop(ident, None)
 
+    async def retire(self, seconds: float) -> None:
+        """Close once nothing is awaited, and after ``seconds`` in any case."""
+        if self._pending:
+            await asyncio.wait(self._pending.values(), timeout=seconds)
+        await self.aclose()
+
     async def aclose(self) -> None:
-        """Close; requests that await an answer raise Unanswered."""
+        """Close for good; requests that await an answer raise Unanswered, and those that came too late NotSent."""
+        self._closed = True
         if self._listening is not None:
             self._listening.cancel()
             await asyncio.gather(self._listening, return_exceptions=True)
@@ -53,15 +56,24 @@ class Upstream:
         async with self._connecting:
             if self._writer is not None:
                 return self._writer
+            self._check_open()
             try:
                 reader, writer = await asyncio.wait_for(
                     asyncio.open_connection(self.address, self.port, limit=_LONGEST_LINE), _CONNECT_SECONDS
                 )
             except (OSError, TimeoutError) as error:
                 raise NotSent(f"{self.address}:{self.port}: {error}") from error
+            if self._closed:
+                writer.close()
+            self._check_open()
             self._writer = writer
             self._listening = asyncio.create_task(self._listen(reader, writer))
             return writer
+
+    def _check_open(self) -> None:
+        """Raise NotSent once it is closed: whoever began to connect before that must not send after it."""
+        if self._closed:
+            raise NotSent(f"{self.address}:{self.port}: nothing is sent there any more")
 
     async def _listen(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Hand out answers until the connection ends; then nobody gets one any more."""

@@ -11,6 +11,7 @@ from typing import Any, Final
 import msgspec
 from msgspec import Struct
 
+from sidestep.backends.routing.engine import Endpoint
 from sidestep.fleet.errors import ProtocolError
 
 #: a table of 100,000 routes is 10 MB
@@ -19,10 +20,14 @@ _HEADER: Final = 4
 
 
 class Hold(Struct, frozen=True, tag="hold"):
-    """Hold the shard's requests back; answered when none is in flight, or refused after ``deadline`` seconds."""
+    """Hold the shard's requests back; answered when none is in flight, or refused after ``deadline`` seconds.
+
+    ``firm``: never refused for that; what its owner has not answered by then is given up.
+    """
 
     shard: str
     deadline: float
+    firm: bool = False
 
 
 class Release(Struct, frozen=True, tag="release"):
@@ -52,11 +57,56 @@ class GetReport(Struct, frozen=True, tag="report"):
     after: int = 0
 
 
+class GetEndpoints(Struct, frozen=True, tag="endpoints"):
+    """Ask for a shard's endpoints, and what is in flight at each."""
+
+    shard: str
+
+
+class AddEndpoint(Struct, frozen=True, tag="add"):
+    """Send a shard's requests to one more endpoint."""
+
+    shard: str
+    endpoint: Endpoint
+
+
+class Weigh(Struct, frozen=True, tag="weigh"):
+    """Give endpoints of a shard new weights."""
+
+    shard: str
+    weights: dict[str, int]
+
+
+class Shift(Struct, frozen=True, tag="shift"):
+    """Give groups of a shard's endpoints shares of its requests."""
+
+    shard: str
+    shares: dict[str, int]
+
+
+class Drain(Struct, frozen=True, tag="drain"):
+    """Send nothing new to an endpoint; answered when nothing is in flight there, refused after ``deadline`` seconds."""
+
+    shard: str
+    name: str
+    deadline: float
+
+
+class RemoveEndpoint(Struct, frozen=True, tag="remove"):
+    """Forget an endpoint of a shard."""
+
+    shard: str
+    name: str
+
+
 class Audit(Struct, frozen=True, tag="audit"):
     """Ask whoever makes the requests for the account of every one of them."""
 
 
-Call = Hold | Release | Apply | GetGeneration | GetStats | GetReport | Audit
+Call = (
+    Hold | Release | Apply | GetGeneration | GetStats | GetReport | Audit
+    | GetEndpoints | AddEndpoint | Weigh | Shift | Drain | RemoveEndpoint
+)  # fmt: skip
 
 
 class Done(Struct, frozen=True, tag="done"):

@@ -8,7 +8,7 @@ from typing import Final
 
 import asyncssh
 
-from sidestep.backends.ssh.base import Feed, Receiver
+from sidestep.backends.ssh.base import Carried, Feed, Receiver
 from sidestep.backends.ssh.channel import AsyncsshChannel
 from sidestep.backends.ssh.commands import Commands
 from sidestep.backends.ssh.dial import dial
@@ -19,6 +19,7 @@ from sidestep.backends.ssh.identity import KeyRing
 from sidestep.backends.ssh.readonly import AsyncsshReader, open_reader
 from sidestep.backends.ssh.rtt import round_trip
 from sidestep.backends.ssh.slim import slim
+from sidestep.backends.ssh.sockets import carry_socket
 from sidestep.backends.ssh.target import SshTarget
 from sidestep.backends.ssh.tunnels import Tunnels
 from sidestep.backends.ssh.witness import Witness
@@ -105,6 +106,11 @@ class AsyncsshTransport(Commands):
             release()
             raise
         return await open_reader(self.host, conn, release)
+
+    async def carry_socket(self, path: str, local: str) -> Carried:
+        """Listen at ``path`` there and connect whoever comes to ``local`` here; no session. Raises HostError."""
+        conn = self._connection("carry a socket")
+        return await carry_socket(self.host, conn, self.run, lambda: self._attend(lambda: None), path, local)
 
     async def aclose(self) -> None:
         """Close the connection and everything on it."""

@@ -78,6 +78,30 @@ class Feed(Protocol):
         ...
 
 
+class Carried(Protocol):
+    """A socket on a host whose connections come to a socket here."""
+
+    async def wait_closed(self) -> None:
+        """Return once it is carried no longer."""
+        ...
+
+    def close(self) -> None:
+        """Take it away."""
+        ...
+
+
+@runtime_checkable
+class CarriesSockets(Protocol):
+    """A transport that can do that; not every one can."""
+
+    async def carry_socket(self, path: str, local: str) -> Carried:
+        """Listen at ``path`` on the host, for its user alone, and connect whoever comes to the socket ``local``.
+
+        ``path`` is a link; anything else that is there stays, and is an error. Raises HostError.
+        """
+        ...
+
+
 @runtime_checkable
 class Transport(Protocol):
     """One host, one connection, several channels (at most eight sessions at a time)."""

@@ -12,9 +12,12 @@ from typing import Final
 
 from sidestep.backends.ssh import digests
 from sidestep.backends.ssh.base import Channel, Transport
+from sidestep.backends.ssh.pace import Flow
 from sidestep.fleet.errors import HostError, HostUnreachable
 
 CHUNK: Final = 512 << 10
+#: bytes that are read at a time where a pace is to be kept
+PACED: Final = 64 << 10
 #: room for bytes under way, for links with a long delay
 WINDOW: Final = 16 << 20
 DISCARD_DEADLINE: Final = 5.0
@@ -87,14 +90,16 @@ async def discard(transport: Transport, part: str) -> None:
         await transport.run(f"rm -f {quote(part)}", timeout=DISCARD_DEADLINE)
 
 
-async def receive(host: str, channel: Channel, path: str, timeout: float) -> AsyncGenerator[bytes, None]:
-    """What ``channel`` (a cat of ``path``) says, to the end. Raises HostError."""
+async def receive(
+    host: str, channel: Channel, path: str, timeout: float, *, most: int = CHUNK
+) -> AsyncGenerator[bytes, None]:
+    """What ``channel`` (a cat of ``path``) says, to the end, at most so many bytes at a time. Raises HostError."""
     deadline = asyncio.get_running_loop().time() + timeout
-    read = getattr(channel, "read_much", channel.read)
+    read = getattr(channel, "read_much", channel.read) if most >= CHUNK else channel.read
     while True:
         try:
             async with asyncio.timeout_at(deadline):
-                data = await read(CHUNK)
+                data = await read(most)
                 done = None if data else await channel.wait()
         except TimeoutError as error:
             raise HostError(host, "fetch", f"{path} was not read within {timeout:g} s") from error
@@ -106,12 +111,24 @@ async def receive(host: str, channel: Channel, path: str, timeout: float) -> Asy
         return
 
 
-async def relay(source: Transport, here: str, destination: Transport, there: str, *, timeout: float = 60.0) -> str:
+async def _paced(source: Transport, path: str, timeout: float, flow: Flow) -> AsyncGenerator[bytes, None]:
+    """What ``path`` says, no faster than ``flow`` allows: little is under way, so the host waits for our reading."""
+    channel = await source.open(shell(f"exec cat < {quote(path)}"))
+    async with aclosing(channel), aclosing(receive(source.host, channel, path, timeout, most=PACED)) as chunks:
+        async for chunk in chunks:
+            await flow.take(len(chunk))
+            yield chunk
+
+
+async def relay(
+    source: Transport, here: str, destination: Transport, there: str, *, timeout: float = 60.0, flow: Flow | None = None
+) -> str:
     """Carry a file from one host to another through this process; its SHA-256.
 
-    Read once, written beside, read back by the destination, then in its place. Raises HostError.
+    Read once, written beside, read back by the destination, then in its place. ``flow`` says when
+    more may be read. Raises HostError.
     """
-    chunks = source.fetch(here, timeout=timeout)
+    chunks = source.fetch(here, timeout=timeout) if flow is None else _paced(source, here, timeout, flow)
     try:
         return await destination.send(there, chunks, timeout=timeout)
     finally:

@@ -2,15 +2,17 @@
 
 The direct way trusts nothing that was there before: for every transfer two key pairs are made,
 each host gets its own key and the other's certificate over its SSH channel, and the two speak
-TLS with each other and nobody else. Both digest what they handle, and only when the two agree is
-the file put in place. When a host has no python3, or the two cannot reach each other, the bytes
-are relayed, and the result says why.
+TLS with each other and nobody else. AES-GCM authenticates every byte on the way and its place;
+the one that receives digests what it writes, for the caller to compare with what the file was
+when it was made, and only when both have told the same size is it put in place. When a host has
+no python3, or the two cannot reach each other, the bytes are relayed, and the result says why.
 """
 
 from __future__ import annotations
 
 import asyncio
 import json
+import math
 from collections.abc import AsyncGenerator, Coroutine
 from contextlib import AsyncExitStack, aclosing, asynccontextmanager
 from datetime import UTC, datetime
@@ -27,6 +29,7 @@ from msgspec import Struct
 
 from sidestep.backends.ssh import carry
 from sidestep.backends.ssh.base import Channel, Transport
+from sidestep.backends.ssh.pace import Flow, Pace
 from sidestep.fleet.errors import HostError, HostUnreachable
 from sidestep.fleet.labels import scrub
 
@@ -35,6 +38,8 @@ DIRECT_FROM: Final = 64 << 20
 #: seconds in which the hosts must have reached each other, and in which bytes must flow
 PATIENCE: Final = 5.0
 SILENCE: Final = 20.0
+#: bytes that a paced sender sends for each word of ours
+PART: Final = 128 << 10
 _LINE: Final = 4096
 #: seconds that the other host has to say why, too
 _LAST_WORDS: Final = 1.0
@@ -72,24 +77,43 @@ async def transfer(
     *,
     timeout: float = 60.0,
     direct_from: int = DIRECT_FROM,
+    size: int | None = None,
+    pace: Pace | None = None,
+    within: float = math.inf,
 ) -> Carried:
     """Carry ``here`` on the source to ``there`` on the destination (0600, replaced atomically).
 
-    ``timeout`` is in seconds and holds for each way that is tried. Raises HostError.
+    ``timeout`` is in seconds and holds for each way that is tried; ``size`` in bytes is looked up if it is
+    not known. Both ways keep to ``pace``; what it cannot bring there ``within`` so many seconds is not
+    begun. Raises HostError.
     """
-    size = await _size(source, here)
-    if size < direct_from:
-        digest = await carry.relay(source, here, destination, there, timeout=timeout)
-        return Carried(digest, "relay", "")
-    try:
-        return Carried(await direct(source, here, destination, there, timeout=timeout), "direct", "")
-    except NotDirect as error:
-        reason = str(error)
-    return Carried(await carry.relay(source, here, destination, there, timeout=timeout), "relay", reason)
+    if size is None:
+        size = await _size(source, here)
+    if pace is None or not pace.limited:
+        return await _either(source, here, destination, there, timeout, size >= direct_from, None)
+    if refusal := pace.refusal(size, min(timeout, within)):
+        raise HostError(source.host, "transfer", refusal)
+    with pace.carrying(f"{source.host} to {destination.host}", size) as flow:
+        return await _either(source, here, destination, there, timeout, size >= direct_from, flow)
 
 
-async def direct(source: Transport, here: str, destination: Transport, there: str, *, timeout: float = 60.0) -> str:
-    """Carry a file straight from host to host; its SHA-256.
+async def _either(
+    source: Transport, here: str, destination: Transport, there: str, timeout: float, big: bool, flow: Flow | None
+) -> Carried:
+    """Directly if it is big and can be done, else through us."""
+    reason = ""
+    if big:
+        try:
+            return Carried(await direct(source, here, destination, there, timeout=timeout, flow=flow), "direct", "")
+        except NotDirect as error:
+            reason = str(error)
+    return Carried(await carry.relay(source, here, destination, there, timeout=timeout, flow=flow), "relay", reason)
+
+
+async def direct(
+    source: Transport, here: str, destination: Transport, there: str, *, timeout: float = 60.0, flow: Flow | None = None
+) -> str:
+    """Carry a file straight from host to host; its SHA-256. With ``flow`` the sender waits for our word for each part.
 
     Raises NotDirect when the hosts cannot, HostUnreachable when a connection of ours is lost.
     """
@@ -104,21 +128,43 @@ async def direct(source: Transport, here: str, destination: Transport, there: st
             await _tell(receiving, common | keys[0] | {"role": "receive", "path": there, "part": part,
                                                       "peer": keys[1]["certificate"]})  # fmt: skip
             address, port = await _answer(destination, receiving, "listens")
-            await _tell(sending, common | keys[1] | {"role": "send", "path": here, "addresses": [address],
-                                                    "port": port, "peer": keys[0]["certificate"]})  # fmt: skip
-            ours, theirs = await _both(_answer(source, sending, "sent"), _answer(destination, receiving, "received"))
-            if ours != theirs:
-                raise NotDirect(f"{source.host} sent {ours}, {destination.host} received {theirs}")
+            await _tell(sending, common | keys[1] | {"role": "send", "path": here, "addresses": [address], "port": port,
+                                                    "part": PART if flow is not None else 0,
+                                                    "peer": keys[0]["certificate"]})  # fmt: skip
+            async with _granting(sending, flow):
+                (sent,), (received, digest) = await _both(
+                    _answer(source, sending, "sent"), _answer(destination, receiving, "received")
+                )
+            if sent != received:
+                raise NotDirect(f"{source.host} sent {sent} bytes, {destination.host} received {received}")
             await _write(receiving, b"k")
             await _answer(destination, receiving, "kept")
             kept = True
-            return str(ours[1])
+            return str(digest)
     except TimeoutError:
         raise NotDirect(f"it was not done within {timeout:g} s") from None
     finally:
         if not kept:
             # Only where the file system has no nameless files is there anything, and only after a kill.
             await asyncio.shield(carry.discard(destination, part))
+
+
+@asynccontextmanager
+async def _granting(sending: Channel, flow: Flow | None) -> AsyncGenerator[None, None]:
+    """Tell the sender, a byte a part, what may go; for as long as the block lasts."""
+
+    async def grant(flow: Flow) -> None:
+        while True:
+            await flow.take(PART)
+            await _write(sending, b"g")
+
+    granting = asyncio.ensure_future(grant(flow)) if flow is not None else None
+    try:
+        yield
+    finally:
+        if granting is not None:
+            granting.cancel()
+            await asyncio.gather(granting, return_exceptions=True)
 
 
 async def _both(*answers: Coroutine[Any, Any, tuple[Any, ...]]) -> list[tuple[Any, ...]]:
@@ -221,7 +267,7 @@ async def _answer(transport: Transport, channel: Channel, kind: str) -> tuple[An
 
 
 def _checked(transport: Transport, kind: str, words: list[Any]) -> tuple[Any, ...]:
-    kinds = {"listens": (str, int), "sent": (int, str), "received": (int, str), "kept": ()}[kind]
+    kinds = {"listens": (str, int), "sent": (int,), "received": (int, str), "kept": ()}[kind]
     if len(words) != len(kinds) or not all(isinstance(word, kind) for word, kind in zip(words, kinds, strict=True)):
         raise NotDirect(f"{transport.host} gives an unexpected answer")
     return tuple(words)

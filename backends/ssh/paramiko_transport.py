@@ -19,6 +19,7 @@ from sidestep.backends.ssh.hostkeys import HostKeys
 from sidestep.backends.ssh.identity import KeyRing
 from sidestep.backends.ssh.paramiko_connection import ParamikoConnection, end_input
 from sidestep.backends.ssh.target import SshTarget
+from sidestep.backends.ssh.tunnels import Tunnels
 from sidestep.fleet.errors import HostError, HostUnreachable
 
 SESSIONS: Final = 8
@@ -33,10 +34,12 @@ CLOSE_DEADLINE: Final = 5.0
 class ParamikoTransport(Commands):
     """One connection to one host; implements ``Transport``. Costs two threads a channel and one a connection.
 
-    A target's jump hosts are connected for it alone.
+    A target's jump hosts are connected for it alone: ``tunnels``, which shares them, is not used.
     """
 
-    def __init__(self, target: SshTarget, keys: HostKeys, *, ring: KeyRing | None = None) -> None:
+    def __init__(
+        self, target: SshTarget, keys: HostKeys, *, ring: KeyRing | None = None, tunnels: Tunnels | None = None
+    ) -> None:
         super().__init__()
         self.host = target.name
         self._target, self._keys, self._ring = target, keys, ring or KeyRing()

@@ -11,6 +11,7 @@ import hashlib
 import os
 import socket
 from collections.abc import Callable
+from functools import lru_cache
 from pathlib import Path
 from typing import Final, Literal
 
@@ -93,7 +94,7 @@ class _Resolver:
         """
         jump = asked.jump or ("none" if alone else "")
         read = _Reader(self._config.settings(asked.address, asked.user, jump=jump), asked)
-        place = f"{read.user or getpass.getuser()}@{read.address}:{read.port}"
+        place = f"{read.user or me()}@{read.address}:{read.port}"
         if place in above or len(above) > CHAIN:
             raise _Circle(" through ".join((*above, place)))
         return SshTarget(
@@ -275,16 +276,26 @@ class _Reader:
         return str(path.absolute())
 
 
+def me() -> str:
+    """Our login name, looked up once for the environment that says it: a thousand hosts ask for it."""
+    return _login(os.getuid(), *map(os.environ.get, ("LOGNAME", "USER", "LNAME", "USERNAME")))
+
+
+@lru_cache(maxsize=4)
+def _login(*_: object) -> str:
+    return getpass.getuser()
+
+
 def tokens(asked: str, address: str, port: int, user: str, alias: str) -> dict[str, str]:
     """What the ``%`` tokens of ssh_config stand for, of a host that was asked for as ``asked``."""
     local = socket.gethostname()
-    user = user or getpass.getuser()
+    user = user or me()
     return {
         "h": address,
         "n": asked,
         "p": str(port),
         "r": user,
-        "u": getpass.getuser(),
+        "u": me(),
         "i": str(os.getuid()),
         "d": str(Path.home()),
         "l": local,

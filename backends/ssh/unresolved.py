@@ -1,11 +1,11 @@
-"""A host that cannot even be dialled: what its configuration says is wrong, said on every attempt."""
+"""A host that cannot even be dialled: what its configuration or its transport lacks, said on every attempt."""
 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
 
 from sidestep.backends.ssh.base import Channel, Completed, Feed, Receiver
-from sidestep.fleet.errors import AuthenticationRefused, ConfigError
+from sidestep.fleet.errors import AuthenticationRefused, SidestepError
 
 
 class Unresolved:
@@ -17,7 +17,7 @@ class Unresolved:
 
     connected = False
 
-    def __init__(self, host: str, error: ConfigError) -> None:
+    def __init__(self, host: str, error: SidestepError) -> None:
         self.host, self._error = host, error
 
     def _refusal(self) -> AuthenticationRefused:

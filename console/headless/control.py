@@ -14,6 +14,7 @@ from sidestep.autopilot.protocol import Done, PlanView
 from sidestep.autopilot.protocol_control import (
     CancelPlan,
     CancelView,
+    DeclareOff,
     HoldAll,
     PausePlan,
     ReleaseHold,
@@ -54,7 +55,7 @@ def cancel(socket: Path, ref: str, reason: str, *, dry_run: bool, yes: bool, as_
                 output.dump(planned)
             return
         if not yes:
-            _confirm(planned.number)
+            _confirm(str(planned.number), "cancel the plan", "not cancelled")
         done = client.call(CancelPlan(planned.digest, reason))
     assert isinstance(done, CancelView)
     if as_json:
@@ -81,17 +82,32 @@ def hold(socket: Path, reason: str, state: Path | None, *, as_json: bool) -> Non
         with Client.connect(socket, timeout=PATIENCE) as client:
             done = client.call(HoldAll(reason))
     except (DaemonMissing, DaemonLost) as error:
-        done = _by_file(socket, reason, state, str(error.args[0]))
-    _done(done, as_json=as_json)
+        done = by_file(socket, reason, state, str(error.args[0]))
+    output.done(done, as_json=as_json)
 
 
 def release(socket: Path, reason: str, *, as_json: bool) -> None:
     """Let new things begin again."""
     with Client.connect(socket) as client:
-        _done(client.call(ReleaseHold(reason)), as_json=as_json)
+        output.done(client.call(ReleaseHold(reason)), as_json=as_json)
 
 
-def _by_file(socket: Path, reason: str, state: Path | None, why: str) -> Done:
+def fenced(socket: Path, host: str, reason: str, *, yes: bool, as_json: bool) -> None:
+    """Say that a host is off, so that what it ran may start elsewhere."""
+    if not reason.strip():
+        raise UsageError("a reason is needed", hint="say how it is known that the host is off: --reason TEXT")
+    if not yes:
+        print(
+            f"what ran on {host} may start elsewhere at once: if {host} is not off, it then runs twice",
+            file=sys.stderr,
+        )
+        _confirm(host, "say that it is off", "nothing was said")
+    with Client.connect(socket) as client:
+        output.done(client.call(DeclareOff(host, reason)), as_json=as_json)
+
+
+def by_file(socket: Path, reason: str, state: Path | None, why: str) -> Done:
+    """Hold by the file that the daemon looks for; ``why`` is why not through it. Raises SidestepError."""
     from sidestep.autopilot.hold import Hold  # noqa: PLC0415
     from sidestep.autopilot.server_service import actor_of  # noqa: PLC0415
     from sidestep.fleet.labels import scrub  # noqa: PLC0415
@@ -109,13 +125,13 @@ def _by_file(socket: Path, reason: str, state: Path | None, why: str) -> Done:
     return Done(scrub(f"{said}, by {made.path}: {why}", 2000))
 
 
-def _confirm(number: int) -> None:
-    """Have the number typed. Raises UsageError without a terminal, SidestepError for anything else."""
+def _confirm(word: str, to: str, otherwise: str) -> None:
+    """Have a word typed. Raises UsageError without a terminal, SidestepError for anything else."""
     if not sys.stdin.isatty():
         raise UsageError("nobody is there to confirm", hint="add --yes")
-    print(f"type {number} to cancel the plan: ", end="", file=sys.stderr, flush=True)
-    if sys.stdin.readline().strip().lstrip("#") != str(number):
-        raise SidestepError("not cancelled")
+    print(f"type {word} to {to}: ", end="", file=sys.stderr, flush=True)
+    if sys.stdin.readline().strip().lstrip("#") != word:
+        raise SidestepError(otherwise)
 
 
 def _effects(view: CancelView) -> None:
@@ -130,11 +146,3 @@ def _plan(answer: object, what: str, *, as_json: bool) -> None:
         output.dump(answer)
     else:
         output.say(f"plan #{answer.plan.number} {what}")
-
-
-def _done(answer: object, *, as_json: bool) -> None:
-    assert isinstance(answer, Done)
-    if as_json:
-        output.dump(answer)
-    else:
-        output.say(str(answer.text))

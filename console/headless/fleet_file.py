@@ -5,10 +5,11 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from sidestep.autopilot.config_file import load_fleet, plugged_goals, read_files
+from sidestep.autopilot.config_file import load_fleet, read_files
 from sidestep.console.headless import output
 from sidestep.fleet.config import dump_fleet, parse_documents
 from sidestep.fleet.errors import ConfigError
+from sidestep.fleet.extensions import names
 
 
 def check(path: Path, *, as_json: bool) -> int:
@@ -16,7 +17,7 @@ def check(path: Path, *, as_json: bool) -> int:
     problems: tuple[ConfigError, ...] = ()
     try:
         files = read_files(path)
-        spec = parse_documents(files.documents, goals=plugged_goals)
+        spec = parse_documents(files.documents, plugged=names)
     except ConfigError as error:
         problems = getattr(error, "problems", (error,))
     if as_json:

@@ -54,11 +54,7 @@ def promote(socket: Path, wanted_level: str, reason: str, *, as_json: bool) -> N
     """Take what trust offers."""
     with Client.connect(socket) as client:
         answer = client.call(Promote(wanted_level, reason))
-    text = answer.text if isinstance(answer, Done) else ""
-    if as_json:
-        output.dump({"result": text})
-    else:
-        output.say(text)
+    output.result(answer, as_json=as_json)
 
 
 def status(socket: Path, *, as_json: bool) -> None:

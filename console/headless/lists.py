@@ -10,7 +10,6 @@ from pathlib import Path
 from sidestep.autopilot.client import Client
 from sidestep.autopilot.protocol import (
     DemandList,
-    Done,
     EventList,
     GetDemand,
     GetLog,
@@ -19,7 +18,7 @@ from sidestep.autopilot.protocol import (
     SnapshotFrame,
 )
 from sidestep.autopilot.protocol_oracle import GetRoundTrips, HostRoundTrips, RoundTripList
-from sidestep.console.headless import output
+from sidestep.console.headless import capsules, output
 from sidestep.console.headless.published import HostReport, Part, RoundTrips, Samples
 from sidestep.console.hosttext import hot_when
 from sidestep.console.text import ASCII, chance, clock, percent, size
@@ -96,7 +95,11 @@ def _use(column: memoryview[float], row: int, dimensions: Sequence[str]) -> dict
 
 def shards(socket: Path, *, as_json: bool) -> None:
     """One line or object a shard."""
-    view = picture(socket)
+    with Client.connect(socket) as client:
+        answer = client.call(GetSnapshot())
+        kept = capsules.ages(client) if as_json else {}
+    assert isinstance(answer, SnapshotFrame)
+    view = decode(answer)
     places = [view.hosts[host].name if host >= 0 else "" for host in view.shard_host]
     if as_json:
         output.dump(
@@ -109,6 +112,7 @@ def shards(socket: Path, *, as_json: bool) -> None:
                     "priority": view.shard_priority[row],
                     "state_bytes": view.shard_bytes[row],
                     "use": _use(view.shard_use, row, DIMENSIONS[:PLANNED]),
+                    "capsule_age": kept[words.name].age if words.name in kept else None,
                 }
                 for row, words in enumerate(view.shards)
             ]
@@ -181,8 +185,4 @@ def retry(socket: Path, host: str, *, as_json: bool) -> None:
     """Try hosts again that refused us."""
     with Client.connect(socket) as client:
         answer = client.call(Retry(host))
-    text = answer.text if isinstance(answer, Done) else ""
-    if as_json:
-        output.dump({"result": text})
-    else:
-        output.say(text)
+    output.result(answer, as_json=as_json)

@@ -29,6 +29,22 @@ def lines(content: Iterable[Line]) -> None:
         say(plain(line).rstrip())
 
 
+def done(answer: object, otherwise: str = "", *, as_json: bool) -> None:
+    """What the daemon said that it did, or ``otherwise`` if it only did it; as JSON its whole answer."""
+    if as_json:
+        dump(answer)
+    else:
+        say(str(getattr(answer, "text", "") or otherwise))
+
+
+def result(answer: object, *, as_json: bool) -> None:
+    """As ``done``, but as JSON its words alone, under ``result``."""
+    if as_json:
+        dump({"result": str(getattr(answer, "text", ""))})
+    else:
+        done(answer, as_json=False)
+
+
 def dump(value: Any) -> None:
     """A value as JSON: ASCII only, unknown numbers are null, keys in the order of the fields."""
     tree = msgspec.json.decode(msgspec.json.encode(value))

@@ -15,7 +15,6 @@ from sidestep.autopilot.protocol_plans import (
     CancelPlanning,
     ComparePlans,
     DifferenceView,
-    DrainView,
     FindHost,
     GetPlanning,
     GetRightSizes,
@@ -24,17 +23,16 @@ from sidestep.autopilot.protocol_plans import (
     NewPlan,
     Planning,
     SizesView,
-    TryDrain,
     WhyNotView,
     WhyView,
 )
 from sidestep.console.headless import output
+from sidestep.console.headless.patience import patiently
 from sidestep.console.planningtext import (
     answer_lines,
     bar,
     best_host_lines,
     difference_lines,
-    drain_lines,
     policy_lines,
     size_lines,
     why_lines,
@@ -98,7 +96,7 @@ def new(socket: Path, asked: NewPlan, *, as_json: bool) -> int:
     begun: list[Planning] = []
     try:
         with Client.connect(socket) as client:
-            job = client.call(asked)
+            job = patiently(client, asked)
             assert isinstance(job, Planning)
             begun.append(job)
             job = _follow(client, job, asked.time_limit, quiet=as_json)
@@ -217,24 +215,6 @@ def policies(socket: Path, *, as_json: bool) -> None:
         output.dump(answer.policies)
     else:
         output.lines(policy_lines(answer, _WIDTH))
-
-
-def drain(socket: Path, host: str, *, dry_run: bool, as_json: bool) -> int:
-    """Whether a host can be emptied; the exit code."""
-    _needed("HOST", host)
-    if not dry_run:
-        raise UsageError(
-            "drain says only whether a host can be emptied",
-            hint=f"sidestep drain {host} --dry-run; to keep it empty write cordoned = true for it in the fleet file",
-        )
-    with Client.connect(socket) as client:
-        answer = client.call(TryDrain(host))
-    assert isinstance(answer, DrainView)
-    if as_json:
-        output.dump(answer.preflight)
-    else:
-        output.lines(drain_lines(answer.preflight, time.time(), _WIDTH, ASCII))
-    return 0 if answer.preflight.possible else NOTHING
 
 
 def _needed(name: str, value: str) -> None:

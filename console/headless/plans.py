@@ -10,7 +10,6 @@ from typing import NamedTuple
 from sidestep.autopilot.client import Client
 from sidestep.autopilot.protocol import (
     Approve,
-    Done,
     GetPlan,
     ListPlans,
     PlanList,
@@ -19,6 +18,7 @@ from sidestep.autopilot.protocol import (
     Reject,
 )
 from sidestep.console.headless import output
+from sidestep.console.headless.patience import patiently
 from sidestep.console.plantext import PREFIX, approval_lines, no_plan_lines, plan_lines, plan_when
 from sidestep.console.text import ASCII
 from sidestep.fleet.errors import SidestepError, UsageError
@@ -114,7 +114,7 @@ def approve(socket: Path, ref: str, digest: str, reason: str, more: More, *, yes
         if not yes:
             _confirm(item)
         answer = client.call(more.request(item.digest, reason))
-    _done(answer, f"plan #{item.plan.number} approved ({item.digest[:PREFIX]})", as_json=as_json)
+    output.done(answer, f"plan #{item.plan.number} approved ({item.digest[:PREFIX]})", as_json=as_json)
 
 
 def _left_out(item: PlanView, skip: tuple[int, ...]) -> None:
@@ -139,13 +139,13 @@ def reject(socket: Path, ref: str, reason: str, *, as_json: bool) -> None:
     with Client.connect(socket) as client:
         item = _get(client, ref)
         answer = client.call(Reject(item.digest, reason))
-    _done(answer, f"plan #{item.plan.number} rejected", as_json=as_json)
+    output.done(answer, f"plan #{item.plan.number} rejected", as_json=as_json)
 
 
 def move(socket: Path, shard: str, host: str, reason: str, *, as_json: bool) -> None:
     """Propose an operator's own move; it still needs approval."""
     with Client.connect(socket) as client:
-        item = client.call(ProposeMove(shard, host, reason))
+        item = patiently(client, ProposeMove(shard, host, reason))
     assert isinstance(item, PlanView)
     if as_json:
         output.dump(item)
@@ -158,10 +158,3 @@ def _get(client: Client, ref: str) -> PlanView:
     item = client.call(GetPlan(ref.lstrip("#")))
     assert isinstance(item, PlanView)
     return item
-
-
-def _done(answer: object, text: str, *, as_json: bool) -> None:
-    if as_json:
-        output.dump(answer)
-    else:
-        output.say(str(answer.text) if isinstance(answer, Done) and answer.text else text)

@@ -10,12 +10,16 @@ from msgspec import Struct
 
 from sidestep.autopilot.client import Client
 from sidestep.autopilot.protocol import GetSnapshot, SnapshotFrame
+from sidestep.autopilot.protocol_failover import GetLosses, LossesView, RecoveredShard
 from sidestep.console.headless import output
+from sidestep.console.headless.losses import recovered
 from sidestep.console.view import decode
 from sidestep.fleet.labels import Label
 from sidestep.fleet.machines import PlanState
 from sidestep.fleet.resources import show_seconds
 
+#: recoveries that are told
+RECENT = 5
 _OPEN = (PlanState.PROPOSED, PlanState.APPROVED, PlanState.RUNNING)
 
 
@@ -35,12 +39,15 @@ class StatusView(Struct, frozen=True, kw_only=True):
     shards: dict[str, int]
     hot: int
     plans: tuple[str, ...]
+    #: shards that came back from lost hosts, with both figures
+    recovered: tuple[RecoveredShard, ...] = ()
 
 
 def show(socket: Path, *, as_json: bool) -> None:
     """Print it."""
     with Client.connect(socket) as client:
         answer, welcome = client.call(GetSnapshot()), client.welcome
+        losses = client.call(GetLosses())
     assert isinstance(answer, SnapshotFrame)
     assert welcome is not None
     view = decode(answer)
@@ -58,6 +65,7 @@ def show(socket: Path, *, as_json: bool) -> None:
         shards=dict(Counter(map(str, view.shard_states))),
         hot=len({item.host for item in answer.contention}),
         plans=tuple(f"#{p.plan.number} {p.status.state}" for p in answer.plans if p.status.state in _OPEN),
+        recovered=losses.recovered if isinstance(losses, LossesView) else (),
     )
     if as_json:
         output.dump(found)
@@ -68,6 +76,8 @@ def show(socket: Path, *, as_json: bool) -> None:
     output.say(f"hosts: {_counts(found.hosts)}; {found.hot} will run hot")
     output.say(f"shards: {_counts(found.shards)}; placement of generation {found.generation}")
     output.say(f"plans: {', '.join(found.plans) or 'none is open'}")
+    for one in found.recovered[-RECENT:]:
+        output.say(recovered(one, time.time()))
     output.say(f"picture: {show_seconds(found.age)} old{f'; oracle {found.oracle}' if found.oracle else ''}")
 
 

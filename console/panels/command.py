@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import ClassVar
 
 from textual import on
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal
+from textual.events import Key
 from textual.screen import ModalScreen
 from textual.suggester import Suggester
 from textual.widgets import Input, Label
+
+from sidestep.console.text import span
+from sidestep.console.widgets.lines import LinePane
 
 Complete = Callable[[str], tuple[str, ...]]
 
@@ -30,11 +34,13 @@ class Completion(Suggester):
 
 
 class PromptPanel(ModalScreen[str]):
-    """One line to type; returns it, or None. ``changed`` hears every keystroke."""
+    """One line to type; returns it, or None. ``changed`` hears every keystroke and says what is wrong."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape", "cancel", "Back", show=False),
         Binding("tab", "complete", "Complete", show=False),
+        Binding("up", "older", "Line before", show=False),
+        Binding("down", "newer", "Next line", show=False),
     ]
 
     def __init__(
@@ -43,24 +49,36 @@ class PromptPanel(ModalScreen[str]):
         value: str = "",
         *,
         complete: Complete = lambda _: (),
-        changed: Callable[[str], None] = lambda _: None,
+        changed: Callable[[str], str | None] = lambda _: "",
+        history: Sequence[str] = (),
     ) -> None:
         super().__init__()
+        self._history, self._at = [*history, ""], len(history)
         self._sign, self._value, self._complete, self._changed = sign, value, complete, changed
 
     def compose(self) -> ComposeResult:
         """The sign and the line."""
         with Horizontal():
             yield Label(self._sign, markup=False)
-            yield Input(self._value, suggester=Completion(self._complete), compact=True)
+            yield Input(self._value, suggester=Completion(self._complete), compact=True, max_length=500)
+            yield LinePane(id="problem")
 
     def on_mount(self) -> None:
         """Type at once."""
         self.query_one(Input).focus()
 
+    def on_key(self, event: Key) -> None:
+        """What is typed before the line has the focus belongs to it, not to nobody."""
+        if event.is_printable and event.character is not None:
+            event.stop()
+            self.query_one(Input).insert_text_at_cursor(event.character)
+
     @on(Input.Changed)
     def _heard(self, event: Input.Changed) -> None:
-        self._changed(event.value)
+        problem = self._changed(event.value) or ""
+        pane = self.query_one("#problem", LinePane)
+        pane.styles.width = min(60, len(problem) + 2) if problem else 0
+        pane.show_lines([(span(f" {problem}", "error"),)] if problem else [])
 
     @on(Input.Submitted)
     def _submitted(self, event: Input.Submitted) -> None:
@@ -76,3 +94,18 @@ class PromptPanel(ModalScreen[str]):
         if found := self._complete(line.value):
             line.value = found[0]
             line.cursor_position = len(found[0])
+
+    def action_older(self) -> None:
+        """The line that was typed before."""
+        self._recall(-1)
+
+    def action_newer(self) -> None:
+        """The line that was typed after that."""
+        self._recall(1)
+
+    def _recall(self, by: int) -> None:
+        line = self.query_one(Input)
+        self._history[self._at] = line.value
+        self._at = max(0, min(len(self._history) - 1, self._at + by))
+        line.value = self._history[self._at]
+        line.cursor_position = len(line.value)

@@ -9,11 +9,11 @@ from textual.app import ComposeResult
 from textual.binding import BindingType
 
 from sidestep.autopilot.protocol import EventList, GetLog
-from sidestep.console.commands import Scope
 from sidestep.console.context import Context, Picture
+from sidestep.console.query import lets_through
 from sidestep.console.screens.base import ConsoleScreen, screen_bindings
 from sidestep.console.text import Line, Span, StyleName, clock, fit, span, wrap
-from sidestep.console.view import matches
+from sidestep.console.widgets.lines import entitle
 from sidestep.console.widgets.linetable import LineReader
 from sidestep.fleet.errors import SidestepError
 from sidestep.fleet.events import Event
@@ -46,15 +46,18 @@ def event_lines(event: Event, width: int) -> list[Line]:
 
 
 class LogScreen(ConsoleScreen):
-    """Newest at the bottom; follows as long as the bottom is in view."""
+    """Newest at the bottom; ``F`` stays there, scrolling up lets go."""
 
-    SCOPE: ClassVar[Scope] = "log"
+    SCOPE: ClassVar[str] = "log"
     BINDINGS: ClassVar[list[BindingType]] = screen_bindings("log")
 
     def __init__(self, context: Context) -> None:
         super().__init__(context)
         self._events: list[Event] = []
         self._asking = False
+        self._made: tuple[object, ...] = ()
+        #: whether the newest row is to stay in view, and where the pane was left
+        self._following, self._left = True, 0
 
     def compose_body(self) -> ComposeResult:
         """The rows."""
@@ -62,25 +65,54 @@ class LogScreen(ConsoleScreen):
 
     def on_mount(self) -> None:
         """Name the pane and put the keys on it."""
-        self.query_one("#events").border_title = "log"
         self.query_one("#events").focus()
+
+    @property
+    def comparable(self) -> tuple[str, ...]:
+        """What a filter may compare."""
+        return ("actor", "kind", "name", "plan", "seq", "text")
 
     def show_body(self, picture: Picture) -> None:
         """Show what is known and ask for what is new."""
         pane = self.query_one("#events", LineReader)
-        follow = pane.scroll_offset.y >= pane.max_scroll_y
+        if round(pane.scroll_offset.y) != self._left:  # somebody scrolled
+            self._following = pane.scroll_offset.y >= pane.max_scroll_y
+        follow = self._following
+        glyphs = self.given.glyphs
+        entitle(pane, f"log {glyphs.running} following" if follow else f"log {glyphs.pending} held: F follows")
         width = pane.scrollable_content_region.width - 1
-        found = (event for event in self._events if matches(f"{event.kind} {event.text}", self.pattern))
-        lines = [line for event in found for line in event_lines(event, width)]
-        pane.show_lines(lines or [(Span(" nothing yet", "muted"),)])
-        if follow:
-            pane.scroll_end(animate=False)
+        made = (self._events[-1].seq if self._events else -1, len(self._events), self.pattern, width)
+        if made != self._made:  # two thousand rows are not made again for nothing
+            self._made = made
+            pane.show_lines(self._lines(width) or [(Span(" nothing yet", "muted"),)])
+            if follow:
+                pane.scroll_end(animate=False, immediate=True)
+        self._left = round(pane.scroll_offset.y)
         if not self._asking and not picture.frozen and picture.status.kind == "live":
+            self._asking = True  # at once: another beat may come before the question is on its way
             self._ask()
+
+    def _lines(self, width: int) -> list[Line]:
+        return [
+            line
+            for event in self._events
+            if not self.query_now or lets_through(self.query_now, **_words(event))
+            for line in event_lines(event, width)
+        ]
+
+    def forget(self) -> None:
+        """Ask for everything again: in a replay, time may go back."""
+        self._events = []
+
+    def do_follow(self) -> None:
+        """To the newest row, and stay there."""
+        pane = self.query_one("#events", LineReader)
+        pane.scroll_end(animate=False, immediate=True)
+        self._following, self._left = True, round(pane.scroll_offset.y)
+        self.again()
 
     @work(exit_on_error=False)
     async def _ask(self) -> None:
-        self._asking = True
         try:
             answer = await self.given.feed.call(
                 GetLog(since=self._events[-1].seq if self._events else -KEPT, limit=KEPT)
@@ -90,4 +122,16 @@ class LogScreen(ConsoleScreen):
         finally:
             self._asking = False
         if isinstance(answer, EventList) and answer.events:
-            self._events = [*self._events, *answer.events][-KEPT:]
+            last = self._events[-1].seq if self._events else -1
+            self._events = [*self._events, *(event for event in answer.events if event.seq > last)][-KEPT:]
+
+
+def _words(event: Event) -> dict[str, str]:
+    return {
+        "name": f"{event.kind} {event.text} {event.actor}",
+        "kind": event.kind,
+        "text": event.text,
+        "actor": event.actor,
+        "plan": str(event.plan),
+        "seq": str(event.seq),
+    }

@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import ClassVar
 
+import msgspec
 from rich.segment import Segment
 from rich.style import Style
 from textual.color import Color
-from textual.geometry import Region
 from textual.strip import Strip
-from textual.widget import Widget
 
+from sidestep.console.compositing import DirectLines
 from sidestep.console.context import Context
 from sidestep.console.fandraw import ALARM, TONES, Cell, Fan, draw
+from sidestep.console.widgets.lines import stripes
 
 _ALPHA = (0.0, 0.24, 0.42, 0.62)
 
 
-class FanChart(Widget):
+class FanChart(DirectLines):
     """Draws one Fan over its whole area; lines that look as before are not repainted."""
 
     COMPONENT_CLASSES: ClassVar[set[str]] = {
@@ -36,6 +38,7 @@ class FanChart(Widget):
         super().__init__(id=id)
         self._given = context
         self._fan: Fan | None = None
+        self._drawn: tuple[bytes, int, int] = (b"", 0, 0)
         self._rows: list[list[Cell]] = []
         self._styles: dict[tuple[str, int, int], Style] = {}
         self._tones: list[Color] = []
@@ -56,22 +59,32 @@ class FanChart(Widget):
 
     def render_line(self, y: int) -> Strip:
         """One line of the chart, for Textual."""
-        if y >= len(self._rows):
-            return Strip.blank(self.size.width, self._style("axis", 0, 0))
-        segments: list[Segment] = []
-        run, style = "", None
-        for cell in self._rows[y]:
-            look = self._style(cell.ink, cell.front, cell.back)
-            if look is not style and run:
-                segments.append(Segment(run, style))
-                run = ""
-            run, style = run + cell.sign, look
-        segments.append(Segment(run, style))
-        return Strip(segments, len(self._rows[y]))
+        (segments,) = self.line_segments(range(y, y + 1), self.size.width)
+        return Strip(segments)
+
+    def line_segments(self, rows: range, width: int) -> Iterator[list[Segment]]:
+        """Those lines of the chart."""
+        for y in rows:
+            if y >= len(self._rows):
+                yield [Segment(" " * width, self._style("axis", 0, 0))]
+                continue
+            segments: list[Segment] = []
+            run, of = "", self._rows[y][0]
+            for cell in self._rows[y]:
+                if cell is not of and (cell[2] != of[2] or cell[3] != of[3] or cell[1] != of[1]):
+                    segments.append(Segment(run, self._style(*of[1:])))
+                    run = ""
+                run, of = run + cell.sign, cell
+            segments.append(Segment(run, self._style(*of[1:])))
+            yield segments
 
     def _draw(self) -> None:
         old, (width, height) = self._rows, self.size
         glyphs, patterns = self._given.glyphs, self._given.patterns
+        what = (msgspec.msgpack.encode(self._fan), width, height)
+        if what == self._drawn:
+            return
+        self._drawn = what
         if self._fan is None or not width or not height:
             self._rows = []
         else:
@@ -79,9 +92,8 @@ class FanChart(Widget):
         if len(old) != len(self._rows):
             self.refresh()
             return
-        for y, row in enumerate(self._rows):
-            if row != old[y]:
-                self.refresh(Region(0, y, width, 1))
+        if changed := [y for y, row in enumerate(self._rows) if row != old[y]]:
+            self.refresh(*stripes(changed, width))
 
     def _style(self, ink: str, front: int, back: int) -> Style:
         key = (ink, front, back)

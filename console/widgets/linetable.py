@@ -6,16 +6,17 @@ looks at never changes under the hand.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import ClassVar, overload
 
+from rich.segment import Segment
 from textual.binding import Binding, BindingType
 from textual.events import Click
 from textual.geometry import Size
 from textual.message import Message
-from textual.strip import Strip
 
 from sidestep.console.commands import COMMANDS
+from sidestep.console.ink import Ink
 from sidestep.console.text import Line
 from sidestep.console.widgets.lines import LinePane
 
@@ -25,7 +26,7 @@ Render = Callable[[str, int], Line]
 class _Rows(Sequence[Line]):
     """Heading and rows, each made when it is first looked at: of thousands, only the window is."""
 
-    def __init__(self, heading: Line, keys: tuple[str, ...], render: Render, width: int) -> None:
+    def __init__(self, heading: Line, keys: Sequence[str], render: Render, width: int) -> None:
         self._keys, self._render, self._width = keys, render, width
         self._made: dict[int, Line] = {0: heading}
 
@@ -39,9 +40,10 @@ class _Rows(Sequence[Line]):
     def __getitem__(self, at: int | slice) -> Line | list[Line]:
         if isinstance(at, slice):
             return [self[k] for k in range(*at.indices(len(self)))]
-        if at not in self._made:
-            self._made[at] = self._render(self._keys[at - 1], self._width)
-        return self._made[at]
+        found = self._made.get(at)
+        if found is None:
+            found = self._made[at] = self._render(self._keys[at - 1], self._width)
+        return found
 
 
 def list_bindings() -> list[BindingType]:
@@ -59,7 +61,7 @@ def moved(to: str, at: int, last: int, page: int) -> int:
         "down": at + 1,
         "up": at - 1,
         "first": 0,
-        "last": last,
+        "end": last,
         "half_down": at + max(1, page // 2),
         "half_up": at - max(1, page // 2),
     }[to]
@@ -83,15 +85,34 @@ class LineTable(LinePane, can_focus=True):
             """The table, for ``on`` with a selector."""
             return self.table
 
-    def __init__(self, *, id: str | None = None, classes: str | None = None) -> None:
+    class Opened(Selected):
+        """A row that the cursor was on was clicked."""
+
+    class HeadingClicked(Message):
+        """A click on the heading, ``x`` columns from its left."""
+
+        def __init__(self, table: LineTable, x: int) -> None:
+            super().__init__()
+            self.table, self.x = table, x
+
+        @property
+        def control(self) -> LineTable:
+            """The table, for ``on`` with a selector."""
+            return self.table
+
+    def __init__(self, *, id: str | None = None, classes: str | None = None, leads: bool = False) -> None:
         super().__init__(id=id, classes=classes)
-        self._keys: tuple[str, ...] = ()
+        #: whether the cursor is on the first row, whichever that is, until somebody chooses one
+        self._leads = leads
+        self._keys: Sequence[str] = ()
         self._heading: Callable[[int], Line] = lambda _: ()
         self._row_line: Render = lambda _key, _width: ()
         self.cursor = ""
+        #: the row that somebody chose: a filter that hides it for a while does not lose it
+        self._chosen = ""
 
     @property
-    def keys(self) -> tuple[str, ...]:
+    def keys(self) -> Sequence[str]:
         """The rows in order."""
         return self._keys
 
@@ -101,10 +122,18 @@ class LineTable(LinePane, can_focus=True):
         return self._keys.index(self.cursor) if self.cursor in self._keys else -1
 
     def show_rows(self, keys: Sequence[str], heading: Callable[[int], Line], render: Render) -> None:
-        """Take new rows. The cursor stays on its row; if that is gone, on what is at its place now."""
+        """Take new rows, which must not change any more.
+
+        The cursor stays on its row, or comes back to the one that was chosen; if that is gone, it is on
+        what is at its place now.
+        """
         was, place = self.cursor, max(0, self.row)
-        self._keys, self._heading, self._row_line = tuple(keys), heading, render
-        if was not in self._keys:
+        self._keys, self._heading, self._row_line = keys, heading, render
+        if self._chosen in self._keys:
+            self.cursor = self._chosen
+        elif self._leads and not self._chosen and self._keys:
+            self.cursor = self._keys[0]
+        elif was not in self._keys:
             self.cursor = self._keys[min(place, len(self._keys) - 1)] if self._keys else ""
         self.relay()
         if self.cursor != was:
@@ -125,16 +154,25 @@ class LineTable(LinePane, can_focus=True):
         if old != len(lines):
             self.virtual_size = Size(0, len(lines))
 
-    def render_line(self, y: int) -> Strip:
+    def line_segments(self, rows: range, width: int) -> Iterator[list[Segment]]:
         """The heading on top, then the window of rows."""
-        if y == 0:
+        if rows.start == 0 and rows:
             self.painted += 1
-            return self.paint(0)
-        return super().render_line(y)
+            yield self.paint(0, width)
+            rows = rows[1:]
+        yield from super().line_segments(rows, width)
+
+    def line_texts(self, rows: range, width: int, ink: Ink) -> Iterator[str]:
+        """The same, as the terminal is told."""
+        if rows.start == 0 and rows:
+            self.painted += 1
+            yield ink.written(self.paint(0, width))
+            rows = rows[1:]
+        yield from super().line_texts(rows, width, ink)
 
     def is_marked(self, y: int) -> bool:
         """Whether the cursor is on that line."""
-        return y > 0 and self.has_keys and self._keys[min(y - 1, len(self._keys) - 1)] == self.cursor
+        return 0 < y <= len(self._keys) and self._keys[y - 1] == self.cursor
 
     @property
     def has_keys(self) -> bool:
@@ -146,7 +184,7 @@ class LineTable(LinePane, can_focus=True):
         if key not in self._keys:
             return False
         before = self.row
-        self.cursor = key
+        self.cursor = self._chosen = key
         self._tell(before)
         return True
 
@@ -156,12 +194,17 @@ class LineTable(LinePane, can_focus=True):
             self.select(self._keys[moved(to, max(0, self.row), len(self._keys) - 1, self.size.height)])
 
     def on_click(self, event: Click) -> None:
-        """A click on a row selects it."""
+        """A click on a row selects it, a second one opens it; one on the heading is told."""
         inside = event.get_content_offset(self)
-        if inside is None or inside.y < 1:
+        if inside is None:
+            return
+        if inside.y < 1:
+            self.post_message(self.HeadingClicked(self, inside.x))
             return
         at = inside.y + round(self.scroll_offset.y) - 1
         if 0 <= at < len(self._keys):
+            if self._keys[at] == self.cursor:
+                self.post_message(self.Opened(self, self.cursor))
             self.select(self._keys[at])
 
     def _tell(self, before: int) -> None:

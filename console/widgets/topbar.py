@@ -13,6 +13,8 @@ from sidestep.fleet.resources import show_seconds
 
 _STATES = ("READY", "SUSPECT", "DEAD")
 _GAP = "  "
+#: levels in which something may run that nobody has approved
+ACTS = frozenset({"semi", "full"})
 
 
 def top_line(picture: Picture, crumbs: tuple[str, ...], width: int, glyphs: Glyphs) -> Line:
@@ -33,13 +35,15 @@ def _parts(picture: Picture, crumbs: tuple[str, ...], glyphs: Glyphs) -> list[tu
     welcome, view = picture.welcome, picture.view
     names = ((welcome.fleet,) if welcome is not None else ()) + crumbs
     return [
-        (1, Span("sidestep", "strong")),
+        (3, Span("sidestep", "strong")),
         (1, span(f" {glyphs.into} ".join(names), "text")),
         (0, _line_state(picture)),
+        (0, span(f" {picture.replay} ", "danger") if picture.replay else Span("")),
         (0, Span(" FROZEN ", "alert") if picture.frozen else Span("")),
-        *_alerts(picture),
-        (0, _level(picture)),
-        (2, Span("READ-ONLY" if picture.read_only else "", "strong")),
+        *_ahead(picture),
+        *_alerts(picture, glyphs),
+        *_level(picture),
+        (0, Span("READ-ONLY" if picture.read_only else "", "strong")),
         *((2 if state != "READY" else 3, part) for state, part in _hosts(picture)),
         (4, Span("" if view is None else f"lag {view.frame.lag:.1f} s", "muted")),
         (1, span(welcome.banner if welcome is not None else "", "warn")),
@@ -49,12 +53,25 @@ def _parts(picture: Picture, crumbs: tuple[str, ...], glyphs: Glyphs) -> list[tu
     ]
 
 
-def _alerts(picture: Picture) -> list[tuple[int, Span]]:
+def _ahead(picture: Picture) -> list[tuple[int, Span]]:
+    """That the picture is a predicted one, in words and in its own colour."""
+    item = picture.chosen
+    plan = f" WITH PLAN #{item.plan.number}" if picture.with_plan and item is not None else ""
+    if picture.ahead:
+        return [(0, span(f" PREDICTED +{show_seconds(picture.ahead)}{plan} ", "ahead"))]
+    return [(0, span(f" PREDICTED{plan} ", "ahead"))] if plan else []
+
+
+def _alerts(picture: Picture, glyphs: Glyphs) -> list[tuple[int, Span]]:
     """What the daemon has to say on every screen: the words are never dropped, why goes when there is no room."""
     parts: list[tuple[int, Span]] = []
+    if held := picture.held:
+        who, _, why = held.partition(": ")
+        parts += [(0, Span(f" {glyphs.hold} HOLD ", "danger")), (1, span(who, "error")), (2, span(why, "error"))]
     for alert in picture.view.frame.alerts if picture.view is not None else ():
-        word, _, why = alert.partition(": ")
-        parts += [(0, span(f" {word} ", "alert")), (2, span(why, "error"))]
+        if alert != held:
+            word, _, why = alert.partition(": ")
+            parts += [(0, span(f" {word} ", "alert")), (2, span(why, "error"))]
     return parts
 
 
@@ -81,14 +98,21 @@ def _line_state(picture: Picture) -> Span:
         return Span(" failed ", "alert")
     if status.kind == "live" and status.text:
         return span(f" {status.text} ", "alert")
+    if picture.overdue:
+        return Span(f" picture {show_seconds(picture.age)} old ", "alert")
     return Span("starting" if picture.view is None else "", "accent")
 
 
-def _level(picture: Picture) -> Span:
+def _level(picture: Picture) -> list[tuple[int, Span]]:
+    """How far the autopilot may go, unmistakably where it acts by itself; and how far trust has come."""
     level = picture.view.frame.level if picture.view is not None else ""
-    if level == "full":
-        return Span(" AUTOPILOT ", "alert")
-    return span(level.upper(), "strong" if level == "advise" else "muted")
+    if not level:
+        return []
+    parts: list[tuple[int, Span]] = [(0, span(f" AUTOPILOT {level.upper()} ", "alert"))] if level in ACTS else []
+    parts = parts or [(0, span(f"autopilot {level.upper()}", "strong"))]
+    if picture.trust:
+        parts.append((1, span(f"trust {picture.trust}", "muted")))
+    return parts
 
 
 def _hosts(picture: Picture) -> list[tuple[str, Span]]:

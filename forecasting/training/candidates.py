@@ -16,6 +16,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from sidestep.fleet.errors import UsageError
+from sidestep.fleet.extensions import FORECASTERS, PluginError, load
 from sidestep.fleet.inventory import CandidateSpec
 from sidestep.forecasting.registry import MODELS
 from sidestep.forecasting.training.origins import LEVELS
@@ -33,14 +34,16 @@ LONGEST: Final = 3000
 
 def is_ours(candidate: CandidateSpec) -> bool:
     """Whether it is a model of the registry, which takes all series at once."""
-    return "." not in candidate.model
+    return candidate.model in MODELS
 
 
 def found(candidate: CandidateSpec) -> Any:
     """The class of a candidate. Raises UsageError naming what is wrong and the remedy."""
     module, _, name = candidate.model.rpartition(".")
     try:
-        made = getattr(importlib.import_module(module), name, None)
+        made = getattr(importlib.import_module(module), name, None) if module else load(FORECASTERS, name)
+    except PluginError as error:
+        raise UsageError(f"candidate {candidate.name}: {error.args[0]}", hint=error.hint) from error
     except Exception as error:
         raise UsageError(
             f"candidate {candidate.name}: {candidate.model} cannot be imported: {type(error).__name__}: {error}",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -34,16 +34,19 @@ def failover(
     problem: Problem,
     dead: Sequence[int],
     *,
-    poisoned: Sequence[int] = (),
+    poisoned: Collection[int] = (),
+    gone: int = 0,
     most: int = BRAKE_HOSTS,
     share: float = BRAKE_SHARE,
 ) -> Failover:
     """Start the shards of dead hosts elsewhere, the most important first (lesson 10: unless too many are dead).
 
-    ``poisoned`` shards crash the hosts they land on; they stay where they are (lesson 11).
+    ``poisoned`` shards crash the hosts they land on; they stay where they are (lesson 11). ``gone`` hosts are
+    dead, if more than those that are to be left.
     """
     hosts = sorted(set(dead))
-    if len(hosts) > most or len(hosts) > share * problem.hosts:
+    gone = max(gone, len(hosts))
+    if gone > most or gone > share * problem.hosts:
         return Failover(problem=problem, code="BRAKE")
     gives, movable = problem.gives.copy(), problem.movable.copy()
     gives[hosts] = True

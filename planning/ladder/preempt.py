@@ -18,6 +18,8 @@ from sidestep.planning.model.problem import I64
 
 #: victims of which every pair is looked at
 PAIRS = 40
+#: hosts that are looked at for every number of victims that they surely need
+TRIED = 16
 
 
 def preempt(problem: Problem, left: Left, allowed: Allowed, spent: int) -> tuple[Problem, list[Remedy]]:
@@ -85,20 +87,25 @@ def _for_host(problem: Problem, duty: Duty, allowed: Allowed, budget: int) -> li
 
 
 def _for_shard(problem: Problem, shard: int, allowed: Allowed, budget: int) -> list[int]:
-    """On the host where fewest are needed; of those where they matter least and carry least."""
-    state, best = State(problem), None
-    come = np.array([shard], dtype=np.int64)
-    open_ = problem.accepts & problem.constraints.masks[problem.constraints.mask[shard]]
-    for host in np.flatnonzero(open_).tolist():
-        if host == problem.host[shard]:
-            continue
+    """On the host where fewest are needed; of those where they matter least and carry least.
+
+    Hosts are tried by a number that surely is needed there; where that many do, no other host does with fewer.
+    """
+    state = State(problem)
+    blocked = problem.constraints.blocked(state.at, shard)
+    come, best = np.array([shard], dtype=np.int64), None
+    for least, host in _promising(problem, state, shard, allowed, budget):
+        if best is not None and len(best[1]) < least:
+            break
         rows = _candidates(problem, host, int(problem.priority[shard]), allowed)
 
         def enough(gone: I64, host: int = host) -> bool:
-            at = state.at.copy()
-            at[gone] = -1
-            blocked = problem.constraints.blocked(at, shard)[host]
-            return not blocked and not overfull(problem, host, gone, come)
+            if blocked[host]:
+                at = state.at.copy()
+                at[gone] = -1
+                if problem.constraints.blocked(at, shard)[host]:
+                    return False
+            return not overfull(problem, host, gone, come)
 
         found = _fewest(rows, enough, budget)
         if found:
@@ -106,3 +113,39 @@ def _for_shard(problem: Problem, shard: int, allowed: Allowed, budget: int) -> l
             if best is None or key < best[0]:
                 best = (key, found)
     return best[1] if best else []
+
+
+def _promising(problem: Problem, state: State, shard: int, allowed: Allowed, budget: int) -> list[tuple[int, int]]:
+    """(at least so many must leave, host) of hosts where enough could leave, fewest first, TRIED of each number.
+
+    A shard that leaves frees at most its mean and its whole distance to the quantile.
+    """
+    p = problem
+    may = p.movable & (p.host >= 0) & (p.priority > p.priority[shard])
+    if allowed.guaranteed is not None:
+        may &= ~allowed.guaranteed
+    rows = np.flatnonzero(may)
+    asks = (p.mean[shard] > 0) | (p.sd[shard] > 0)
+    open_ = p.accepts & p.constraints.masks[p.constraints.mask[shard]]
+    if p.host[shard] >= 0:
+        open_[p.host[shard]] = False
+    if not len(rows) or not asks.any():
+        return []
+    rows = rows[np.argsort(p.host[rows], kind="stable")]
+    hosts, first = np.unique(p.host[rows].astype(np.int64), return_index=True)
+    freed = (p.mean[rows][:, asks] + abs(p.z) * p.sd[rows][:, asks]).astype(np.float64)
+    lack = (state.arrivals(shard, hosts) - p.room[hosts])[:, asks]
+    lack = np.where(np.isnan(lack), np.inf, lack - 1e-6 * np.abs(p.room[hosts][:, asks]))
+    most, all_ = np.maximum.reduceat(freed, first, axis=0), np.add.reduceat(freed, first, axis=0)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        needed = np.where(lack > 0, np.ceil(lack / most), 0.0).max(axis=1)
+    needed = np.maximum(np.where(np.isnan(needed), np.inf, needed), 1.0)
+    could = open_[hosts] & (needed <= budget) & (lack <= all_).all(axis=1)
+    found = sorted(zip(needed[could].astype(int).tolist(), hosts[could].tolist(), strict=True))
+    counts: dict[int, int] = {}
+    kept = []
+    for least, host in found:
+        counts[least] = counts.get(least, 0) + 1
+        if counts[least] <= TRIED:
+            kept.append((least, host))
+    return kept

@@ -46,7 +46,7 @@ def shrink(problem: Problem, duty: Duty, allowed: Allowed) -> tuple[Problem, lis
     rows = rows[np.lexsort((rows, -p.mean[rows].sum(axis=1), -p.priority[rows]))]
     # nobody is throttled for the sake of those who matter no more
     first = p.on(duty.host)
-    rows = rows[p.priority[rows] > p.priority[first].min(initial=0)] if len(first) else rows
+    rows = rows[p.priority[rows] > p.priority[first].min()] if len(first) else rows
     hot = np.unique([c // p.steps for c in duty.columns if c < p.timed]) if duty.columns else np.arange(p.dimensions)
     found: list[Remedy] = []
     for shard in rows.tolist():

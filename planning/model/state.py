@@ -37,11 +37,15 @@ class State:
         #: after all moves, and during them: median, squared distance, deviations present
         self.after = [problem.median.copy(), np.square(problem.away), problem.deviation.copy()]
         self.during = [part.copy() for part in self.after]
+        #: where demand is certain: (H, D) free room during the moves and after them, once something asked for it
+        self._free: dict[bool, F64] = {}
+        #: the last answer of ``spare``, while no move is made or taken back
+        self._said: tuple[int, bool, I64, F64] | None = None
         for move in moves:
             self.push(move)
 
     def push(self, move: Move) -> None:
-        """Try one more move of a shard that has not moved yet."""
+        """Try one more move of a shard that has not moved yet; with destination -1 it leaves and is nowhere."""
         self._count(move, 1)
         self.at[move.shard] = move.destination
         self.moves.append(move)
@@ -68,6 +72,7 @@ class State:
 
     def _count(self, move: Move, sign: int) -> None:
         problem, shard = self.problem, move.shard
+        self._said = None
         mean = problem.mean[shard].astype(np.float64)
         if problem.certain:
             parts = sign * mean[None]
@@ -78,9 +83,10 @@ class State:
             self.left[move.source] += sign
             self._add(self._gone, self.left, move.source, parts)
             self._refresh(move.source)
-        self.came[move.destination] += sign
-        self._add(self._come, self.came, move.destination, parts)
-        self._refresh(move.destination)
+        if move.destination >= 0:
+            self.came[move.destination] += sign
+            self._add(self._come, self.came, move.destination, parts)
+            self._refresh(move.destination)
 
     @staticmethod
     def _add(sums: F64, count: I64, host: int, parts: F64) -> None:
@@ -95,6 +101,8 @@ class State:
             start = self.problem.median[host]
             self.after[0][host] = np.maximum(start - gone[0], 0.0) + come[0]
             self.during[0][host] = start + come[0]
+            for during, free in self._free.items():
+                free[host] = self._left(during, host)
             return
         for into, (mean, variance, deviation) in ((self.after, gone), (self.during, np.zeros_like(gone))):
             for part, value in zip(into, self._parts(host, mean, variance, deviation, come), strict=True):
@@ -147,13 +155,35 @@ class State:
         Over all columns in which the shard demands anything. A host of unknown capacity or demand (NaN)
         has minus infinity; a column of unlimited room and finite capacity never is the least.
         """
-        p = self.problem
+        p, said = self.problem, self._said
+        if said is not None and said[2] is rows and said[:2] == (shard, during):
+            return said[3]
         with np.errstate(invalid="ignore", divide="ignore"):
-            free = (p.room[rows] - self.arrivals(shard, rows, during=during)) / p.capacity[rows]
+            if p.certain:
+                if during not in self._free:
+                    self._free[during] = self._left(during, slice(None))
+                free = self._free[during][rows] - p.mean[shard]
+            else:
+                free = p.room[rows] - self.arrivals(shard, rows, during=during)
+            free /= p.capacity[rows]
         asks = (p.mean[shard] > 0) | (p.sd[shard] > 0)
         # the least of anything and NaN is NaN
         least = (free if asks.all() else free[:, asks]).min(axis=1, initial=np.inf)
         return np.asarray(np.where(np.isnan(least), -np.inf, least), dtype=np.float64)
+
+    def roomy(self, shard: int, rows: I64, *, during: bool = True) -> I64:
+        """Hosts of ``rows`` that have room for the shard; ``spare`` of just these is remembered until the next move."""
+        spare = self.spare(shard, rows, during=during)
+        enough = spare >= -TOLERANCE
+        found = np.asarray(rows[enough], dtype=np.int64)
+        self._said = shard, during, found, spare[enough]
+        return found
+
+    def _left(self, during: bool, rows: int | slice) -> F64:
+        p = self.problem
+        with np.errstate(invalid="ignore"):
+            held = (self.during if during else self.after)[0][rows] + p.fixed[rows]
+            return np.asarray(p.room[rows] - held, dtype=np.float64)
 
     def open(self, shard: int) -> Mask:
         """(H,) hosts that may receive the shard as far as rules go, whatever their room."""

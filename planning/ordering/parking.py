@@ -17,6 +17,8 @@ from sidestep.planning.ordering.sequence import Sequence
 
 #: blocked moves that are looked at, ways that are tried, shards that are parked for one move
 LOOKED_AT, TRIED, TOGETHER = 64, 200, 4
+#: shards that are parked for one move where nothing less helps, each small enough for the room that is left elsewhere
+MANY, NEAREST = 32, 6
 #: how often one shard may be parked; more only moves the same few back and forth
 OFTEN = 1
 #: jobs to one host that are looked at together
@@ -62,22 +64,89 @@ def unblock(sequence: Sequence, pending: I64, kept: frozenset[int], known: Known
         # the quick look takes the first few jobs of a host only, and its own departures one by one
         ways = [way for job in jobs[:LOOKED_AT].tolist() for way in _ways(sequence, pending, job, job_of, free)]
         found = _first_possible(sequence, pending, ways, job_of)
+    if found is None and len(jobs):
+        nearest = jobs[np.lexsort((jobs, _lacks(sequence, jobs)))][:NEAREST].tolist()
+        for how in (_piecemeal, _aside):
+            for job in nearest:
+                more = how(sequence, pending, job, job_of, free)
+                if more is not None:
+                    return more
     return found
+
+
+def _piecemeal(sequence: Sequence, pending: I64, job: int, job_of: dict[int, int], free: Mask) -> I64 | None:
+    """Park many small shards for one job; those that find no host after all are left where they are."""
+    free = free.copy()
+    for _ in range(MANY):
+        ways = _ways(sequence, pending, job, job_of, free, many=True)
+        if not ways:
+            return None
+        hosts, failed = _hosts_for(sequence, ways[0], pending)
+        if failed < 0:
+            return _parked(sequence, ways[0], hosts, pending, job_of)
+        free[failed] = False
+    return None
+
+
+def _aside(sequence: Sequence, pending: I64, job: int, job_of: dict[int, int], free: Mask) -> I64 | None:
+    """Park the job's own shard on a third host, after many small ones left that for it."""
+    p, shard, target = sequence.problem, int(sequence.shard[job]), int(sequence.target[job])
+    if not free[shard]:
+        return None
+    open_ = p.accepts & ~p.constraints.blocked(sequence.at, shard)
+    open_[[target, int(sequence.at[shard]), int(p.host[shard])]] = False
+    rows = np.flatnonzero(open_)
+    demand = Demand(p, np.array([shard]))
+    upper = sequence.room.upper(rows, sequence.ledger.gone[:, rows], sequence.ledger.come[:, rows] + demand.parts)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        part = (upper - sequence.room.ceiling[rows]) / np.abs(sequence.room.ceiling[rows])
+    lack = np.where(demand.asks, np.nan_to_num(np.maximum(part, 0.0), nan=np.inf), 0.0).sum(axis=1)
+    for host in rows[np.lexsort((p.rank[rows], lack))][:NEAREST].tolist():
+        sequence.target[job] = host
+        more = _piecemeal(sequence, pending, job, job_of, free)
+        sequence.target[job] = target
+        if more is not None:
+            sequence.park(job, host, more)
+            return more
+    return None
+
+
+def _lacks(sequence: Sequence, jobs: I64) -> F64:
+    """(k,) how much jobs lack on their destinations, as ``_lack`` has it."""
+    nobody = np.zeros((1, 0), dtype=np.int64)
+    return np.array([_lack(sequence, job, nobody)[0] for job in jobs.tolist()], dtype=np.float64)
+
+
+def _placeable(sequence: Sequence, shards: I64) -> Mask:
+    """(k,) which shards have room on some other host now."""
+    p, every = sequence.problem, np.arange(sequence.problem.hosts)
+    out = np.zeros(len(shards), dtype=np.bool_)
+    for at, shard in enumerate(shards.tolist()):
+        demand = Demand(p, np.array([shard]))
+        open_ = p.accepts & ~p.constraints.blocked(sequence.at, shard)
+        open_[sequence.at[shard]] = False
+        over = sequence.ledger.over(every, demand.parts, np.repeat(demand.asks, p.hosts, axis=0))
+        out[at] = bool((open_ & ~over.any(axis=1)).any())
+    return out
 
 
 def _first_possible(sequence: Sequence, pending: I64, ways: list[Way], job_of: dict[int, int]) -> I64 | None:
     for way in sorted(ways)[:TRIED]:
-        hosts = _hosts_for(sequence, way, pending)
-        if hosts is None:
-            continue
-        for shard, host in zip(way.shards, hosts, strict=True):
-            job_at = job_of.get(shard)
-            if job_at is None:
-                job_at = sequence.settled(shard)
-                pending = np.append(pending, job_at)
-            sequence.park(job_at, host, pending)
-        return pending
+        hosts, failed = _hosts_for(sequence, way, pending)
+        if failed < 0:
+            return _parked(sequence, way, hosts, pending, job_of)
     return None
+
+
+def _parked(sequence: Sequence, way: Way, hosts: list[int], pending: I64, job_of: dict[int, int]) -> I64:
+    """The pending jobs after everything in the way went to its temporary host."""
+    for shard, host in zip(way.shards, hosts, strict=True):
+        job_at = job_of.get(shard)
+        if job_at is None:
+            job_at = sequence.settled(shard)
+            pending = np.append(pending, job_at)
+        sequence.park(job_at, host, pending)
+    return pending
 
 
 def _ways_out(sequence: Sequence, jobs: I64, job_of: dict[int, int], free: Mask) -> list[Way]:
@@ -138,7 +207,9 @@ def _parkable(sequence: Sequence, kept: frozenset[int]) -> Mask:
     return np.asarray(out, dtype=np.bool_)
 
 
-def _ways(sequence: Sequence, pending: I64, job: int, job_of: dict[int, int], free: Mask) -> list[Way]:
+def _ways(
+    sequence: Sequence, pending: I64, job: int, job_of: dict[int, int], free: Mask, *, many: bool = False
+) -> list[Way]:
     host = int(sequence.target[job])
 
     def cost(shard: int) -> float:
@@ -152,6 +223,11 @@ def _ways(sequence: Sequence, pending: I64, job: int, job_of: dict[int, int], fr
     if not _without(sequence, job, np.array([first], dtype=np.int64)).any():
         return [Way(sum(cost(s) for s in needed), job, tuple(needed))] if needed else []
     here = here[~np.isin(here, first)]
+    if many:
+        # the job's own rules are those of its destination, not of a host where it is only parked
+        here = here[(here != sequence.shard[job]) & _placeable(sequence, here)]
+        costs = [cost(s) for s in here.tolist()]
+        return _several(sequence, job, needed, first, here, costs, MANY) if len(here) else []
     if not len(here):
         return []
     sets = np.concatenate([np.tile(np.array(first, dtype=np.int64), (len(here), 1)), here[:, None]], axis=1)
@@ -168,13 +244,19 @@ def _ways(sequence: Sequence, pending: I64, job: int, job_of: dict[int, int], fr
 
 
 def _several(
-    sequence: Sequence, job: int, needed: list[int], first: list[int], here: I64, costs: list[float]
+    sequence: Sequence,
+    job: int,
+    needed: list[int],
+    first: list[int],
+    here: I64,
+    costs: list[float],
+    most: int = TOGETHER,
 ) -> list[Way]:
     """The fewest that make room together, chosen one by one by how much of the lack they take away."""
     chosen, spent = list(first), 0.0
     left = here.copy()
     price = np.array(costs)
-    while len(left) and len(chosen) - len(first) < TOGETHER:
+    while len(left) and len(chosen) - len(first) < most:
         sets = np.concatenate([np.tile(np.array(chosen, dtype=np.int64), (len(left), 1)), left[:, None]], axis=1)
         lack = _lack(sequence, job, sets)
         best = int(np.lexsort((left, price, lack))[0])
@@ -250,8 +332,9 @@ def _lack(sequence: Sequence, job: int, sets: I64) -> F64:
     return np.asarray(np.maximum(part, 0.0).sum(axis=1), dtype=np.float64)
 
 
-def _hosts_for(sequence: Sequence, way: Way, pending: I64) -> list[int] | None:
-    """A temporary host for every shard, allowed, with room, best one for which nothing waits; None if there is none."""
+def _hosts_for(sequence: Sequence, way: Way, pending: I64) -> tuple[list[int], int]:
+    """A temporary host for every shard, allowed, with room, best one for which nothing waits; and the one
+    that finds none, -1 if all do."""  # fmt: skip
     p, ledger, at = sequence.problem, sequence.ledger, sequence.at.copy()
     target, chosen = int(sequence.target[way.job]), list[int]()
     wanted = np.zeros(p.hosts, dtype=np.bool_)
@@ -270,12 +353,12 @@ def _hosts_for(sequence: Sequence, way: Way, pending: I64) -> list[int] | None:
         open_ &= ~p.constraints.blocked(arrived, shard)
         open_[[target, int(sequence.at[shard]), int(p.host[shard])]] = False
         if not open_.any():
-            return None
+            return chosen, shard
         gone, come = ledger.gone, ledger.come + demand.parts
         open_ &= ~sequence.room.over(every, gone, come, asks).any(axis=1)
         rows = np.flatnonzero(open_)
         if not len(rows):
-            return None
+            return chosen, shard
         upper = sequence.room.upper(rows, gone[:, rows], come[:, rows])
         with np.errstate(invalid="ignore", divide="ignore"):
             part = (sequence.room.ceiling[rows] - upper) / p.capacity[rows]
@@ -286,4 +369,4 @@ def _hosts_for(sequence: Sequence, way: Way, pending: I64) -> list[int] | None:
             ledger.arrive(np.array([host]), np.array([shard]), demand.parts)
             ledger.leave(sequence.at[[shard]].astype(np.int64), np.array([shard]), demand.parts)
         at[shard] = host
-    return chosen
+    return chosen, -1

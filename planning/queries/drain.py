@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, Final
 
+import numpy as np
 from msgspec.structs import replace as with_fields
 
 from sidestep.fleet.labels import Label, scrub
@@ -30,15 +32,21 @@ _REMEDY: Final = {
 }
 
 
-def preflight(world: World, host: int, *, planner: Propose = propose, **asked: Any) -> Preflight:
+def preflight(
+    world: World, host: int, *, others: Sequence[int] = (), planner: Propose = propose, **asked: Any
+) -> Preflight:
     """The plan that would empty the host, without proposing it; and if there is none, why and what would help.
 
-    The policy's churn budget is raised by what the host holds: the question is whether it can be done at all.
+    ``others`` are emptied as well: all are closed first, and what is on them needs room, too. The policy's churn
+    budget is raised by what they hold: the question is whether it can be done at all.
     """
     name = world.snapshot.hosts.names[host]
-    drain = Drain(f"drain={name}", (str(name),))
+    rows = tuple(dict.fromkeys((host, *others)))
+    closed = tuple(str(world.snapshot.hosts.names[row]) for row in rows)
+    drain = Drain(f"drain={','.join(closed)}", closed)
     held = int((world.snapshot.shards.host == host).sum())
-    policy = with_fields(world.policy, max_moves=world.policy.max_moves + held)
+    moves = world.policy.max_moves + int(np.isin(world.snapshot.shards.host, rows).sum())
+    policy = with_fields(world.policy, max_moves=moves)
     world = replace(world, policy=policy, fleet=with_fields(world.fleet, policy=policy))
     answer = ask(world, WhatIf((drain,)), planner=planner, **asked)
     stuck = _stuck(world, host, answer)

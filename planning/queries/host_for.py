@@ -158,6 +158,6 @@ def _one_more(snapshot: Snapshot, spec: ShardSpec) -> Snapshot:
             if len(value) == len(shards.names):
                 row = np.full((1, *value.shape[1:]), new.get(each.name, np.nan), dtype=value.dtype)
                 columns[each.name] = np.concatenate([value, row])
-        else:
+        elif isinstance(value, tuple):
             columns[each.name] = (*value, new[each.name])
     return replace(snapshot, shards=replace(shards, **columns))

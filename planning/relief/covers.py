@@ -64,6 +64,11 @@ class Shedding:
         self._plain = need.guest >= 0 or (problem.duration <= 1 and (need.duty is None or need.duty.gain <= 0))
         self._found: dict[int, tuple[I64, bool]] = {}
 
+    @property
+    def plain(self) -> bool:
+        """Whether enough leaving is a matter of sums alone: no duration, no gain."""
+        return self._plain
+
     def met(self, picks: I64) -> Mask:
         """(S,) which sets (S, k) of positions in ``shards`` are enough."""
         size = max(1, _CHUNK // max(1, len(self.columns) * max(1, picks.shape[1])))

@@ -68,6 +68,11 @@ class Desk:
         asked = p.mean[shards] + abs(p.z) * p.sd[shards]
         return np.asarray((asked / self.typical).max(axis=1, initial=0.0), dtype=np.float64)
 
+    def effort(self, shards: I64) -> F64:
+        """(M,) how hard each shard is to place, in coarse steps: 0 for all that are easy."""
+        hard = self.hardness(shards)
+        return np.where(hard <= EASY, 0.0, np.ceil(4 * np.log2(np.maximum(hard, EASY) / EASY)))
+
     def tops(self, host: int) -> F64:
         """(TOP + 1, D) the most that any 0, 1, 2 ... movable shards of a host ask for together, column by column."""
         if host not in self._tops:
@@ -111,8 +116,7 @@ class Desk:
         if besides >= 0:
             may[besides] = False
         hosts = self._perhaps(shard, np.flatnonzero(may), during=during)
-        roomy = self.state.spare(shard, hosts, during=during) >= -TOLERANCE
-        return np.asarray(hosts[roomy], dtype=np.int64)
+        return self.state.roomy(shard, hosts, during=during)
 
     def _perhaps(self, shard: int, hosts: I64, *, during: bool) -> I64:
         """The hosts less those that lack room in the one column that is scarcest for the shard."""
@@ -190,8 +194,7 @@ class Desk:
         the plan shown before, then the one that is least ``frail`` (S,), then the one that is easy to place.
         """
         p, tasks = self.problem, self.tasks
-        hard = self.hardness(shards)
-        hard = np.where(hard <= EASY, 0.0, np.ceil(4 * np.log2(np.maximum(hard, EASY) / EASY)))
+        hard = self.effort(shards)
         count = p.count[shards][picks].sum(axis=1).astype(np.float64)
         size = p.bytes[shards][picks].sum(axis=1)
         kept = np.zeros(len(picks))

@@ -20,6 +20,7 @@ from sidestep.planning.model import State
 from sidestep.planning.model.problem import F64, I64, Mask
 from sidestep.planning.relief.covers import ENUMERATED, Need, Shedding
 from sidestep.planning.relief.desk import TOP, Desk
+from sidestep.planning.relief.prices import Prices
 from sidestep.planning.relief.program import Matched, matching
 
 #: rounds of solving the matching and making what it chose exact; ways that are made exact in one
@@ -114,6 +115,8 @@ class Giants:
         self.desk, self.base, self.state = desk, dict(base), State(desk.problem)
         self._fewest: dict[tuple[int, int], float] = {}
         self._rooms: dict[int, bool] = {}
+        reliefs = list(reliefs)
+        self._covers = {shedding.need.host: shedding for shedding, _ in reliefs}
         self.needy = [one for one in (self._needy(*relief) for relief in reliefs) if one is not None]
 
     @staticmethod
@@ -213,14 +216,20 @@ class Giants:
     def match(self) -> tuple[int, list[tuple[Needy, Way]]]:
         """How many further departures the giants force at least, and a way for each host in need that takes so few."""
         total, chosen = 0, []
-        for part in self._parts():
+        for part, reach in self._parts():
             low, ways = self._match(part)
-            total += low
+            total += max(low, self._priced(part, reach))
             chosen += list(zip(part, ways, strict=False))
         return total, chosen
 
-    def _parts(self) -> list[list[Needy]]:
-        """Hosts in need that have no host in common that could serve them."""
+    def _priced(self, part: list[Needy], reach: Mask) -> int:
+        """The same with what must leave for the giants priced in turn."""
+        covers = {one.host: self._covers[one.host] for one in part}
+        prices = Prices(self.desk, self.base, covers, reach, self._roomy, self._departures)
+        return prices.bound(sorted({giant for one in part for giant in one.giants}))
+
+    def _parts(self) -> list[tuple[list[Needy], Mask]]:
+        """Hosts in need that have no host in common that could serve them, and (H,) the hosts that could."""
         p = self.desk.problem
         own = np.arange(p.hosts)
         reach: list[Mask] = [
@@ -236,7 +245,7 @@ class Giants:
                     hosts |= reach[at]
                     left.remove(at)
                 group += more
-            parts.append([self.needy[at] for at in sorted(group)])
+            parts.append(([self.needy[at] for at in sorted(group)], hosts))
         return parts
 
     def _match(self, needy: list[Needy]) -> tuple[int, list[Way]]:

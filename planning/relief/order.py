@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 
 from sidestep.planning.model import Move, Problem, State
 from sidestep.planning.model.state import TOLERANCE
+from sidestep.planning.ordering.keys import keys_of
 from sidestep.planning.relief.desk import Desk
 
 
-def sequence(problem: Problem, moves: Sequence[Move]) -> tuple[tuple[Move, ...], tuple[Move, ...]]:
-    """The moves, each where all before it leave it room and no rule is broken; and those that never find that."""
+def sequence(problem: Problem, made: State) -> tuple[tuple[Move, ...], tuple[Move, ...]]:
+    """The moves ``made``, each where all before it leave it room and no rule is broken; and those that never find that.
+    """  # fmt: skip
+    moves = made.moves
+    if _anyhow(made):
+        return tuple(moves), ()
     state = State(problem)
     pending = list(moves)
     while pending:
@@ -26,6 +29,22 @@ def sequence(problem: Problem, moves: Sequence[Move]) -> tuple[tuple[Move, ...],
             break
         pending = waiting
     return tuple(state.moves), tuple(pending)
+
+
+def _anyhow(made: State) -> bool:
+    """Whether any order of the moves does: all have room and keep every rule though nothing has left yet."""
+    p = made.problem
+    if not p.certain or not made.moves:
+        return False
+    table = np.array([(m.shard, m.source, m.destination) for m in made.moves], dtype=np.int64)
+    shard, source, to = table.T
+    if not (p.accepts[to] & p.constraints.masks[p.constraints.mask[shard], to]).all():
+        return False
+    rows, place = np.unique(to, return_inverse=True)
+    asks = np.zeros((len(rows), p.limit.shape[1]), dtype=np.bool_)
+    np.logical_or.at(asks, place.ravel(), p.mean[shard] > 0)
+    fits = made.upper(rows, during=True) <= p.room[rows] + TOLERANCE * p.capacity[rows]
+    return bool((fits | ~asks).all()) and not keys_of(p.constraints, p.host, shard, source, to).adds
 
 
 def fits(state: State, move: Move) -> bool:

@@ -164,12 +164,12 @@ class _Run:
 
     def keep(self) -> None:
         """Remember the desk's plan if it is the best so far, else go back to the best."""
-        ordered, refused = sequence(self.problem, self.desk.state.moves)
+        ordered, refused = sequence(self.problem, self.desk.state)
         for move in refused:
             self.desk.take(move.shard)
         if refused:
             trim(self.desk)
-            ordered, _ = sequence(self.problem, self.desk.state.moves)
+            ordered, _ = sequence(self.problem, self.desk.state)
         self.desk.back(ordered)
         rating = self.tasks.rate(self.tasks.done(self.desk.state), ordered)
         if self.best is None or rating < self.best[0]:
@@ -184,7 +184,10 @@ class _Run:
         served = [duty for duty, good in zip(self.tasks.duties, done.tolist(), strict=True) if good]
         undone = [duty for duty, good in zip(self.tasks.duties, done.tolist(), strict=True) if not good]
         bound = 0 if searching else self.bound(served)
-        left: tuple[Left, ...] = tuple(reason(self.server, duty, ended=searching or self.cut) for duty in undone)
+        left = tuple(
+            Left(duty=duty, code="BUDGET") if searching else reason(self.server, duty, ended=self.cut)
+            for duty in undone
+        )
         self.last = Outcome(
             moves=self.best[1],
             left=left,

@@ -16,6 +16,7 @@ from sidestep.planning.relief.covers import Need, Shedding
 from sidestep.planning.relief.desk import EASY, Desk, shards_of
 from sidestep.planning.relief.eject import evict
 from sidestep.planning.relief.goals import PER_MOVE, has_left
+from sidestep.planning.relief.singles import singles, usable
 
 #: covers of one size that are tried for one duty
 TRIED = 48
@@ -37,6 +38,7 @@ class Server:
         self.desk = desk
         self._fresh: dict[int, Shedding] = {}
         self._stuck: dict[int, bool] = {}
+        self._singles: dict[int, int] | None = None
         self._start = State(desk.problem)
         self._number = {id(duty): at for at, duty in enumerate(desk.tasks.duties)}
 
@@ -62,12 +64,22 @@ class Server:
     def choice(self, duty: Duty) -> Sequence[int]:
         """The shards whose departure does the duty, by what is best at first sight; none if nothing does."""
         if duty.kind == "contention":
-            found = next(self.covers(duty), None)
+            single = self._single(duty)
+            found = [single] if single >= 0 else next(self.covers(duty), None)
             return () if found is None else found
         rows = shards_of(self.desk, duty)
         if duty.kind == "rule":
             return self._rule(duty, rows)
         return rows.tolist() if self.desk.free[rows].all() else ()
+
+    def _single(self, duty: Duty) -> int:
+        """The first of the covers if that is one shard and nothing has moved at the host; else -1."""
+        if self._singles is None:
+            self._singles = singles(self.desk, self.desk.tasks.duties) if usable(self.desk) else {}
+        state = self.desk.state
+        if state.left[duty.host] or state.came[duty.host] or duty.gain > 0:
+            return -1
+        return self._singles.get(duty.host, -1)
 
     def _rule(self, duty: Duty, rows: I64) -> Sequence[int]:
         missing = duty.least - sum(not _stays(self.desk, duty, shard) for shard in duty.shards)

@@ -5,4 +5,4 @@ A target is a module here with ``PARTS`` (what is to be covered), ``seeds()`` an
 target over a few hundred mutations of its seeds, so that none can rot.
 """
 
-TARGETS = ("samples", "frames", "known_hosts", "ssh_config", "fleet_file")
+TARGETS = ("samples", "frames", "locks", "known_hosts", "ssh_config", "fleet_file")

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 
 from sidestep.autopilot import protocol
+from sidestep.autopilot.protocol_tables import with_tables, without_tables
 from sidestep.fleet.errors import ProtocolError
 from sidestep.fleet.labels import Label
 
@@ -60,4 +61,4 @@ def run(data: bytes) -> None:
         with suppress(ProtocolError):
             protocol.host_states(message.body)
             protocol.shard_states(message.body)
-        protocol.with_tables(protocol.without_tables(message.body), message.body)
+        with_tables(without_tables(message.body), message.body)

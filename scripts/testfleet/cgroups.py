@@ -55,8 +55,18 @@ class Cgroups:
             if self.pure:
                 for folder in (self.hierarchies[""], self.hierarchies[""] / self._top):
                     _delegate(folder)
+            self._weigh()
         except OSError as error:
             raise Impossible(f"cannot make control groups: {error}") from error
+
+    def _weigh(self) -> None:
+        """Each host weighs as much on a busy machine as any session there, not all of them together."""
+        top = self.path("", "cpu")
+        many = sum(entry.is_dir() for entry in top.iterdir())
+        if self.pure:
+            _write(top / "cpu.weight", str(min(10_000, 100 * many)))
+        else:
+            _write(top / "cpu.shares", str(1024 * many))
 
     def limit_cpu(self, group: str, cpu: float) -> None:
         """Cap the group at ``cpu`` cores; 0 takes the cap away."""

@@ -11,9 +11,10 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 FLOORS = (
-    "autopilot", "backends", "console", "fleet", "forecasting", "planning", "plugins", "policies", "sharding", "themes",
+    "autopilot", "backends", "console", "fleet", "forecasting", "locks", "planning", "plugins", "policies", "sharding",
+    "testing", "themes",
 )  # fmt: skip
-DATA = {".md", ".npz", ".py", ".tcss", ".toml", ".sh", ".awk", ".pl", ".json", ".sql", ".typed"}
+DATA = {".md", ".npz", ".py", ".tcss", ".toml", ".sh", ".awk", ".pl", ".json", ".sql", ".tmpl", ".typed"}
 
 
 @pytest.mark.slow

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import msgspec
 from move_world import HOSTS, SHARDS, FakeRouter, FakeTransport, Process, World
@@ -25,7 +26,7 @@ from sidestep.fleet.plans import Action, Basis, HostFact, PlacementFact, Plan, P
 NOW = 1000.0
 OPERATOR = Label("operator")
 #: long enough that no ordinary step misses it on a busy machine
-POLICY = Policy(step_deadline=0.5, observe=0.0)
+POLICY = Policy(step_deadline=1.0, observe=0.0)
 
 
 class Crash(BaseException):
@@ -230,6 +231,8 @@ def an_action(id: int = 1, shard: str = "s1", source: str = "h1", destination: s
 class Bench:
     """One world, one journal file, and as many executors after one another as a test needs."""
 
+    capsules: Any = None
+
     def __init__(self, folder: Path) -> None:
         self.path = folder / "journal.db"
         self.now = NOW
@@ -289,7 +292,7 @@ class Bench:
             transport_for=self._transport, router=self.router, present=self.basis, clock=lambda: self.now,
             changed=self.seen.append, faults=faults, pacing=self.pace.pacing(),
             doubt=self.doubtful.update, held=held or (lambda: self.held),
-            strain=lambda host: self.strains.get(host, ""),
+            strain=lambda host: self.strains.get(host, ""), capsules=self.capsules,
         )  # fmt: skip
 
     def _transport(self, host: str) -> FakeTransport:

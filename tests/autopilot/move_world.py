@@ -111,7 +111,7 @@ class FakeRouter:
         if self.broken:
             raise HostError("router", "control", "connection refused")
 
-    async def hold(self, shard: str, deadline: float) -> None:
+    async def hold(self, shard: str, deadline: float, *, firm: bool = False) -> None:
         self._works()
         self.held.setdefault(shard, [])
 

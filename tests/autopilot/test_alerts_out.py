@@ -4,19 +4,24 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
+from importlib.metadata import EntryPoint
 from pathlib import Path
+from typing import ClassVar
 
 import msgspec
 import pytest
 from world_doubles import FakeTime, settle, small_fleet
 
-from sidestep.autopilot.alerts_out import HELD, AlertDesk, Condition, Message
+from sidestep.autopilot.alerts_out import HELD, AlertDesk, Condition
 from sidestep.autopilot.alerts_out_send import AlertsOut, fetch
+from sidestep.fleet import extensions
 from sidestep.fleet.config import parse_fleet
 from sidestep.fleet.errors import ConfigError, SidestepError
+from sidestep.fleet.extensions import NOTIFIERS
 from sidestep.fleet.inventory import AlertsSpec
 from sidestep.fleet.labels import Label, scrub
+from sidestep.plugins import Notice
 
 SPEC = AlertsSpec(after=10.0, limit=5)
 
@@ -29,7 +34,7 @@ def desk(**changes: object) -> AlertDesk:
     return AlertDesk(msgspec.structs.replace(SPEC, **changes), Label("shop"))
 
 
-def titles(messages: list[Message]) -> list[str]:
+def titles(messages: list[Notice]) -> list[str]:
     return [str(message.title) for message in messages]
 
 
@@ -156,23 +161,60 @@ async def test_a_message_arrives_at_a_real_receiver_and_no_secret_is_shown(recei
     said, time = list[str](), FakeTime()
     alerts = out(time, said, secret(tmp_path, f"# ours\njson://user:hunter2@127.0.0.1:{receiver.port}/hook\n"))
     running = asyncio.create_task(alerts.run())
-    alerts._queue.put_nowait(Message(Label("sidestep f: a: DEAD"), "a is DEAD\nb is DEAD", False))
+    alerts._queue.put_nowait(Notice(Label("sidestep f: a: DEAD"), "a is DEAD\nb is DEAD", False))
     await until_said(lambda: len(receiver.got) == 1, time)
     assert receiver.got[0]["title"] == "sidestep f: a: DEAD" and "b is DEAD" in receiver.got[0]["message"]
     assert receiver.got[0]["type"] == "warning"
-    alerts._queue.put_nowait(Message(Label("over"), "over", True))
+    alerts._queue.put_nowait(Notice(Label("over"), "over", True))
     await until_said(lambda: len(receiver.got) == 2, time)
     assert receiver.got[1]["type"] == "success" and said == []
     receiver.status = "500 No"
-    alerts._queue.put_nowait(Message(Label("lost"), "lost", False))
+    alerts._queue.put_nowait(Notice(Label("lost"), "lost", False))
     await until_said(lambda: bool(said), time)
     assert "the message was not taken" in said[0] and "hunter2" not in "".join(said)
     receiver.status = "200 OK"
-    alerts._queue.put_nowait(Message(Label("again"), "again", False))
+    alerts._queue.put_nowait(Notice(Label("again"), "again", False))
     await until_said(lambda: len(receiver.got) == 3, time)
     running.cancel()
     await asyncio.gather(running, return_exceptions=True)
     await settle()
+
+
+class Pager:
+    """A notifier of a plugin."""
+
+    got: ClassVar[list[tuple[tuple[str, ...], Notice]]] = []
+    raises: ClassVar[Exception | None] = None
+
+    def send(self, addresses: Sequence[str], notice: Notice) -> None:
+        if self.raises is not None:
+            raise self.raises
+        self.got.append((tuple(addresses), notice))
+
+
+async def test_a_plugins_notifier_gets_its_addresses_and_one_that_fails_is_named_without_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """I4, X2: only the type of a strange error is told, for its text may hold the address."""
+    known = extensions.entries(NOTIFIERS)
+    assert set(known) == {"apprise"}
+    mine = EntryPoint("pager", f"{__name__}:Pager", NOTIFIERS)
+    monkeypatch.setattr(extensions, "entries", lambda group: {**known, "pager": mine})
+    monkeypatch.setattr(Pager, "got", [])
+    said, time = list[str](), FakeTime()
+    targets = secret(tmp_path, "pin 1234\npin 5678\n")
+    alerts = out(time, said, f"pager={targets}", f"pigeon={targets}")
+    running = asyncio.create_task(alerts.run())
+    alerts._queue.put_nowait(Notice(Label("a is DEAD"), "", False))
+    await until_said(lambda: bool(said), time)
+    assert Pager.got == [(("pin 1234", "pin 5678"), Notice(Label("a is DEAD"), "", False))]
+    assert "pigeon=file:" in said[0] and "no plugin 'pigeon'" in said[0]
+    monkeypatch.setattr(Pager, "raises", ValueError("pin 1234"))
+    alerts._queue.put_nowait(Notice(Label("b is DEAD"), "", False))
+    await until_said(lambda: any("pager=" in line for line in said), time)
+    assert "ValueError" in "".join(said) and "1234" not in "".join(said)
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
 
 
 def test_targets_come_from_files_of_ours_and_from_commands(tmp_path: Path) -> None:

@@ -71,6 +71,17 @@ def test_a_backup_of_a_journal_in_use_restores_to_the_same_state(bench: Bench, t
         assert stat.S_IMODE(path.stat().st_mode) in (0o600, 0o700)
 
 
+def test_levels_trust_shadow_and_a_hold_come_back_as_they_were(bench: Bench, tmp_path: Path) -> None:
+    """A restored daemon must not be allowed more than the one that was backed up."""
+    names = ("levels.json", "trust.json", "shadow.json", "hold")
+    for name in names:
+        (bench.path.parent / name).write_text(f'{{"this is": "{name}"}}')
+    manifest = backup(bench.path.parent, tmp_path / "b.tar")
+    assert set(names) <= {member.name for member in manifest.files}
+    restore(tmp_path / "b.tar", tmp_path / "other", actor="op", reason="")
+    assert all(name in (tmp_path / "other" / name).read_text() for name in names)
+
+
 def test_the_past_is_in_it_when_that_is_asked_for(bench: Bench, tmp_path: Path) -> None:
     manifest = backup(bench.path.parent, tmp_path / "b.tar", history=True)
     assert "history/open/x.segment" in [m.name for m in manifest.files]

@@ -14,6 +14,7 @@ from sidestep.autopilot.daemon_log import Log
 from sidestep.autopilot.daemon_reconcile import Reconciler
 from sidestep.autopilot.daemon_shards import Settlement
 from sidestep.autopilot.executor import Executor
+from sidestep.autopilot.world_clock import Clock
 from sidestep.backends.base import ShardObservation
 from sidestep.fleet.errors import HostError, HostUnreachable
 from sidestep.fleet.machines import ActionState, HostState, StepName, StepState
@@ -24,6 +25,9 @@ class States:
 
     def states(self) -> dict[str, HostState]:
         return dict.fromkeys(HOSTS, HostState.READY)
+
+    def astray(self, placement: object) -> dict[str, frozenset[str]]:
+        return {}
 
 
 class Scene:
@@ -54,7 +58,7 @@ class Scene:
             bench.router,
             busy=lambda: self.executor.busy,
             served=self.executor.served,
-            clock=None,  # type: ignore[arg-type]
+            clock=Clock(),
             log=log,
         )
 

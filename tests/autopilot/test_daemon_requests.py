@@ -10,6 +10,7 @@ import pytest
 from loop_doubles import Scene
 from world_doubles import small_fleet
 
+from sidestep.autopilot.audit import read_line
 from sidestep.autopilot.config_file import load_fleet
 from sidestep.autopilot.daemon_service import DaemonService
 from sidestep.autopilot.protocol import (
@@ -158,3 +159,28 @@ async def test_refused_hosts_are_tried_again_when_somebody_asks(desk: Desk) -> N
     assert await desk.service.retry(Retry(), OPS) == Done(Label("trying 2 refused hosts again"))
     assert await desk.service.retry(Retry("h1"), OPS) == Done(Label("h1 has not refused us"))
     assert desk.tried == ["", "h1"]
+
+
+async def test_a_daemon_that_has_just_started_approves_and_proposes_nothing(desk: Desk) -> None:
+    """S2.21: what it does not know yet would make every plan STALE, so it says that it is too early."""
+    plan = (await desk.service.propose_move(ProposeMove("s1", "h2", "try"), OPS)).plan
+    digest = plan.digest()
+    desk.service.starting = "the daemon has just started"
+    with pytest.raises(SidestepError, match="just started"):
+        await desk.service.approve(Approve(digest, "now"), OPS)
+    with pytest.raises(SidestepError, match="just started"):
+        await desk.service.propose_move(ProposeMove("s1", "h2", "try"), OPS)
+    frame = desk.service.frame()
+    assert frame is not None and "just started" in frame.alerts[-1]
+    assert desk.journal.state_of(digest) is PlanState.PROPOSED
+    desk.service.starting = ""
+    assert isinstance(await desk.service.approve(Approve(digest, "now"), OPS), Done)
+
+
+async def test_a_key_that_a_person_accepted_is_written_down_and_the_host_tried_again(desk: Desk) -> None:
+    """S3.23: `sidestep trust` beside a running daemon."""
+    await desk.service.retry(Retry("h2", trusted="[127.0.0.1]:22 ssh-ed25519 SHA256:abc"), OPS)
+    assert desk.tried == ["h2"]
+    (line,) = [line for line in desk.journal.audit_lines() if b'"act":"trust"' in line]
+    entry = read_line(line)
+    assert (entry.actor, entry.subject) == (OPS, "h2") and "SHA256:abc" in entry.detail

@@ -146,6 +146,18 @@ async def test_the_owners_process_is_kept_and_an_older_copy_is_fenced(scene: Sce
     assert not [s for s in scene.backend.started if s[1] == "s1"]
 
 
+async def test_a_host_that_comes_back_with_a_dead_old_owner_is_fenced_once(scene: Scene) -> None:
+    """S2.21: its lease ran out while it was away, and no late order may start it again."""
+    scene.own(s1=5)
+    scene.backend.put("h1", "s1", 5)
+    scene.backend.put("h2", "s1", 3, ShardState.FAILED)
+    await scene.settlement.settle(HOSTS)
+    assert scene.backend.fences["h2", "s1"] == 5
+    assert "h2: fenced s1: token 3 is older than 5" in scene.said.getvalue()
+    await scene.settlement.settle(HOSTS)
+    assert scene.backend.stopped == [("h2", "s1")]
+
+
 @pytest.mark.parametrize("state", [ShardState.FROZEN, ShardState.FAILED])
 async def test_an_owners_process_that_does_not_serve_is_started_with_the_owners_token(
     scene: Scene, state: ShardState
@@ -205,3 +217,45 @@ async def test_a_process_that_is_not_declared_is_said_and_left_alone(scene: Scen
     scene.backend.put("h1", "stranger", 1)
     await scene.settlement.settle(HOSTS)
     assert ("h1", "stranger", 1) in scene.running() and "left alone" in scene.said.getvalue()
+
+
+async def test_a_shard_that_vanished_from_a_fine_host_is_not_started_there_until_its_folder_is_back(
+    scene: Scene,
+) -> None:
+    """S2.27: somebody took it away, with its state; a second one that begins with nothing helps nobody."""
+    await scene.settlement.settle(HOSTS)
+    before = list(scene.backend.started)
+    del scene.backend.run["h1", "s1"]
+    for _ in range(2):
+        scene.settlement.doubt(("h1",), moved=False)
+        await scene.settlement.settle(("h1",))
+        assert scene.backend.started == before and "h1" not in scene.settlement.settled
+    assert scene.said.getvalue().count("s1 served here and is gone with its pid file") == 1
+    scene.backend.put("h1", "s1", 1, ShardState.FAILED)
+    await scene.settlement.settle(("h1",))
+    assert ("h1", "s1", 1) in scene.running() and "h1" in scene.settlement.settled
+
+
+async def test_a_shard_that_died_or_that_a_move_or_a_lost_host_ended_is_started_again(scene: Scene) -> None:
+    await scene.settlement.settle(HOSTS)
+    scene.backend.put("h1", "s1", 1, ShardState.FAILED)
+    scene.settlement.doubt(("h1",), moved=False)
+    await scene.settlement.settle(("h1",))
+    assert ("h1", "s1", 1) in scene.running()
+    for ended in (scene.settlement.doubt, scene.settlement.lost):
+        del scene.backend.run["h1", "s1"]
+        ended(("h1",))
+        await scene.settlement.settle(("h1",))
+        assert ("h1", "s1", 1) in scene.running()
+
+
+async def test_a_shard_whose_start_failed_has_not_vanished(scene: Scene) -> None:
+    await scene.settlement.settle(HOSTS)
+    scene.backend.put("h1", "s1", 1, ShardState.FAILED)
+    scene.backend.refuse = "s1"
+    scene.settlement.doubt(("h1",), moved=False)
+    await scene.settlement.settle(("h1",))
+    del scene.backend.run["h1", "s1"]  # as a start that fails leaves it
+    scene.backend.refuse = ""
+    await scene.settlement.settle(("h1",))
+    assert ("h1", "s1", 1) in scene.running()

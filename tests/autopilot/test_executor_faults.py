@@ -9,7 +9,7 @@ import pytest
 from move_doubles import Bench, FakePacing, FaultsAt, an_action
 
 from sidestep.autopilot.journal_store import JournalError
-from sidestep.fleet.errors import HostError, HostKeyRefused, HostUnreachable
+from sidestep.fleet.errors import HostError, HostKeyRefused, HostUnreachable, ShardEnded
 from sidestep.fleet.machines import MOVE_STEPS, ActionState, PlanState, StepName, StepState
 
 #: the points at which the move is past its commit
@@ -170,8 +170,13 @@ async def test_after_the_commit_a_host_that_stays_away_calls_a_person_and_nothin
     assert bench.pace.now <= 60.0, "the insisting is bounded"
 
 
-async def test_a_refused_host_key_is_not_insisted_on(bench: Bench) -> None:
-    bench.backend.fail["observe"] = HostKeyRefused("h3", "connect", "the host key changed")
+@pytest.mark.parametrize(
+    "error",
+    [HostKeyRefused("h3", "connect", "the host key changed"), ShardEnded("h3", "observe", "process 7 is dead")],
+)
+async def test_what_ends_the_same_again_is_not_insisted_on(bench: Bench, error: HostError) -> None:
+    """A key stays refused, and a process that has ended stays dead: whoever can help is told at once."""
+    bench.backend.fail["observe"] = error
     status = await bench.executor().run(bench.approved())
     assert status.actions[0].state is ActionState.FAILED_NEEDS_HUMAN
     assert bench.pace.pauses == 0

@@ -62,6 +62,16 @@ def test_what_was_only_seen_is_written_at_once_and_synced_with_the_next_act(path
     journal.verify_chain()
 
 
+def test_what_was_only_seen_is_synced_once_a_second_whether_or_not_anybody_acts(path: Path) -> None:
+    journal = Journal(path)
+    assert not journal.sync(), "nothing was seen"
+    journal.observe("host", "h1: DEAD")
+    journal.observe("host", "h2: DEAD")
+    assert journal.sync() and not journal.sync(), "one sync for both"
+    journal.verify_chain()
+    journal.close()
+
+
 def test_a_text_file_is_refused_and_left_alone(path: Path) -> None:
     path.parent.mkdir(mode=0o700)
     path.write_text("notes, not a database\n" * 100)

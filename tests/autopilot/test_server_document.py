@@ -17,7 +17,6 @@ from sidestep.autopilot.protocol import (
     HOST_STATES,
     MAX_FRAME,
     SHARD_STATES,
-    TABLES,
     VERSION,
     Answer,
     Body,
@@ -28,6 +27,7 @@ from sidestep.autopilot.protocol import (
     SnapshotFrame,
     pack,
 )
+from sidestep.autopilot.protocol_tables import TABLES
 
 PAGE = (Path(__file__).resolve().parents[2] / "docs" / "protocol.md").read_text(encoding="utf-8")
 

@@ -25,8 +25,8 @@ from sidestep.autopilot.protocol import (
     frame_length,
     pack,
     parse_reply,
-    with_tables,
 )
+from sidestep.autopilot.protocol_tables import with_tables
 from sidestep.autopilot.server import Server
 from sidestep.fleet.labels import Label
 

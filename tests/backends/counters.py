@@ -7,6 +7,7 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Mapping
 from pathlib import Path
 
 from sidestep.backends.embedded.demo_fleet import COUNTER
@@ -24,7 +25,14 @@ class CounterProcess:
     """One ``counter.py serve``, with its hooks as a host would run them."""
 
     def __init__(
-        self, folder: Path, name: str = "kv-01", token: int = 1, *, standby: bool = False, report: bool = False
+        self,
+        folder: Path,
+        name: str = "kv-01",
+        token: int = 1,
+        *,
+        standby: bool = False,
+        report: bool = False,
+        durable: bool = False,
     ) -> None:
         self.name, self.token, self.port = name, token, free_port()
         self._environment = {
@@ -34,15 +42,18 @@ class CounterProcess:
         self._command = [sys.executable, "-S", "-I", str(COUNTER)]
         options = ["serve", "--cost", "0.0002", "--padding", "4096", *(["--standby"] if standby else [])]
         options += ["--report"] if report else []
+        options += ["--durable"] if durable else []
         self.process = subprocess.Popen([*self._command, *options], env=self._environment, cwd=folder)
         until = time.monotonic() + 20
         while self.hook("total").returncode:
             assert self.process.poll() is None, "the counter ended"
             assert time.monotonic() < until, "the counter does not answer"
 
-    def hook(self, verb: str, data: bytes = b"") -> subprocess.CompletedProcess[bytes]:
-        command = [*self._command, verb]
-        return subprocess.run(command, env=self._environment, input=data, capture_output=True, check=False)
+    def hook(
+        self, verb: str, data: bytes = b"", more: Mapping[str, str] | None = None
+    ) -> subprocess.CompletedProcess[bytes]:
+        command, environment = [*self._command, verb], {**self._environment, **(more or {})}
+        return subprocess.run(command, env=environment, input=data, capture_output=True, check=False)
 
     def total(self) -> int:
         return int(self.hook("total").stdout)

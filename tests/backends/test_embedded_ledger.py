@@ -79,3 +79,11 @@ def test_what_is_wrong_is_counted_exactly(before: int, acked: int, missing: int,
             ledger.acked("a", number, 0.0)
         account = ledger.close({"a": total})
         assert (account["lost"], account["duplicated"]) == (lost, duplicated)
+
+
+def test_a_shard_that_a_split_has_brought_gets_a_page_of_its_own() -> None:
+    ledger = Ledger({"a": 10})
+    ledger.sent("a")
+    ledger.acked("spare", 1, 0.0)
+    account = ledger.close({"a": 10, "spare": 1})
+    assert (account["requests"], account["acked"], account["lost"], account["duplicated"]) == (1, 1, 0, 0)

@@ -125,6 +125,23 @@ async def test_a_request_that_was_sent_and_not_answered_is_never_sent_again(core
     assert core.counters["sent"] == 2
 
 
+async def test_requests_to_an_owner_that_is_no_more_are_told_so_once_there_is_another(
+    core: RouterCore, counter: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """S2.21: a host that lost its power says nothing, not even that the connection is gone."""
+    monkeypatch.setattr("sidestep.backends.routing.router._LAST_ANSWERS", 0.05)
+    one, two = counter(), counter(token=2)
+    apply(core, table(1, one))
+    await core.request("kv", "k")
+    one.process.send_signal(signal.SIGSTOP)
+    waiting = asyncio.create_task(core.request("kv", "k"))
+    await until(lambda: core.counters["sent"] == 2)
+    apply(core, table(2, two))
+    with pytest.raises(Unanswered):
+        await asyncio.wait_for(waiting, 20)
+    assert (await asyncio.wait_for(core.request("kv", "k"), 20)).token == 2
+
+
 async def test_a_hold_that_cannot_drain_is_refused_and_taken_back(core: RouterCore, counter: Make) -> None:
     one = counter()
     apply(core, table(1, one))

@@ -14,7 +14,7 @@ for folder in (ROOT, ROOT / "tests" / "planning" / "rebalance"):
     if str(folder) not in sys.path:
         sys.path.append(str(folder))
 
-from made import made  # noqa: E402
+from made import compile_once, made  # noqa: E402
 
 from benchmarks import roadef  # noqa: E402
 from benchmarks.roadef_check import judge, lower_bound  # noqa: E402
@@ -164,6 +164,7 @@ def test_goals_in_turn_break_nothing_and_lower_the_load(tmp_path: Path) -> None:
 
 
 def test_a_run_reports_goals_scores_and_the_split(tmp_path: Path) -> None:
+    compile_once()
     write(tmp_path, "b_1", made(2, hosts=12, shards=80))
     arguments = argparse.Namespace(
         data=str(tmp_path), only="", quick=True, split="all", seconds=0.3, seed=1, rebalancer_python=""

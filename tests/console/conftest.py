@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import stat
 import time
 from collections.abc import AsyncIterator, Callable
@@ -25,6 +26,7 @@ def socket(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
     monkeypatch.delenv("NO_COLOR", raising=False)
+    monkeypatch.setattr(Feed, "LATE", math.inf)  # the daemon of these tests tells of a picture when a test says so
     tmp_path.chmod(stat.S_IRWXU)
     return tmp_path / "s.sock"
 

@@ -11,6 +11,7 @@ from random import Random
 
 from frames_control import ControlAnswers
 from frames_levels import LevelAnswers
+from frames_made import make_plan, running, succeeded, view_of
 from frames_oracle import START, OracleAnswers, raw
 from frames_plans import PlanAnswers
 
@@ -35,30 +36,22 @@ from sidestep.autopilot.protocol import (
     ShardStrings,
     SnapshotFrame,
     Welcome,
-)
+)  # fmt: skip
+from sidestep.autopilot.protocol_reshard import ProposeReshard
 from sidestep.autopilot.server import Server, UnknownReference
 from sidestep.fleet.demand import Cpu, DemandVector, Granularity, Io, Memory, Quantiles, Resources, instant
 from sidestep.fleet.errors import StalePlan
 from sidestep.fleet.events import Event
 from sidestep.fleet.forecast_types import Account, Contention
-from sidestep.fleet.inventory import Policy
 from sidestep.fleet.labels import Label
-from sidestep.fleet.machines import MOVE_STEPS, ActionState, HostState, PlanState, ShardState, StepState
+from sidestep.fleet.machines import HostState, PlanState, ShardState
 from sidestep.fleet.plans import (
-    Action,
-    ActionStatus,
-    Alternative,
-    Basis,
-    Evidence,
-    Measured,
     NoPlan,
-    Outlook,
     Plan,
-    PlanStatus,
-    Reason,
-    StepStatus,
 )
 from sidestep.fleet.resources import DIMENSIONS
+
+__all__ = ["START", "Daemon", "Fleet", "lively", "make_plan", "raw", "running", "succeeded", "view_of"]
 
 PAST, FUTURE = 90, 60
 GIB = 1024.0**3
@@ -77,6 +70,8 @@ class Fleet:
     shards: int = 12
     seed: int = 7
     names: tuple[str, ...] = ()
+    #: names of the first shards, and of their apps
+    shard_names: tuple[str, ...] = ()
     states: dict[int, str] = field(default_factory=dict)
     level: str = "advise"
     plans: tuple[PlanView, ...] = ()
@@ -103,6 +98,11 @@ class Fleet:
     def name(self, host: int) -> Label:
         """A host's name."""
         return Label(self.names[host] if host < len(self.names) else f"h{host + 1}")
+
+    def shard(self, shard: int) -> ShardStrings:
+        """A shard's words."""
+        name, app = (*self.shard_names, "")[min(shard, len(self.shard_names))] or f"shop-{shard:02d}", "shop"
+        return ShardStrings(Label(name), Label(name if shard < len(self.shard_names) else app))
 
     def frame(self, time: float = START, number: int = 1) -> SnapshotFrame:
         """The picture at ``time``."""
@@ -145,9 +145,9 @@ class Fleet:
             oracle=Label(self.oracle),
             model=Label("trend"),
             confidence=self.confidence,
-            tables=zlib.crc32(repr((self.hosts, self.shards, self.names)).encode()),
+            tables=zlib.crc32(repr((self.hosts, self.shards, self.names, self.shard_names)).encode()),
             hosts=tuple(HostStrings(self.name(h), Label(f"z{h % 3}")) for h in range(self.hosts)),
-            shards=tuple(ShardStrings(Label(f"shop-{s:02d}"), Label("shop")) for s in range(n)),
+            shards=tuple(self.shard(s) for s in range(n)),
             allocatable=raw([4.0, 8 * GIB, math.nan, math.nan, math.nan, math.nan] * self.hosts),
             shard_priority=raw([3] * n, "i"),
             host_state=bytes(HOST_STATES.index(HostState(self.states.get(h, "READY"))) for h in range(self.hosts)),
@@ -176,110 +176,6 @@ class Fleet:
         )
 
 
-def make_plan(number: int = 12, *, actions: int = 1, created: float = START, summary: str = "") -> Plan:
-    """A plan that moves shards from h2 to h4, with evidence and alternatives."""
-    times = tuple(float(k) for k in range(0, FUTURE, 2))
-    rising = tuple(0.6 + 0.35 / (1 + math.exp(-(t - 30) / 6)) for t in times)
-    evidence = Evidence(
-        host=Label("h2"),
-        dimension="cpu",
-        threshold=0.8,
-        quantile=0.8,
-        probability=0.83,
-        starts_at=created + 31,
-        lead=31.0,
-        times=times,
-        median=tuple(v - 0.05 for v in rising),
-        upper=rising,
-        upper_after=tuple(v - 0.22 for v in rising),
-    )
-    made = tuple(
-        Action(
-            id=k + 1,
-            shard=Label(f"shop-{k * 4 + 1:02d}"),
-            source=Label("h2"),
-            destination=Label("h4"),
-            token=3,
-            priority=1,
-            reason=Reason("contention", Label("h2 is predicted above 80 % of its cpu in 31 s, for longer than 5 s")),
-            evidence=evidence if k == 0 else None,
-            alternatives=(
-                Alternative(Label("h1"), Reason("capacity", Label("would itself run hot")), 0.91),
-                Alternative(Label("h3"), Reason("gain", Label("leaves less headroom than h4")), 0.78),
-            ),
-            bytes=12_400_000,
-            transfer_s=1.4,
-            freeze_ms=38.0,
-            latest_start=created + 24,
-            after=(k,) if k else (),
-            undo=Label(f"move shop-{k * 4 + 1:02d} back to h2"),
-        )
-        for k in range(actions)
-    )
-    return Plan(
-        number=number,
-        fleet=Label("demo"),
-        created=created,
-        expires=created + 300,
-        author=Label("planner"),
-        snapshot=9,
-        forecast="f-9",
-        policy=Policy(),
-        basis=Basis((), ()),
-        actions=made,
-        outlook=(_outlook("h2", (0.95, 0.73), (0.83, 0.06)), _outlook("h4", (0.41, 0.63), (0.0, 0.01))),
-        without_forecast=Label("from present load alone nothing would be planned: no host is above its threshold now"),
-        summary=Label(summary or f"move {actions} shard{'s' if actions > 1 else ''} off h2 before it runs hot in 31 s"),
-    )
-
-
-def _outlook(host: str, peak: tuple[float, float], probability: tuple[float, float]) -> Outlook:
-    return Outlook(
-        host=Label(host),
-        dimension="cpu",
-        capacity=4.0,
-        peak_before=peak[0],
-        peak_after=peak[1],
-        probability_before=probability[0],
-        probability_after=probability[1],
-    )
-
-
-def view_of(plan: Plan, state: PlanState = PlanState.PROPOSED, **status: object) -> PlanView:
-    """The plan with a status."""
-    digest = plan.digest()
-    given = {"updated": plan.created, **status}
-    return PlanView(digest, plan, PlanStatus(digest=digest, state=state, **given))  # type: ignore[arg-type]
-
-
-def running(plan: Plan, done: int, *, failed: bool = False) -> PlanView:
-    """The plan with its first action ``done`` steps far."""
-    steps = tuple(
-        StepStatus(
-            name=name,
-            state=StepState.DONE if k < done else (StepState.FAILED if failed else StepState.RUNNING) if k == done
-            else StepState.PENDING,
-            ms=3.0 + k * 11.5 if k < done else 0.0,
-            detail=Label("12.4 MB in 2 rounds" if name == "precopy" else ""),
-        )
-        for k, name in enumerate(MOVE_STEPS)
-    )  # fmt: skip
-    first = ActionStatus(id=1, state=ActionState.RUNNING, steps=steps, bytes=12_400_000, freeze_ms=41.0)
-    return view_of(plan, PlanState.RUNNING, actions=(first,), approved_by=Label("ana"), updated=plan.created + done)
-
-
-def succeeded(plan: Plan) -> PlanView:
-    """The plan, done, with what was measured."""
-    steps = tuple(StepStatus(name=name, state=StepState.DONE, ms=7.0 + k) for k, name in enumerate(MOVE_STEPS))
-    first = ActionStatus(id=1, state=ActionState.DONE, steps=steps, bytes=12_400_000, freeze_ms=41.0)
-    outcome = (
-        Measured(host=Label("h2"), dimension="cpu", predicted_without=0.95, predicted_with=0.73, measured=0.71),
-        Measured(host=Label("h4"), dimension="cpu", predicted_without=0.41, predicted_with=0.63, measured=0.66),
-    )
-    done = {"actions": (first,), "approved_by": Label("ana"), "updated": plan.created + 40, "outcome": outcome}
-    return view_of(plan, PlanState.SUCCEEDED, **done)
-
-
 class Daemon(LevelAnswers, OracleAnswers, PlanAnswers, ControlAnswers):
     """The service behind the real server: answers from a Fleet and remembers what it was told."""
 
@@ -291,6 +187,7 @@ class Daemon(LevelAnswers, OracleAnswers, PlanAnswers, ControlAnswers):
         self.time, self.number = START, 1
         self.approved: list[Approve] = []
         self.rejected: list[Reject] = []
+        self.resharded: list[ProposeReshard] = []
         self.stale: tuple[str, ...] = ()
         self.banner, self.notice = "EMBEDDED", "1 day = 60 s"
         self.events = [
@@ -317,15 +214,9 @@ class Daemon(LevelAnswers, OracleAnswers, PlanAnswers, ControlAnswers):
 
     def welcome(self, actor: Label) -> Welcome:
         return Welcome(
-            version=VERSION,
-            daemon="0.1.0",
-            fleet=Label("demo"),
-            level=self.fleet.level,
-            banner=Label(self.banner),
-            notice=Label(self.notice),
-            pid=1,
-            actor=actor,
-        )
+            version=VERSION, daemon="0.1.0", fleet=Label("demo"), level=self.fleet.level, banner=Label(self.banner),
+            notice=Label(self.notice), pid=1, actor=actor,
+        )  # fmt: skip
 
     def frame(self) -> SnapshotFrame | None:
         return self.fleet.frame(self.time, self.number)
@@ -357,9 +248,17 @@ class Daemon(LevelAnswers, OracleAnswers, PlanAnswers, ControlAnswers):
         return item
 
     async def propose_move(self, request: ProposeMove, actor: Label) -> PlanView:
-        if request.destination not in {self.fleet.name(h) for h in range(self.fleet.hosts)}:
+        if request.destination not in map(self.fleet.name, range(self.fleet.hosts)):
             raise UnknownReference(f"no host is called {request.destination}")
         item = view_of(make_plan(number=len(self.fleet.plans) + 40, summary=f"move {request.shard}"))
+        self.fleet.plans = (item, *self.fleet.plans)
+        return item
+
+    async def propose_reshard(self, request: ProposeReshard, actor: Label) -> PlanView:
+        self.resharded.append(request)
+        if request.shard not in {str(self.fleet.shard(s).name) for s in range(self.fleet.shards)}:
+            raise UnknownReference(f"no shard is called {request.shard}")
+        item = view_of(make_plan(number=len(self.fleet.plans) + 60, summary=f"{request.kind} {request.shard}"))
         self.fleet.plans = (item, *self.fleet.plans)
         return item
 

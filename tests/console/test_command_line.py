@@ -8,31 +8,14 @@ import math
 import os
 import sys
 from pathlib import Path
-from typing import NamedTuple
 
 import pytest
 from frames import START, Daemon, lively
+from programs import Ran, fresh, run
 
 from sidestep import __version__
 from sidestep.fleet.events import Event
 from sidestep.fleet.labels import Label
-
-
-class Ran(NamedTuple):
-    code: int
-    out: str
-    err: str
-
-
-async def run(*arguments: str, stdin: str = "", **environment: str) -> Ran:
-    """Run ``sidestep`` as a program of its own."""
-    process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "sidestep", *arguments,
-        stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
-        env={**os.environ, **environment},
-    )  # fmt: skip
-    out, err = await asyncio.wait_for(process.communicate(stdin.encode()), 60)
-    return Ran(process.returncode or 0, out.decode(), err.decode())
 
 
 async def ask(daemon: Daemon, *arguments: str, **environment: str) -> Ran:
@@ -40,7 +23,7 @@ async def ask(daemon: Daemon, *arguments: str, **environment: str) -> Ran:
 
 
 async def test_version_and_places_need_no_daemon(socket: Path) -> None:
-    assert await run("version") == Ran(0, f"sidestep {__version__}\n", "")
+    assert await fresh("version") == Ran(0, f"sidestep {__version__}\n", "")
     places = json.loads((await run("locate", "--json")).out)
     assert places["sockets"].startswith(str(socket.parent))
     assert places["themes"].endswith("sidestep/themes")
@@ -224,7 +207,7 @@ async def test_completion_works_in_bash(tmp_path: Path) -> None:
     program.chmod(0o755)
     script = (
         'eval "$(_SIDESTEP_COMPLETE=source_bash sidestep)"\n'
-        "for line in 'sidestep pl' 'sidestep plan ap' 'sidestep hosts --js'; do\n"
+        "for line in 'sidestep plan' 'sidestep plan ap' 'sidestep hosts --js'; do\n"
         '  COMP_WORDS=($line); COMP_CWORD=$((${#COMP_WORDS[@]} - 1)); COMPREPLY=()\n'
         '  _sidestep_completion sidestep; echo "${COMPREPLY[@]}"\n'
         "done\n"

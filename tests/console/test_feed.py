@@ -57,7 +57,7 @@ async def test_a_daemon_that_dies_is_said_with_the_age_of_the_picture_and_comes_
     async with console_on(socket, wait=False) as console:
         await console.sees("no daemon")
         async with Daemon(socket, lively()):
-            await console.sees("hosts by risk")
+            await console.sees("hosts by time to contention")
             assert "daemon gone" not in console.text()
         await console.sees("daemon gone, last picture ")
         assert "h2" in console.text()
@@ -149,6 +149,7 @@ async def test_leaving_the_console_ends_the_feed(daemon: Daemon, socket: Path) -
     app = ConsoleApp(feed, patterns=False)
 
     async def app_ends() -> int:
+        app.painted.set()
         async with asyncio.timeout(10):
             while feed.view is None:
                 await asyncio.sleep(0.01)

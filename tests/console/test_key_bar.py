@@ -7,13 +7,13 @@ from pathlib import Path
 from conftest import console_on
 from frames import Daemon
 
-from sidestep.console.commands import on_screen
+from sidestep.console.commands import SCREENS, on_screen
 from sidestep.console.screens.plans import PlansScreen
 from sidestep.console.widgets.keybar import KeyBar, key_line
 
 
 def test_every_key_that_belongs_in_the_footer_is_on_the_line() -> None:
-    for scope in ("fleet", "plans", "log"):
+    for scope in SCREENS:
         text = "".join(part.text for part in key_line(scope))
         assert all(command.title in text for command in on_screen(scope) if command.footer)
 

@@ -17,7 +17,7 @@ LONG = "h2: restore: exit 1; command: ./load; log: " + "disk full " * 20
 
 async def test_what_is_new_appears_once(daemon: Daemon, socket: Path) -> None:
     async with console_on(socket) as console:
-        await console.press("3")
+        await console.press("5")
         await console.sees("proposed: move 1 shard off h2")
         daemon.events.append(
             Event(seq=3, time=START, kind="approve", text=Label("approved"), actor=Label("ana"), plan=12)
@@ -28,7 +28,7 @@ async def test_what_is_new_appears_once(daemon: Daemon, socket: Path) -> None:
 
 async def test_the_filter_works_on_the_log(daemon: Daemon, socket: Path) -> None:
     async with console_on(socket) as console:
-        await console.press("3")
+        await console.press("5")
         await console.sees("proposed: move")
         await console.press("slash", *"daemon", "enter")
         assert "started in level advise" in console.text()
@@ -46,7 +46,7 @@ async def test_it_follows_the_newest_row_until_one_scrolls_up(daemon: Daemon, so
     rows = [Event(seq=n, time=START + n, kind="step", text=Label(f"row {n:03d}")) for n in range(3, 90)]
     daemon.events += rows
     async with console_on(socket, (80, 24)) as console:
-        await console.press("3")
+        await console.press("5")
         await console.sees("row 089")
         await console.press("g")
         await console.sees("started in level advise")
@@ -61,7 +61,7 @@ async def test_it_follows_the_newest_row_until_one_scrolls_up(daemon: Daemon, so
 async def test_a_long_log_is_shown_from_its_end(daemon: Daemon, socket: Path) -> None:
     daemon.events += [Event(seq=n, time=START, kind="host", text=Label(f"row {n}")) for n in range(3, 9000)]
     async with console_on(socket, (80, 24)) as console:
-        await console.press("3")
+        await console.press("5")
         await console.sees("row 8999")
         screen = console.app.get_screen("log")
         assert len(screen._events) == 2000

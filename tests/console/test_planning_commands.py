@@ -77,7 +77,7 @@ async def test_a_policy_file_is_read_here_and_sent_as_text(daemon: Daemon, tmp_p
         (("why-not", "shop-01"), "HOST is missing"),
         (("best-host",), "--cpu 2 --memory 4G"),
         (("best-host", "--memory", "much"), "not a size"),
-        (("drain", "h2"), "--dry-run"),
+        (("drain", "h2"), "--yes"),
         (("drain", "--dry-run"), "HOST is missing"),
     ],
 )
@@ -131,10 +131,11 @@ async def test_an_interrupt_takes_the_best_plan_so_far(daemon: Daemon) -> None:
     while not any(isinstance(each, GetPlanning) for each in daemon.wanted):
         await asyncio.sleep(0.01)
     process.send_signal(signal.SIGINT)
-    while not any(isinstance(each, CancelPlanning) for each in daemon.wanted):
-        await asyncio.sleep(0.01)
-    daemon.steps.clear()
-    out, _ = await asyncio.wait_for(process.communicate(), 60)
+    async with asyncio.timeout(60):
+        while not any(isinstance(each, CancelPlanning) for each in daemon.wanted):
+            await asyncio.sleep(0.01)
+        daemon.steps.clear()
+        out, _ = await process.communicate()
     assert process.returncode == 0 and b"plan #12" in out
 
 

@@ -13,6 +13,7 @@ from test_command_line import ask
 
 from sidestep.autopilot.protocol import SnapshotFrame
 from sidestep.console.context import Picture, Status
+from sidestep.console.feed import Feed
 from sidestep.console.text import UNICODE, plain
 from sidestep.console.view import decode
 from sidestep.console.widgets.topbar import top_line
@@ -61,3 +62,20 @@ async def test_status_without_trouble_has_no_alert(daemon: Daemon) -> None:
     done = await ask(daemon, "status")
     assert "ALERT" not in done.out
     assert "#12 PROPOSED" in done.out
+
+
+async def test_a_picture_that_should_have_been_followed_by_another_is_called_old(
+    daemon: Daemon, socket: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The line is up, and the daemon's round hangs: what is shown must not pass for the present."""
+    async with console_on(socket, (80, 24)) as console:
+        feed = console.app.given.feed
+        feed._clock = lambda: feed._received + 9.0
+        await console.press()
+        assert " old " not in console.lines()[0]
+        monkeypatch.setattr(Feed, "LATE", 8.0)
+        await console.press()
+        assert " picture 9s old " in console.lines()[0]
+        feed._gap = 3.0  # pictures of this daemon come every three seconds
+        await console.press()
+        assert " old " not in console.lines()[0]

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from typer.main import get_command
 
-from sidestep.console import cli
+from sidestep.console import cli, firstrun
 from sidestep.console.cli import Straight, straight
 from sidestep.console.commandline import app
 
@@ -58,3 +58,16 @@ def test_without_a_fleet_it_says_what_to_try(tmp_path: Path) -> None:
     assert done.returncode == 2
     assert "sidestep demo" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_the_first_time_it_shows_the_ways_to_a_fleet_with_what_is_found_here(tmp_path: Path) -> None:
+    (tmp_path / ".ssh").mkdir()
+    (tmp_path / ".ssh" / "config").write_text("Host web1 web2\n  User ops\nHost=db1\nHost *.internal !x\n  User y\n")
+    inventory = tmp_path / "inventory.ini"
+    inventory.write_text("[web]\nweb1\n")
+    said = "\n".join(firstrun.lines(tmp_path / "fleet.toml", tmp_path, tmp_path))
+    ways = [" ".join(row.split()) for row in said.splitlines()]
+    assert f"sidestep init --ssh-config 3 hosts in {tmp_path}/.ssh/config" in ways
+    assert f"sidestep init --ansible {inventory}" in said and "sidestep demo" in said and "sidestep trust HOST" in said
+    empty = "\n".join(firstrun.lines(tmp_path / "fleet.toml", tmp_path / "no", tmp_path / "no"))
+    assert "--ssh-config" not in empty and "sidestep init --hosts FILE" in empty

@@ -9,7 +9,8 @@ import pytest
 from conftest import console_on
 from frames import Daemon, Fleet
 
-from sidestep.console.hosttext import host_line, trust_marks
+from sidestep.console.hostcolumns import host_line
+from sidestep.console.hosttext import trust_marks
 from sidestep.console.text import ASCII, UNICODE, plain
 from sidestep.console.view import FleetView, decode
 from sidestep.fleet.errors import ProtocolError

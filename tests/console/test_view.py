@@ -10,10 +10,11 @@ from frames import START, Fleet, make_plan, raw, view_of
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sidestep.autopilot.protocol import with_tables, without_tables
-from sidestep.console.hosttext import forecast_sentence, host_line, samples_sentence
+from sidestep.autopilot.protocol_tables import with_tables, without_tables
+from sidestep.console.hostcolumns import host_line
+from sidestep.console.hosttext import forecast_sentence, samples_sentence
 from sidestep.console.text import UNICODE, plain
-from sidestep.console.view import LEVELS, MEDIAN, PEAK, decode, matches, merge_plans
+from sidestep.console.view import LEVELS, MEDIAN, PEAK, decode, merge_plans
 from sidestep.fleet.errors import ProtocolError
 from sidestep.fleet.labels import Label
 from sidestep.fleet.machines import PlanState
@@ -151,20 +152,6 @@ def test_a_down_host_is_not_sorted_to_the_end() -> None:
 def test_names_that_were_not_scrubbed_are_scrubbed_here() -> None:
     view = decode(Fleet(names=("evil\x1b]0;x\x07",)).frame())
     assert view.hosts[0].name == "evil<1b>]0;x<07>"
-
-
-@pytest.mark.parametrize(
-    ("name", "pattern", "passes"),
-    [
-        ("web-1", "", True),
-        ("web-1", "EB", True),
-        ("web-1", "db", False),
-        ("web-1", "!db", True),
-        ("web-1", "!web", False),
-    ],
-)
-def test_the_filter_is_a_substring_and_an_exclamation_mark_inverts_it(name: str, pattern: str, passes: bool) -> None:
-    assert matches(name, pattern) is passes
 
 
 @given(st.lists(st.tuples(st.integers(1, 5), st.floats(0, 100)), max_size=20), st.integers(0, 20))

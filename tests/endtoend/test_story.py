@@ -21,10 +21,10 @@ def test_the_headless_story_avoids_a_predicted_contention() -> None:
     """S1.1 S3.7 S3.14 S5.6 S5.16: predicted at least 20 s ahead, moved in time, nothing lost or served twice."""
     sidestep = str(Path(sys.executable).with_name("sidestep"))
     command = [sidestep, "demo", "--headless", "--json", "--seed", "7"]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=200, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=600, check=False)
     assert done.stdout, done.stderr[-3000:]
     told = json.loads(done.stdout)
-    assert done.returncode == 0, (told["problems"], done.stderr[-3000:])
+    assert done.returncode == 0, "\n".join([*told["problems"], done.stderr])
     assert told.keys() >= KEYS
     assert told["lead_s"] >= 20
     assert 0 < told["probability"] <= 1

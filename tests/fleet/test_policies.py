@@ -247,7 +247,7 @@ def test_a_goal_that_nobody_has_is_refused_where_plugins_are_known() -> None:
 
     document = read_document(FLEET + 'goals = ["headrom", "theirs"]\n', "fleet.toml")
     with pytest.raises(ConfigError, match=r"fleet\.toml:8: policy\.goals = 'headrom': is no goal") as caught:
-        parse_documents([document], goals=lambda: {"theirs"})
+        parse_documents([document], plugged=lambda group: {"theirs"})
     assert "did you mean headroom?" in str(caught.value)
     assert parse_documents([document]).policy.goals == ("headrom", "theirs")
 

@@ -64,12 +64,20 @@ class SshdHost:
         await transport.connect()
         return transport
 
+    def drop(self) -> None:
+        """Kill every session; new ones are welcome."""
+        for child in self._sessions():
+            subprocess.run(["kill", "-KILL", child], check=False, stderr=subprocess.DEVNULL)
+
     def cut(self) -> None:
         """Kill the daemon and every session of it, as a pulled plug would."""
-        children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split()
+        children = self._sessions()
         self.process.kill()
         for child in children:
             subprocess.run(["kill", "-KILL", child], check=False, stderr=subprocess.DEVNULL)
+
+    def _sessions(self) -> list[str]:
+        return Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split()
 
 
 def keygen(path: Path, kind: str = "ed25519") -> str:

@@ -40,6 +40,11 @@ class ShardIn:
     spread: str = ""
     requires: tuple[tuple[str, str], ...] = ()
     disk: float = 0.0
+    guarantee_cpu: float = 0.0
+    guarantee_memory: int = 0
+    limit_cpu: float = 0.0
+    limit_memory: int = 0
+    keys: tuple[int, int] | None = None
 
 
 @dataclass
@@ -102,14 +107,20 @@ class Small:
                 requires=tuple((Label(k), Label(v)) for k, v in s.requires),
                 disk=int(s.disk),
                 priority=s.priority,
+                guarantee_cpu=s.guarantee_cpu,
+                guarantee_memory=s.guarantee_memory,
+                limit_cpu=s.limit_cpu,
+                limit_memory=s.limit_memory,
+                keys=s.keys,
+                queued=not s.host,
             )
             for s in self.shards
         )
         return FleetSpec(name=Label("small"), source="small.toml", hosts=hosts, shards=shards, policy=self.policy)
 
     def placement(self) -> Placement:
-        owners = {Label(s.name): Owner(Label(s.host), row + 1) for row, s in enumerate(self.shards)}
-        return Placement(len(owners), owners)
+        owners = {Label(s.name): Owner(Label(s.host), row + 1) for row, s in enumerate(self.shards) if s.host}
+        return Placement(len(self.shards), owners, {Label(s.name): 0 for s in self.shards if not s.host})
 
     def curves(self) -> np.ndarray:
         """(N, 2, T)"""
@@ -119,14 +130,15 @@ class Small:
 
     def rows(self) -> np.ndarray:
         names = [h.name for h in self.hosts]
-        return np.array([names.index(s.host) for s in self.shards], dtype=np.int32)
+        return np.array([names.index(s.host) if s.host else -1 for s in self.shards], dtype=np.int32)
 
     def snapshot(self, number: int = 7) -> Snapshot:
         curves, rows = self.curves(), self.rows()
         blank = (len(DIMENSIONS) - 2,)
         shard_use = np.array([[*curves[i, :, 0], *np.zeros(blank)] for i in range(len(rows))]).reshape(len(rows), 6)
         use = np.zeros((len(self.hosts), len(DIMENSIONS)))
-        np.add.at(use, rows, shard_use)
+        shard_use[rows < 0] = np.nan
+        np.add.at(use, rows[rows >= 0], shard_use[rows >= 0])
         use[:, 0] += [h.own_cpu for h in self.hosts]
         capacity = np.array([[h.cpu, h.memory, *[np.nan] * 4] for h in self.hosts]).reshape(-1, 6)
         hosts = HostColumns(
@@ -145,7 +157,7 @@ class Small:
         shards = ShardColumns(
             names=tuple(Label(s.name) for s in self.shards),
             apps=tuple(Label(s.app) for s in self.shards),
-            states=tuple(s.shard_state for s in self.shards),
+            states=tuple(s.shard_state if s.host else ShardState.PENDING for s in self.shards),
             host=rows,
             use=shard_use,
             state_bytes=np.array([s.state for s in self.shards], dtype=np.float64),
@@ -164,9 +176,11 @@ class Small:
         rho = self.policy.common_factor
         shape = (len(self.hosts), 2, self.steps)
         mean, var, dev = np.zeros(shape), np.zeros(shape), np.zeros(shape)
-        np.add.at(mean, rows, curves)
-        np.add.at(var, rows, sd**2)
-        np.add.at(dev, rows, sd)
+        there = rows >= 0
+        np.add.at(mean, rows[there], curves[there])
+        np.add.at(var, rows[there], sd[there] ** 2)
+        np.add.at(dev, rows[there], sd[there])
+        curves[~there] = np.nan
         mean[:, 0] += np.array([h.own_cpu for h in self.hosts])[:, None]
         own = np.zeros(shape)
         own[:, 0] = np.array([h.own_sd for h in self.hosts])[:, None] ** 2

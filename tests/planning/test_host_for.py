@@ -186,6 +186,16 @@ def test_without_room_elsewhere_the_hosts_that_would_do_are_counted_by_trying() 
     assert found.unblocks == ("1 more host like h1; tried with --what-if add=1:like:h1",)
 
 
+def test_hosts_that_are_drained_together_are_no_room_for_each_other() -> None:
+    """Lesson 9: all are closed before the first is emptied, and what both hold has to fit elsewhere together."""
+    small = loaded(HostIn("h2"), HostIn("h3"))
+    world = world_of(small)
+    found = preflight(world, 0, others=(1,), number=1, created=NOW + 1)
+    assert found.possible and found.answer.plan is not None
+    assert {a.destination for a in found.answer.plan.actions} == {"h3"} and found.shards == 3
+    assert not preflight(world, 0, others=(1, 2), number=1, created=NOW + 1).possible
+
+
 def test_an_empty_host_can_be_drained_at_once() -> None:
     assert drained(loaded(HostIn("h2")), 1).possible
 

@@ -10,12 +10,14 @@ import sidestep.planning
 
 ROOT = Path(sidestep.planning.__file__).resolve().parents[1]
 CODE = re.compile(r"[A-Z]+(_[A-Z]+)*")
-NOT_CODES = {"CPU", "READY", "PROPOSED", "RUNNING"}
+NOT_CODES = {"CPU", "READY", "DRAINING", "DRAINED", "PROPOSED", "RUNNING"}
 
 
 def in_source() -> set[str]:
     found = set()
-    for path in (*(ROOT / "planning").glob("*.py"), *(ROOT / "planning" / "queries").glob("*.py")):
+    folders = [ROOT / "planning", ROOT / "planning" / "queries", ROOT / "planning" / "queue"]
+    others = (ROOT / "fleet" / "queue.py", ROOT / "autopilot" / "failover" / "watch.py")
+    for path in (*(file for folder in folders for file in folder.glob("*.py")), *others):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if isinstance(node, ast.Constant) and isinstance(node.value, str) and CODE.fullmatch(node.value):
                 found.add(node.value)

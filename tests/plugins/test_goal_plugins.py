@@ -6,8 +6,9 @@ from importlib.metadata import EntryPoint
 
 import pytest
 
+from sidestep.fleet import extensions
 from sidestep.planning.goals import BUILT_IN, Spread
-from sidestep.plugins import GOALS, available, load, load_goals, loader
+from sidestep.plugins import GOALS, available, load, load_goals
 from sidestep.plugins.goals import Plugged
 
 
@@ -26,7 +27,7 @@ def test_a_goal_that_cannot_be_loaded_is_named_and_the_others_are_there(
         "bad": EntryPoint(name="bad", value=value, group=GOALS),
         "theirs": EntryPoint(name="theirs", value="sidestep.planning.goals:Spread", group=GOALS),
     }
-    monkeypatch.setattr(loader, "_entries", lambda _: entries)
+    monkeypatch.setattr(extensions, "entries", lambda _: entries)
     found, problems = load_goals(["bad", "cost", "theirs", "unknown"])
     assert list(found) == ["cost", "theirs"]
     assert ["bad" in str(problems[0]), "unknown" in str(problems[1])] == [True, True]
@@ -38,7 +39,7 @@ def test_goals_are_imported_when_a_plan_asks_for_them(monkeypatch: pytest.Monkey
         "bad": EntryPoint(name="bad", value="no_such_module:X", group=GOALS),
         "theirs": EntryPoint(name="theirs", value="sidestep.planning.goals:Spread", group=GOALS),
     }
-    monkeypatch.setattr(loader, "_entries", lambda _: entries)
+    monkeypatch.setattr(extensions, "entries", lambda _: entries)
     plugged = Plugged()
     assert plugged["theirs"] is Spread and "bad" not in plugged and "unknown" not in plugged
     assert list(plugged) == ["theirs"] and len(plugged) == 1

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from importlib.metadata import EntryPoint
 
 import numpy as np
 import pytest
@@ -12,7 +13,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from training_doubles import SEASONAL, candidate, fleet_of
 
+from sidestep.fleet import extensions
 from sidestep.fleet.errors import UsageError
+from sidestep.fleet.extensions import FORECASTERS
 from sidestep.fleet.inventory import FleetSpec, OracleSpec, ShardSpec
 from sidestep.fleet.labels import Label
 from sidestep.forecasting.training import candidates
@@ -228,6 +231,22 @@ def test_a_season_among_the_parameters_is_in_steps() -> None:
     assert made.get_params()["sp"] == 24
     with pytest.raises(UsageError, match="is no sktime forecaster"):
         candidates.made(candidate("x", "collections.OrderedDict"), 1.0)
+
+
+def test_a_plugins_forecaster_is_found_by_its_name_and_a_broken_one_says_whose_it_is(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """X4."""
+    theirs = {
+        "theirs": EntryPoint("theirs", "sktime.forecasting.naive:NaiveForecaster", FORECASTERS),
+        "broken": EntryPoint("broken", "no_such_module_anywhere:X", FORECASTERS),
+    }
+    monkeypatch.setattr(extensions, "entries", lambda group: theirs)
+    spec = candidate("mine", "theirs", params=json.dumps({"sp": "season"}))
+    assert not candidates.is_ours(spec)
+    assert candidates.made(spec, 24.0).sp == 24
+    with pytest.raises(UsageError, match=r"candidate mine: plugin broken .* cannot be loaded"):
+        candidates.made(candidate("mine", "broken"), 24.0)
 
 
 def test_what_the_daemon_imports_loads_nothing_heavy() -> None:

@@ -109,7 +109,7 @@ def test_awful_forecasters_are_out_each_with_its_reason_and_nobody_else_suffers(
         assert "has no Missing" in trainer.said("missing")
         assert "cannot be imported: ModuleNotFoundError" in trainer.said("absent")
         assert "does not take" in trainer.said("candidate params")
-        assert "unknown model 'presistence'; remedy:" in trainer.said("mistyped")
+        assert "no plugin 'presistence' in sidestep.forecasters; installed: aggregate" in trainer.said("mistyped")
         trainer.learn(columns(trainer, daily(STEPS, 10)))
         done = trainer.round()
         assert "signal SIGABRT" in trainer.said("aborts on")

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import signal
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from moving import BEFORE_COMMIT, STEPS, shard_spec
 
-from sidestep.fleet.errors import HostError, HostUnreachable
+from sidestep.fleet.errors import HostError, HostUnreachable, ShardEnded
 from sidestep.fleet.machines import ShardState, StepName
 
 pytestmark = pytest.mark.openssh
@@ -35,7 +37,7 @@ async def test_a_move_carries_the_state_and_leaves_one_owner(pair: Any, driver: 
     with pytest.raises(OSError):
         await pair.at_source("get")
     assert {f.name for f in pair.source_dir.iterdir()} <= {"fence", "log"}
-    assert {f.name for f in pair.destination_dir.iterdir()} <= {"fence", "log", "pid", "state"}
+    assert {f.name for f in pair.destination_dir.iterdir()} <= {"fence", "loaded", "log", "pid", "state"}
 
 
 @both_drivers
@@ -141,7 +143,9 @@ async def test_a_process_that_died_after_it_served_is_not_made_again_from_old_st
         await pair.step(name, move)
     (seen,) = await pair.backend.discover(pair.destination)
     os.kill(seen.pid, signal.SIGKILL)
-    with pytest.raises(HostError, match="b: resume: the shard died after it had served"):
+    with pytest.raises(ShardEnded, match=f"b: observe: the shard's process {seen.pid} is dead"):
+        await pair.step(StepName.OBSERVE, move)
+    with pytest.raises(ShardEnded, match="b: resume: the shard died after it had served"):
         await pair.step(StepName.RESUME, move)
 
 
@@ -250,3 +254,47 @@ async def test_files_of_every_kind_of_name_move(pair: Any) -> None:
     assert (moved / "deep" / "it's\na 'name' $(x)").read_bytes() == b"\x00\xff"
     assert (moved / "empty").is_dir()
     assert (moved / "link").readlink() == Path("count")
+
+
+@both_drivers
+@pytest.mark.parametrize("last", [StepName.FREEZE, StepName.CAPTURE, StepName.VERIFY])
+async def test_an_abort_brings_back_a_source_that_died(pair: Any, driver: str, last: StepName) -> None:
+    """S2.27: with what the capsule holds, if there is one; users do not wait for a person."""
+    spec = shard_spec(driver, pair.port)
+    await pair.start(spec)
+    assert await pair.at_source("add 6") == "6"
+    move, done = pair.move(spec), STEPS[: STEPS.index(last) + 1]
+    for name in done:
+        await pair.step(name, move)
+    (seen,) = await pair.backend.discover(pair.source)
+    os.killpg(seen.pid, signal.SIGKILL)
+    await pair.abort(StepName.FREEZE, move)
+    for name in reversed(done):
+        await pair.abort(name, move)
+    kept = driver == "restart" or last is not StepName.FREEZE  # what is in memory alone dies with its process
+    assert await pair.at_source("add") == ("7" if kept else "1")
+    shard, token, pid = (await pair.at_source("who")).split()
+    assert (shard, token) == ("tally.0", "7")
+    assert int(pid) != seen.pid
+    assert await pair.backend.discover(pair.destination) == ()
+    assert {f.name for f in pair.source_dir.iterdir()} <= {"fence", "loaded", "log", "undone", "pid", "state"}
+
+
+async def test_keys_are_put_beside_what_a_process_has_or_not_at_all(pair: Any) -> None:
+    """S1.21 S2.27: who takes keys where it is and died meanwhile would be made anew with those keys only."""
+    spec = shard_spec("hook", pair.port)
+    await pair.start(spec)
+    here = replace(pair, destination=pair.source, destination_dir=pair.source_dir, destination_address="127.0.0.1")
+    move = here.move(spec, new_token=7)
+    await here.step(StepName.PREPARE, move)
+    (pair.source_dir / f"capsule.{move.key}").write_bytes(b"41")
+    here.notes["digest"] = hashlib.sha256(b"41").hexdigest()
+    await here.step(StepName.RESTORE, move)
+    assert await pair.at_source("get") == "41"
+    kept = pair.source_dir / "state" / "kept"
+    kept.write_text("mine")
+    (seen,) = await pair.backend.discover(pair.source)
+    os.kill(seen.pid, signal.SIGKILL)
+    with pytest.raises(HostError, match="dead"):
+        await here.step(StepName.RESTORE, move)
+    assert kept.read_text() == "mine"

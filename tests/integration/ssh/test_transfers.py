@@ -9,6 +9,7 @@ import signal
 import socket
 import ssl
 import stat
+import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from typing import Any
 import pytest
 from sshd_hosts import SshdHost
 
+from sidestep.autopilot.bandwidth import Bandwidth
 from sidestep.backends.ssh import direct
 from sidestep.backends.ssh.direct import Carried, NotDirect, transfer
 from sidestep.fleet.errors import HostError
@@ -272,3 +274,28 @@ async def test_a_file_that_cannot_be_read_or_written_is_an_error_that_names_it(
     with pytest.raises(HostError, match="no-folder"):
         await transfer(here, str(path), there, str(hosts[1].home / "no-folder" / "target"), direct_from=MiB)
     await _nothing_stays(*hosts, files=0)
+
+
+@pytest.mark.parametrize("way", ["direct", "relay"])
+async def test_both_ways_keep_to_a_limit_together(hosts: tuple[SshdHost, SshdHost], way: str) -> None:
+    """S2.25: two transfers at once take at least as long as the line needs for both; the bytes are the same."""
+    here, there = await hosts[0].connected(), await hosts[1].connected()
+    path, digest = _file(hosts[0], MiB)
+    line, began = Bandwidth(lambda: 2 * MiB), time.monotonic()
+    big = 0 if way == "direct" else 2 * MiB
+    targets = [f"{hosts[1].home}/{n}" for n in range(2)]
+    carried = await asyncio.gather(
+        *(transfer(here, str(path), there, target, pace=line, direct_from=big) for target in targets)
+    )
+    assert time.monotonic() - began >= 1.0 - 0.2
+    assert carried == [Carried(digest, way, "")] * 2  # type: ignore[arg-type]
+    assert (hosts[1].home / "0").read_bytes() == path.read_bytes()
+    await _nothing_stays(hosts[0], hosts[1], files=2)
+
+
+async def test_what_the_limit_cannot_bring_in_time_is_not_begun(hosts: tuple[SshdHost, SshdHost]) -> None:
+    here, there = await hosts[0].connected(), await hosts[1].connected()
+    path, _ = _file(hosts[0], MiB)
+    with pytest.raises(HostError, match=r"1\.0 MiB at 64\.0 KiB/s take 16\.0 s, and it has 15 s"):
+        await transfer(here, str(path), there, f"{hosts[1].home}/x", pace=Bandwidth(lambda: 64 << 10), within=15.0)
+    await _nothing_stays(hosts[0], hosts[1])

@@ -15,6 +15,10 @@ import asyncssh
 import pytest
 from sshd_hosts import SshdHost, keygen
 
+from sidestep.autopilot.audit import read_line
+from sidestep.autopilot.audit_verify import verify
+from sidestep.autopilot.journal import Journal
+from sidestep.autopilot.server_lock import InstanceLock
 from sidestep.backends.ssh.hostkeys import HostKeys
 from sidestep.backends.ssh.hostkeys_write import record
 from sidestep.fleet.errors import ConfigError
@@ -106,6 +110,30 @@ async def test_a_person_compares_the_fingerprint_and_says_yes(sshd: MakeHost, op
     await host.transport(keys=HostKeys.load(operator.known)).connect()
     code, out, _ = await operator.run("--fingerprint", shown_by(host), "a")
     assert (code, "trusted already" in out) == (0, True)
+
+
+async def test_an_accepted_key_is_in_the_audit_log_where_a_daemon_has_run(
+    sshd: MakeHost, operator: Operator, tmp_path: Path
+) -> None:
+    """S3.23: who decided whom we believe. A daemon that runs and cannot be asked is said."""
+    host, state = sshd("a"), tmp_path / "state"
+    operator.declare(host)
+    state.mkdir(mode=0o700)
+    Journal(state / "journal.db").close()
+    where = ("--state", str(state), "--socket", str(tmp_path / "none.sock"))
+    code, _, err = await operator.run(*where, "--fingerprint", shown_by(host), "a")
+    assert (code, err) == (0, "")
+    journal = Journal(state / "journal.db")
+    (entry,) = [found for line in journal.audit_lines() if (found := read_line(line)).act == "trust"]
+    assert entry.subject == "a" and shown_by(host) in entry.detail and entry.actor
+    journal.close()
+    assert verify(state).whole
+    operator.known.unlink()
+    lock = InstanceLock(state / "daemon.lock")
+    lock.acquire()
+    code, _, err = await operator.run(*where, "--fingerprint", shown_by(host), "a")
+    lock.release()
+    assert code == 0 and "not written into the audit log" in err and operator.known.exists()
 
 
 @pytest.mark.parametrize("said", ["n", "", "yo"])

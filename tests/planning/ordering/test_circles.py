@@ -156,3 +156,20 @@ def test_no_moves_are_an_empty_order() -> None:
     made = by_hand([10, 10], [(0, 8), (1, 2)])
     order = ordered(made, [])
     assert len(order) == 0 and order.moves == () and verify(made, order, Caps()) == ""
+
+
+def test_many_small_shards_make_way_for_two_big_ones() -> None:
+    """Six of the small ones leave a host before the big one from the other host comes; all six come back."""
+    small = [(host, 1.0) for host in (0, 1) for _ in range(6)]
+    made = by_hand([20, 20, 3, 3], [(0, 10), (1, 10), *small])
+    order = ordered(made, go(made, (0, 1), (1, 0)))
+    assert not order.cancelled and verify(made, order) == ""
+    assert int(order.parks.sum()) == 12 and {0, 1}.isdisjoint(order.shard[order.parks].tolist())
+
+
+def test_a_third_host_is_cleared_for_a_big_shard() -> None:
+    """Nothing else may leave the two full hosts, so that small shards of a third one make way."""
+    made = by_hand([20, 20, 14, 3], [(0, 10), (1, 10), (0, 8), (1, 8), *[(2, 1.0)] * 6], fixed=(2, 3))
+    order = ordered(made, go(made, (0, 1), (1, 0)))
+    assert not order.cancelled and verify(made, order) == ""
+    assert sum(shard in (0, 1) for shard in order.shard[order.parks].tolist()) == 1

@@ -1,0 +1,1 @@
+"""Taking over units that run on a host already (``sidestep adopt``); works without a daemon."""

@@ -1,0 +1,1 @@
+"""The queue of shards that wait for a host, kept in the journal."""

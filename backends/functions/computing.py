@@ -1,0 +1,246 @@
+"""One execution of a block in its seat: from the start or from a capsule, to a result, an exception or a capsule.
+
+The main thread computes. A second one hears wishes: it sleeps but for the moments of a wish, and
+the capture itself is made in the main thread, at a safepoint (``sharding.resume``). Capsules that
+are kept on the way are cut and stored by a third, from a private copy.
+"""
+
+from __future__ import annotations
+
+import os
+import queue
+import resource
+import threading
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+from sidestep.backends.functions import blocks, capsules, payload
+from sidestep.backends.functions.loading import Loaded
+from sidestep.fleet.errors import SidestepError
+from sidestep.sharding import codec
+from sidestep.sharding.capsules import Gate, Origin
+from sidestep.sharding.execute.contract import ExecutorLost, HostShare, plan
+from sidestep.sharding.resume import Suspended, Suspender, suspender
+
+
+class Line(Protocol):
+    """The connection to the worker."""
+
+    def say(self, word: blocks.FromSeat) -> None:
+        """Send, from any thread."""
+
+    def hear(self) -> blocks.ToSeat | None:
+        """The next word."""
+
+
+class Elsewhere:
+    """The sharder's executor: payloads go up to the worker, which has them run at its peers."""
+
+    def __init__(self, line: Line, answers: queue.Queue[blocks.ShardsDone], workers: int) -> None:
+        self._line, self._answers, self._workers = line, answers, workers
+
+    @property
+    def workers(self) -> int:
+        """How many payloads run at the same time, this host's among them."""
+        return self._workers
+
+    def run(self, payloads: Sequence[bytes]) -> Sequence[bytes]:
+        """Run all, in order. Raises ExecutorLost."""
+        self._line.say(blocks.ShardsWanted(tuple(payloads)))
+        answer = self._answers.get()
+        if answer.error:
+            raise ExecutorLost(answer.error)
+        return answer.results
+
+
+class Ahead:
+    """What a block needs that can be had before it comes: its module, and most of its state."""
+
+    def __init__(self, word: blocks.Prepare, folder: Path) -> None:
+        """Raises whatever the module does, and capsules.Refused."""
+        self.store = capsules.Store(folder / "chunks")
+        self.loaded = Loaded(folder / "sources" / word.source, word.module, word.function)
+        if word.capsule:
+            self.store.preload(capsules.opened(word.capsule, Gate(word.trusted), block=word.block).header.names())
+
+
+class Computation:
+    """One execution."""
+
+    def __init__(self, job: blocks.Job, line: Line, folder: Path, ahead: Ahead | None = None) -> None:
+        self._job, self._line, self._ahead = job, line, ahead
+        self._source = folder / "sources" / job.source
+        self._store = ahead.store if ahead is not None else capsules.Store(folder / "chunks")
+        self._extra: dict[str, Any] = {}
+        self._answers: queue.Queue[blocks.ShardsDone] = queue.Queue()
+        self._captures: queue.Queue[codec.Encoded] = queue.Queue()
+        self._suspender: Suspender | None = None
+        self._keeper: capsules.Keeper | None = None
+        self._asking = threading.Lock()
+
+    def run(self) -> blocks.Outcome:
+        """Compute, and say how it ended; never raises."""
+        began, used = time.monotonic(), cpu()
+        try:
+            fields = self._compute()
+        except Suspended as stopped:
+            fields = self._suspended(stopped.captured)
+        except (SidestepError, codec.Damaged) as error:
+            fields = {"kind": blocks.REFUSED, "error": "capsule", "text": str(error)}
+        except Exception as error:  # noqa: BLE001 - the function's own, and told as such
+            fields = {"kind": blocks.RAISED, **payload.encode_error(error, str(self._source))}
+        except SystemExit as error:
+            fields = {"kind": blocks.RAISED, "error": "SystemExit", "text": str(error)}
+        return blocks.Outcome(
+            block=self._job.block,
+            token=self._job.token,
+            cpu_s=cpu() - used,
+            wall_s=time.monotonic() - began,
+            max_rss=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
+            **fields,
+            **self._extra,
+        )
+
+    def _compute(self) -> dict[str, Any]:
+        job = self._job
+        loaded = self._ahead.loaded if self._ahead is not None else Loaded(self._source, job.module, job.function)
+        work = self._work(loaded)
+        self._line.say(blocks.Began(os.getpid(), loaded.unsuited))
+        threading.Thread(target=self._listen, daemon=True).start()
+        value = work()
+        self._quiet()
+        try:
+            return {"kind": blocks.DONE, "value": codec.dumps(value)}
+        except codec.Refused as error:
+            return {"kind": blocks.REFUSED, "error": "result", "text": f"the result cannot travel: {error}"}
+
+    def _work(self, loaded: Loaded) -> Callable[[], Any]:
+        """What there is to compute; everything that can be refused is refused here."""
+        job, program = self._job, loaded.program
+        if job.capsule:
+            if program is None:
+                raise capsules.Refused("a capsule of a program that cannot go on")
+            digest, gate = program.digest, Gate(job.trusted)
+            header = capsules.opened(job.capsule, gate, block=job.block, program=digest, here=True).header
+            if header.token >= job.token:
+                raise capsules.Refused(f"a capsule of token {header.token} for token {job.token}: refused")
+            captured = capsules.restored(header, self._store)
+            self._prepare(loaded, header.sequence)
+            return lambda: program.resume(captured)
+        args, kwargs = payload.decode_call(job.args)
+        if job.peers and (sharded := self._sharded(loaded.function, args, kwargs)) is not None:
+            loaded.unsuited = "its loops run as shards"
+            return sharded
+        if program is None:
+            return lambda: loaded.function(*args, **kwargs)
+        self._prepare(loaded, job.sequence)
+        return lambda: program.run(job.function, *args, **kwargs)
+
+    def _prepare(self, loaded: Loaded, sequence: int) -> None:
+        """The means to stop, and to keep capsules."""
+        job, program = self._job, loaded.program
+        assert program is not None
+        self._suspender = suspender(program)
+        self._keeper = capsules.Keeper(
+            self._store,
+            job.signing,
+            Origin(job.host, job.block, job.token, program=program.digest, function=job.function),
+            sequence,
+        )
+        threading.Thread(target=self._write, daemon=True).start()
+        if job.every:
+            threading.Thread(target=self._beat, daemon=True).start()
+
+    def _sharded(
+        self, function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> Callable[[], Any] | None:
+        """The call with those loops as shards that are worth it; None where none is."""
+        shares = [HostShare("here"), *(HostShare(name, cores) for name, cores in self._job.peers)]
+        try:
+            made = plan(function, args, kwargs, hosts=shares, profile=False, force=self._job.force)
+        except Exception as error:  # noqa: BLE001 - what cannot be planned runs where it is
+            self._extra = {"fallbacks": (f"{type(error).__name__}: {error}"[:200],)}
+            return None
+        if not made.blocks:
+            return None
+
+        def call() -> Any:
+            outcome = made.run(Elsewhere(self._line, self._answers, len(shares)), args, kwargs)
+            self._extra = {
+                "sharded": outcome.sharded,
+                "shard_bytes": outcome.sent + outcome.received,
+                "fallbacks": tuple(outcome.fallbacks),
+            }
+            return outcome.value
+
+        return call
+
+    def _suspended(self, captured: codec.Encoded) -> dict[str, Any]:
+        self._quiet()
+        assert self._keeper is not None
+        kept = self._keeper.keep(captured)
+        return {"kind": blocks.SUSPENDED, "capsule": kept.sealed, "delta": kept.delta}
+
+    def _quiet(self) -> None:
+        """No further captures; those that are being written are finished first."""
+        with self._asking:
+            if self._suspender is not None:
+                self._suspender.close()
+                self._suspender = None
+        self._captures.join()
+
+    # -- the other threads
+
+    def _listen(self) -> None:
+        while True:
+            match self._line.hear():
+                case blocks.ShardsDone() as answer:
+                    self._answers.put(answer)
+                case blocks.Suspend():
+                    self._ask(None)
+                case blocks.Keep():
+                    self._ask(self._captures.put)
+                case blocks.Withdraw():
+                    with self._asking:
+                        if self._suspender is not None:
+                            self._suspender.withdraw()
+                            why = self._suspender.refused or ("", "it reached no safepoint")
+                            self._line.say(blocks.CannotStop(why[1]))
+                case None:
+                    return
+
+    def _ask(self, keep: Callable[[codec.Encoded], None] | None) -> None:
+        with self._asking:
+            if self._suspender is not None:
+                self._suspender.request(keep)
+
+    def _beat(self) -> None:
+        """Keep capsules twice as often as work may be lost: each has to reach another host before the next is due."""
+        while True:
+            time.sleep(self._job.every / 2)
+            if self._captures.empty():
+                self._ask(self._captures.put)
+
+    def _write(self) -> None:
+        assert self._keeper is not None
+        while True:
+            captured = self._captures.get()
+            try:
+                kept = self._keeper.keep(captured)
+                self._line.say(blocks.Kept(
+                    block=self._job.block, token=self._job.token, capsule=kept.sealed, at=kept.header.made,
+                    fresh=kept.fresh,
+                ))  # fmt: skip
+            except OSError:
+                # A full disk, or a worker that is gone: the last capsule stays the last.
+                continue
+            finally:
+                self._captures.task_done()
+
+
+def cpu() -> float:
+    """Processor seconds of this process and of what it waited for."""
+    own, children = resource.getrusage(resource.RUSAGE_SELF), resource.getrusage(resource.RUSAGE_CHILDREN)
+    return own.ru_utime + own.ru_stime + children.ru_utime + children.ru_stime

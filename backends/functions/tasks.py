@@ -1,0 +1,285 @@
+"""The verbs that run in a worker's process: bytes in, bytes out, and never an exception.
+
+An exception of a task would travel as a pickle, which nobody on the other side opens; so every
+verb answers ``{"ok": …}`` or ``{"error": text}`` in msgpack. Dask calls these by name.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Sequence
+from typing import Any, Final
+
+import msgspec
+
+from sidestep.backends.functions import blocks, capsules
+from sidestep.backends.functions.place import Place, Running, Seat
+from sidestep.backends.functions.shards import Peers
+from sidestep.backends.functions.sources import store_source
+from sidestep.fleet.errors import SidestepError
+from sidestep.sharding.capsules import Gate
+
+#: seconds between two looks whether a block computes
+_SOON: Final = 0.002
+
+
+async def verb(body: bytes) -> bytes:
+    """A short verb, on the worker's event loop: ``[name, argument]``."""
+    try:
+        name, argument = msgspec.msgpack.decode(body)
+        if name == "began":
+            return msgspec.msgpack.encode({"ok": await began(argument)})
+    except Exception as error:  # noqa: BLE001 - nothing but bytes may leave
+        return _refused(error)
+    return _answer(_SHORT, body)
+
+
+def task(body: bytes, former: bytes = b"") -> bytes:
+    """A verb that takes its time, in a thread of the worker; ``former`` is the answer of another task."""
+    if former:
+        return _answer({"put": lambda words: put(words, former)}, body)
+    return _answer(_LONG, body)
+
+
+def _answer(verbs: dict[str, Callable[[Any], Any]], body: bytes) -> bytes:
+    try:
+        name, argument = msgspec.msgpack.decode(body)
+        return msgspec.msgpack.encode({"ok": verbs[name](argument)})
+    except Exception as error:  # noqa: BLE001 - nothing but bytes may leave
+        return _refused(error)
+
+
+def _refused(error: Exception) -> bytes:
+    return msgspec.msgpack.encode({"error": f"{type(error).__name__}: {error}"[:2000]})
+
+
+# -- short verbs
+
+
+def have(names: Sequence[bytes]) -> list[bytes]:
+    """Which of these chunks are here."""
+    return capsules.Store(Place.here().chunks).have(names)
+
+
+def status(_: object) -> list[blocks.BlockStatus]:
+    """The blocks that run here."""
+    return Place.here().status()
+
+
+async def began(words: Sequence[Any]) -> bool:
+    """Wait so many seconds at most until an execution computes; whether it does."""
+    block, token, seconds = words
+    until = time.monotonic() + min(float(seconds), 10.0)
+    while time.monotonic() < until:
+        found = Place.here().current(block, token)
+        if found is not None and found.computes:
+            return True
+        await asyncio.sleep(_SOON)
+    return False
+
+
+def suspend(words: Sequence[Any]) -> bool:
+    """Ask a block to stop at its next safepoint; False when it does not run here with that token."""
+    return _wish(words, blocks.Suspend())
+
+
+def keep(words: Sequence[Any]) -> bool:
+    """Ask a block to keep a capsule at its next safepoint and go on."""
+    return _wish(words, blocks.Keep())
+
+
+def withdraw(words: Sequence[Any]) -> bool:
+    """Take the wish back."""
+    return _wish(words, blocks.Withdraw())
+
+
+def _wish(words: Sequence[Any], wish: blocks.ToSeat) -> bool:
+    block, token = words
+    found = Place.here().current(block, token)
+    if found is None or not found.computes:
+        return False
+    found.seat.say(wish)
+    return True
+
+
+def fence(words: Sequence[Any]) -> bool:
+    """Refuse every token of a block that is older, from now on, and end what runs with one."""
+    block, token = words
+    return Place.here().fence(block, token - 1)
+
+
+def check(words: Sequence[Any]) -> int:
+    """Whether a capsule is whole here: its signature, and every chunk against its name. The bytes of its state.
+
+    The chunks that travelled with the manifest are stored first.
+    """
+    block, sealed, trusted, delta = words
+    header = capsules.opened(sealed, Gate(trusted), block=block).header
+    store = capsules.Store(Place.here().chunks)
+    _take(store, delta)
+    proven = Place.here().proven
+    for name in dict.fromkeys(header.names()):
+        # What was checked as it came is read by the seat, which checks it again.
+        if name not in proven:
+            store.prove(name)
+            proven.add(name)
+    return header.nbytes
+
+
+def _take(store: capsules.Store, given: dict[bytes, bytes]) -> int:
+    new = store.take(given)
+    Place.here().proven.update(given)
+    return new
+
+
+def forget(block: str) -> bool:
+    """A block that was to come does not."""
+    Place.here().forget(block)
+    return True
+
+
+def end(words: Sequence[Any]) -> bool:
+    """End a block's execution up to and with a token; newer ones are not touched."""
+    block, token = words
+    found = Place.here().running.get(block)
+    if found is None or found.job.token > token:
+        return False
+    found.seat.close()
+    return True
+
+
+def source(words: Sequence[Any]) -> bool:
+    """Store source files, where no agent could."""
+    digest, files = words
+    store_source(Place.here().sources, digest, files)
+    return True
+
+
+# -- verbs that take their time
+
+
+def start(body: bytes) -> blocks.Outcome:
+    """Run a block to its end, its suspension or its death."""
+    job = msgspec.msgpack.decode(body, type=blocks.Job)
+    place = Place.here()
+    if not place.fence(job.block, job.token):
+        text = f"token {job.token} of block {job.block} is not newer than the last that was seen here"
+        return blocks.Outcome(block=job.block, token=job.token, kind=blocks.REFUSED, error="token", text=text)
+    seat = place.seat(job)
+    running = place.running[job.block] = Running(job, seat)
+    began = time.monotonic()
+    try:
+        seat.say(msgspec.structs.replace(job, signing=place.signing, host=place.name))
+        outcome = _attend(running, Peers(job.peers))
+    except (OSError, SidestepError) as error:
+        outcome = None
+        text = str(error)
+    else:
+        text = "its process ended without a word"
+    finally:
+        if place.running.get(job.block) is running:
+            del place.running[job.block]
+        seat.close()
+    wall = time.monotonic() - began
+    if outcome is None:
+        return blocks.Outcome(block=job.block, token=job.token, kind=blocks.DIED, text=text, wall_s=wall)
+    return msgspec.structs.replace(outcome, block=job.block, token=job.token)
+
+
+def _attend(running: Running, peers: Peers) -> blocks.Outcome | None:
+    """Hear a seat to its last word."""
+    while True:
+        match running.seat.hear():
+            case blocks.Began(pid, unsuited):
+                running.seat.pid, running.unsuited, running.computes = pid, unsuited, True
+            case blocks.CannotStop(why):
+                running.unsuited = why
+            case blocks.Kept() as kept:
+                running.capsule, running.kept_at, running.fresh = kept.capsule, kept.at, kept.fresh
+            case blocks.ShardsWanted(payloads):
+                running.seat.say(peers.run(payloads))
+            case blocks.Outcome() as outcome:
+                return outcome
+            case None:
+                return None
+            case other:
+                raise SidestepError(f"a seat said what it must not: {type(other).__name__}")
+
+
+def shard(payload: bytes) -> bytes:
+    """Run one shard of a loop in a seat of its own."""
+    seat = Seat(Place.here().nursery)
+    try:
+        seat.say(blocks.Shard(payload))
+        while True:
+            match seat.hear():
+                case blocks.Began(pid):
+                    seat.pid = pid
+                case blocks.ShardResult(result, error):
+                    if error:
+                        raise SidestepError(error)
+                    return result
+                case _:
+                    raise SidestepError("a shard's process ended without a word")
+    finally:
+        seat.close()
+
+
+def fetch(names: Sequence[bytes]) -> list[bytes]:
+    """Chunks by name, in order."""
+    return capsules.Store(Place.here().chunks).records(names)
+
+
+def put(words: Sequence[Any], former: bytes) -> int:
+    """Store the chunks that ``fetch`` answered elsewhere; each is checked against its name first."""
+    (names,) = words
+    said = msgspec.msgpack.decode(former)
+    if "error" in said:
+        raise SidestepError(f"the other host: {said['error']}")
+    return _take(capsules.Store(Place.here().chunks), dict(zip(names, said["ok"], strict=True)))
+
+
+def store(words: Sequence[Any]) -> int:
+    """Store chunks that come from the conductor."""
+    (named,) = words
+    return _take(capsules.Store(Place.here().chunks), named)
+
+
+def prepare(words: Sequence[Any]) -> bool:
+    """Have a seat ready for a block: forked, with its module, and the chunks of a capsule that went ahead."""
+    word = blocks.Prepare(*words)
+    place = Place.here()
+    seat = Seat(place.nursery)
+    try:
+        seat.say(word)
+        heard = seat.hear()
+    except OSError as error:
+        heard = blocks.Prepared(0, str(error))
+    if not isinstance(heard, blocks.Prepared) or heard.error:
+        seat.close()
+        raise SidestepError(heard.error if isinstance(heard, blocks.Prepared) else "its process ended without a word")
+    seat.pid = heard.pid
+    place.expect(word.block, (word.source, word.module, word.function), seat)
+    return True
+
+
+_SHORT: Final[dict[str, Callable[[Any], Any]]] = {
+    "have": have,
+    "status": status,
+    "suspend": suspend,
+    "keep": keep,
+    "withdraw": withdraw,
+    "check": check,
+    "fence": fence,
+    "end": end,
+    "source": source,
+    "forget": forget,
+}
+_LONG: Final[dict[str, Callable[[Any], Any]]] = {
+    "start": start,
+    "shard": shard,
+    "fetch": fetch,
+    "store": store,
+    "prepare": prepare,
+}

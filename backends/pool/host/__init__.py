@@ -1,0 +1,1 @@
+"""What runs on hosts for pools: brought there as files, and needs nothing but Python 3.7."""

@@ -1,0 +1,73 @@
+# Starting a shard: the same for a process group of its own and for a unit (units.sh).
+
+# launch TOKEN PORT ADDRESS: start the shard as the leader of a process group of its own, in its unit with units=1.
+# The new process writes the pid file before it becomes the shard, so none runs unrecorded; and it looks at the
+# lease only then, so that the guard, which looks at pid files once the lease has run out, misses none.
+launch() {
+    members
+    [ -z "$m_all" ] || fail host "remains of the shard still run:$m_all"
+    mind_lease
+    raise_fence "$1"
+    e_token=$1 e_port=$2 e_address=$3
+    [ ! -s "$d/log" ] || [ "$(size_of "$d/log")" -lt 1048576 ] || mv -f "$d/log" "$d/log.1"
+    define_leader
+    ! in_unit || unit_ended
+    [ ! -f "$d/pid" ] && [ ! -f "$d/frozen" ] || rm -f "$d/pid" "$d/frozen"
+    [ -d "$d/state" ] || mkdir -p "$d/state" || fail host "cannot make $d/state"
+    if [ "${units:-0}" = 1 ]; then wake_unit || spawn_unit; else spawn_group; fi
+    n=0
+    until alive; do
+        # asking systemd takes a while, and a unit that lives says so itself
+        [ -n "$launched" ] || [ "$n" -lt 4 ] || unit_leader
+        if [ -z "$launched" ]; then :
+        elif ! stat_of "$launched" || [ "$st_state" = Z ]; then
+            log_tail
+            fail start 'ended at once'
+        fi
+        [ "$n" -lt 230 ] || { kill -s KILL "$launched"; fail start 'did not start within 10 s'; }
+        n=$((n + 1))
+        if [ "$n" -lt 30 ]; then nap 0.01; else nap 0.05; fi
+    done
+    if [ -z "$launched" ]; then # then its cgroup tells that it is the one
+        unit_members
+        case "$m_all " in *" $p_pid "*) launched=$p_pid ;; *) unit_leader ;; esac
+    fi
+    [ "$p_pid" = "$launched" ] || fail host "pid file names $p_pid, but $launched was started"
+}
+
+# What the new process runs until it becomes the shard.
+define_leader() {
+    # shellcheck disable=SC2016 # expanded by the new shell
+    leader='
+start=$1 file=$2 until=$3 by=$4
+read -r line <"/proc/$$/stat" || exit 9
+set -f; set -- ${line##*") "}; set +f
+[ "$3" = "$$" ] || { echo "sidestep: the shard got no process group of its own"; exit 9; }
+shift 19
+printf "%s %s %s %s %s\n" "$$" "$1" "$TOKEN" "$PORT" "$ADDRESS" >"$file.new" || exit 9
+sync "$file.new" 2>/dev/null
+mv -f "$file.new" "$file" || exit 9
+if [ -n "$until" ]; then
+    read -r _ last <"$until" && read -r up _ </proc/uptime && [ "${up%.*}" -lt "$last" ] &&
+        { [ "$by" -eq 0 ] || [ "${up%.*}" -lt "$by" ]; } || { echo "sidestep: the lease has run out"; exit 9; }
+fi
+exec /bin/sh -c "$start"'
+}
+
+spawn_group() {
+    if command -v setsid >/dev/null 2>&1; then
+        set -- setsid
+    elif command -v python3 >/dev/null 2>&1; then
+        set -- python3 -c 'import os, sys; os.setsid(); os.execv(sys.argv[1], sys.argv[1:])'
+    else
+        set -m 2>/dev/null
+        set --
+    fi
+    (
+        SHARD=$shard TOKEN=$e_token PORT=$e_port ADDRESS=$e_address STATE=$d/state
+        export SHARD TOKEN PORT ADDRESS STATE
+        cd "$d/state" || exit 9
+        exec "$@" /bin/sh -c "$leader" sidestep "$cmd_start" "$d/pid" "$watched" "${lease_by:-0}"
+    ) </dev/null >>"$d/log" 2>&1 &
+    launched=$!
+}

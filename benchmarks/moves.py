@@ -1,0 +1,233 @@
+"""Downtime of a stateful move between two systemd hosts, by driver, beside ``systemctl stop; rsync; systemctl start``.
+
+Runs inside a test fleet (docs/testfleet.md):
+``python -m scripts.testfleet run -- python -m benchmarks.moves``. Both services are the same shell program with its
+state in a folder of 200 files; one file in a hundred changes between the copying ahead and the stop. Ours is the time
+from the first byte of ``freeze`` to the end of ``resume`` over persistent connections, without the executor's journal
+(about 4 ms a step); theirs is the time of three commands over the same connections, rsync with an SSH session of its
+own as everybody runs it. rsync digests nothing; ours compares digests of everything at both ends.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import os
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import AsyncIterator, Mapping
+from pathlib import Path
+from typing import Any, Final
+
+from benchmarks.harness import Goal, Report, Spread, main_with
+from scripts.testfleet.fleet import Fleet
+from sidestep.backends.base import Move
+from sidestep.backends.ssh.asyncssh_transport import AsyncsshTransport
+from sidestep.backends.ssh.hostkeys import HostKeys
+from sidestep.backends.ssh.target import plain_target
+from sidestep.backends.systemd import SystemdBackend
+from sidestep.fleet.errors import UsageError
+from sidestep.fleet.inventory import Driver, HostSpec, ShardSpec
+from sidestep.fleet.labels import Label
+from sidestep.fleet.machines import MOVE_STEPS, StepName
+
+FILES: Final = 200
+SHARE: Final = 0.2
+FROZEN: Final = (
+    StepName.FREEZE, StepName.CAPTURE, StepName.TRANSFER, StepName.RESTORE, StepName.VERIFY, StepName.RESUME,
+)  # fmt: skip
+STEPS: Final = tuple(step for step in MOVE_STEPS if step not in {StepName.COMMIT, StepName.ROUTE})
+UNIT: Final = "[Service]\nType=exec\nExecStart=/bin/sh -c 'exec sleep 100000'\n"
+KEY: Final = "/etc/bench-key"
+TOOLS: Final = "/opt/bench"
+
+
+class Stage:
+    """Two hosts of one layout, the one with state and both with rsync."""
+
+    def __init__(self, fleet: Fleet) -> None:
+        plans = [state.plan for state in fleet.state().hosts.values() if state.plan.layout == "hybrid"]
+        if len(plans) < 2:
+            raise UsageError("fewer than two hosts of the hybrid layout", hint="python -m scripts.testfleet run -- ...")
+        self.fleet, self.names = fleet, [plan.name for plan in plans[:2]]
+        self.addresses = [plan.address for plan in plans[:2]]
+        keys = HostKeys.load(fleet.places.known_hosts)
+        self.ends = [
+            AsyncsshTransport(
+                plain_target(
+                    HostSpec(name=Label(plan.name), address=plan.address, user="root"),
+                    identity=str(fleet.places.identity), connect_timeout=30.0,
+                ),
+                keys,
+            )
+            for plan in plans[:2]
+        ]  # fmt: skip
+        self.backend = SystemdBackend("bench")
+        self.runs = 0
+
+    async def ready(self) -> None:
+        """Programs and keys are there."""
+        tool, libraries = _rsync()
+        for end in self.ends:
+            await end.connect()
+            await self.run(end, f"mkdir -p {TOOLS}")
+            for path in (tool, *libraries):  # in a folder of their own: the host's libraries stay its own
+                await _put(end, f"{TOOLS}/{path.name}", path.read_bytes())
+            script = f'#!/bin/sh\nLD_LIBRARY_PATH={TOOLS} exec {TOOLS}/rsync "$@"\n'
+            await _put(end, "/usr/local/bin/rsync", script.encode())
+            await _put(end, KEY, self.fleet.places.identity.read_bytes())
+            await _put(end, "/etc/systemd/system/bench.service", UNIT.encode())
+            await self.run(
+                end,
+                f"chmod 600 {KEY}; chmod 755 {TOOLS}/rsync /usr/local/bin/rsync;"
+                " mkdir -p /var/lib/bench; systemctl daemon-reload",
+            )
+
+    async def run(self, end: Any, command: str) -> None:
+        """Run it, or say why not."""
+        done = await end.run(command, timeout=600)
+        if done.status:
+            raise UsageError(f"{command}: {done.stderr.decode(errors='replace').strip()}")
+
+    async def ours(self, driver: Driver, size: int) -> float:
+        """Milliseconds of one move by that driver."""
+        self.runs += 1
+        hooks: dict[str, str] = {}
+        if driver == "hook":
+            hooks = {"save": "cat data", "load": "cat >data", "quiesce": "true", "resume": "true"}
+        shard = ShardSpec(
+            name=Label(f"s-{self.runs}"), app=Label("s"), host=Label(self.names[0]), backend="systemd", driver=driver,
+            start="exec sleep 100000", ready="true", **hooks,
+        )  # fmt: skip
+        move = Move(
+            key=f"m-{self.runs}", shard=shard, source=Label(self.names[0]), destination=Label(self.names[1]),
+            old_token=1, new_token=2, destination_address=self.addresses[1], observe=0.0, deadline=600.0,
+        )  # fmt: skip
+        source, destination = self.ends
+        folder = f".local/state/sidestep/bench/{shard.name}/state"
+        try:
+            await self.run(source, f"mkdir -p {folder} && cd {folder} && {_fill(driver, size)}")
+            await self.backend.start(source, shard, 1, self.addresses[0])
+            await asyncio.sleep(1.5)  # so that what was just written counts as old
+            notes: dict[str, str] = {}
+            frozen = 0.0
+            for step in STEPS:
+                if step is StepName.FREEZE and driver == "restart":
+                    await self.run(source, f"cd {folder} && {_churn(size)}")
+                began = time.perf_counter()
+                result = await self.backend.step(step, move, source, destination, dict(notes))
+                frozen += time.perf_counter() - began if step in FROZEN else 0.0
+                notes |= result.notes
+            return frozen * 1e3
+        finally:
+            for end in self.ends:
+                await self.backend.stop(end, shard, 9)
+                await end.run("rm -rf .local/state/sidestep/bench")
+
+    async def theirs(self, size: int) -> float:
+        """Milliseconds of stop, rsync and start."""
+        source, destination = self.ends
+        try:
+            await self.run(source, f"cd /var/lib/bench && {_fill('restart', size)} && systemctl start bench")
+            ssh = f"ssh -i {KEY} -o StrictHostKeyChecking=no -o UserKnownHostsFile=/dev/null -o LogLevel=ERROR"
+            began = time.perf_counter()
+            await self.run(source, "systemctl stop bench")
+            await self.run(source, f"rsync -a -e '{ssh}' /var/lib/bench/ {self.addresses[1]}:/var/lib/bench/")
+            await self.run(destination, "systemctl start bench")
+            return (time.perf_counter() - began) * 1e3
+        finally:
+            for end in self.ends:
+                await end.run("systemctl stop bench; rm -rf /var/lib/bench; mkdir -p /var/lib/bench")
+
+    async def aclose(self) -> None:
+        """Leave nothing."""
+        for end in self.ends:
+            await end.run(
+                f"rm -rf {KEY} {TOOLS} /usr/local/bin/rsync /var/lib/bench /etc/systemd/system/bench.service;"
+                " systemctl daemon-reload"
+            )
+            await end.aclose()
+
+
+def _fill(driver: Driver, size: int) -> str:
+    if driver == "hook":
+        return f"head -c {size} /dev/urandom >data"
+    return f"n=0; while [ $n -lt {FILES} ]; do head -c {size // FILES} /dev/urandom >f$n; n=$((n + 1)); done; sync"
+
+
+def _churn(size: int) -> str:
+    return "; ".join(f"head -c {size // FILES} /dev/urandom >f{n}" for n in range(max(1, FILES // 100)))
+
+
+def _rsync() -> tuple[Path, list[Path]]:
+    """The machine's rsync and what it is linked with, for hosts that have none: they run the same release."""
+    tool = Path("/usr/bin/rsync")
+    if not tool.exists():
+        raise UsageError("no rsync here to compare with", hint="apt install rsync")
+    said = subprocess.run(["ldd", str(tool)], check=True, capture_output=True, text=True).stdout
+    found = [Path(word) for line in said.splitlines() for word in line.split() if word.startswith("/")]
+    return tool, [path for path in found if not path.name.startswith(("libc.", "ld-linux"))]
+
+
+async def _put(end: Any, path: str, content: bytes) -> None:
+    async def chunks() -> AsyncIterator[bytes]:
+        yield content
+
+    await end.send(path, chunks())
+
+
+async def measure(sizes: tuple[int, ...], runs: int) -> Mapping[str, Mapping[str, list[float]]]:
+    """Milliseconds by contender and size, in turns."""
+    stage = Stage(Fleet(os.environ.get("SIDESTEP_TESTFLEET", "")))
+    found: dict[str, dict[str, list[float]]] = {name: {} for name in ("restart", "hook", "stop-rsync-start")}
+    try:
+        await stage.ready()
+        for size in sizes:
+            key = f"{size // 1_000_000} MB"
+            for _ in range(runs):
+                for driver in ("restart", "hook"):
+                    took = await stage.ours(driver, size)  # type: ignore[arg-type]
+                    found[driver].setdefault(key, []).append(took)
+                found["stop-rsync-start"].setdefault(key, []).append(await stage.theirs(size))
+                print(key, {name: round(rows[key][-1]) for name, rows in found.items()}, file=sys.stderr, flush=True)
+    finally:
+        await stage.aclose()
+    return found
+
+
+def run(options: argparse.Namespace) -> Report:
+    """Measure; the report."""
+    if not os.environ.get("SIDESTEP_TESTFLEET"):
+        raise UsageError("no test fleet", hint="python -m scripts.testfleet run -- python -m benchmarks.moves")
+    sizes = (20_000_000,) if options.quick else (20_000_000, 200_000_000)
+    runs = options.runs or (2 if options.quick else 7)
+    found = asyncio.run(measure(sizes, runs))
+    goals, figures = [], dict[str, dict[str, Spread]]()
+    for key in found["restart"]:
+        theirs = statistics.median(found["stop-rsync-start"][key])
+        ours = statistics.median(found["restart"][key])
+        goals.append(Goal(f"freeze with pre-copy, {key}", ours / theirs, "of stop-rsync-start", SHARE, "<="))
+    for name, rows in found.items():
+        figures[name] = {}
+        for key, values in rows.items():
+            figures[name][f"downtime_ms p50 {key}"] = Spread.of(values)
+            figures[name][f"downtime_ms p99 {key}"] = Spread.of([_p99(values)])
+    note = f"p99 of {runs} runs is near their maximum; load of the machine {os.getloadavg()[0]:.0f}"
+    return Report("moves", tuple(goals), figures, runs, options.quick, (note,))
+
+
+def _p99(values: list[float]) -> float:
+    return max(values) if len(values) < 2 else statistics.quantiles(values, n=100, method="inclusive")[98]
+
+
+def main() -> None:
+    """The command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--runs", type=int, default=0, help="runs of each contender and size")
+    main_with("moves", run, parser)
+
+
+if __name__ == "__main__":
+    main()

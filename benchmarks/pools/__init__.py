@@ -1,0 +1,1 @@
+"""What the benchmark of pools is made of."""

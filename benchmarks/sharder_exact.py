@@ -1,0 +1,120 @@
+"""Programs run as shards and as they are: bit for bit the same, or a mismatch is reported by its seed."""
+
+from __future__ import annotations
+
+import io
+import signal
+import types
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, redirect_stdout
+from dataclasses import dataclass, field
+from typing import Any
+
+from benchmarks.sharder_programs import ALIASINGS, arguments, program
+from sidestep.sharding import codec
+from sidestep.sharding.execute.local import InProcess
+from sidestep.sharding.execute.planned import Prepared, Sharded, prepare
+
+
+class TooLong(BaseException):
+    """A program takes longer than it may."""
+
+
+@contextmanager
+def within(seconds: float) -> Iterator[None]:
+    """Stop what runs inside after so many CPU seconds (main thread only). Raises TooLong."""
+
+    def stop(*_: object) -> None:
+        raise TooLong
+
+    before = signal.signal(signal.SIGVTALRM, stop)
+    signal.setitimer(signal.ITIMER_VIRTUAL, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_VIRTUAL, 0)
+        signal.signal(signal.SIGVTALRM, before)
+
+
+@dataclass(slots=True)
+class Counts:
+    """What was run."""
+
+    programs: int = 0
+    loops: int = 0
+    accepted: int = 0
+    #: calls of a function with one of its loops as shards, and loops that really ran so
+    calls: int = 0
+    sharded: int = 0
+    fallbacks: dict[str, int] = field(default_factory=dict)
+    timeouts: int = 0
+    mismatches: list[str] = field(default_factory=list)
+
+
+def result_of(function: Any, args: Sequence[Any]) -> object:
+    """What a call leaves: its result and its arguments, or its exception and its arguments, bit for bit."""
+    try:
+        with redirect_stdout(io.StringIO()):
+            value = function(*args)
+    except Exception as error:  # noqa: BLE001 - whatever the program raises is what it leaves
+        return type(error).__name__, str(error), codec.canonical(list(args))
+    return codec.canonical([value, list(args)])
+
+
+def defined(text: str, name: str = "f") -> types.FunctionType:
+    """The function of a program's text."""
+    scope: dict[str, Any] = {"__name__": "program"}
+    exec(compile(text, "<program>", "exec"), scope)
+    found = scope[name]
+    assert isinstance(found, types.FunctionType)
+    return found
+
+
+def check(seed: int, aliasing: int, parts: int, counts: Counts, seconds: float = 10.0) -> None:
+    """Run a seed's program with each accepted loop as shards; mismatches are added to counts."""
+    text = program(seed)
+    function = defined(text)
+    try:
+        with within(seconds):
+            expected = result_of(function, arguments(seed, aliasing))
+            counts.programs += 1
+            prepared = prepare(function, arguments(seed, aliasing), {}, text=text)
+            counts.loops += len(prepared.verdicts)
+            for verdict in prepared.verdicts:
+                if verdict.accepted:
+                    counts.accepted += 1
+                    same = one_loop(prepared, verdict, parts, arguments(seed, aliasing), expected, counts)
+                    if not same:
+                        counts.mismatches.append(f"seed {seed} aliasing {aliasing} parts {parts} line {verdict.line}")
+    except TooLong:
+        counts.timeouts += 1
+
+
+def one_loop(
+    prepared: Prepared, verdict: Any, parts: int, args: Sequence[Any], expected: object, counts: Counts
+) -> bool:
+    """Whether a call with this loop in so many parts leaves what is expected."""
+    sharded = Sharded.of(prepared, [verdict])
+    totals = list[Any]()
+
+    def call(*given: Any) -> Any:
+        made, total = sharded.bound(InProcess(parts))
+        totals.append(total)
+        return made(*given)
+
+    got = result_of(call, args)
+    counts.calls += 1
+    counts.sharded += sum(t.sharded for t in totals)
+    for t in totals:
+        for why in t.fallbacks:
+            kind = why.partition(":")[0]
+            counts.fallbacks[kind] = counts.fallbacks.get(kind, 0) + 1
+    return got == expected
+
+
+def run(programs: int, first: int, counts: Counts) -> Counts:
+    """So many programs from a seed on, each with one aliasing and number of parts."""
+    for n in range(programs):
+        seed = first + n
+        check(seed, seed % ALIASINGS, 2 + seed % 4, counts)
+    return counts

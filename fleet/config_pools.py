@@ -1,0 +1,88 @@
+"""The tables ``[pool.NAME]``: several files made one, what is missing, and what contradicts itself."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from typing import Any
+
+from sidestep.fleet.config_fields import FIELDS
+from sidestep.fleet.config_problems import Problems
+from sidestep.fleet.config_read import NAME, NAME_HINT
+from sidestep.fleet.config_tables import Declared, nothing_to_override, twice
+from sidestep.fleet.labels import scrub
+from sidestep.fleet.pools import PoolSpec
+
+
+def read_pools(declared: Sequence[Declared], hosts: Collection[str], problems: Problems) -> tuple[PoolSpec, ...]:
+    """The pools without fault, in the order of the files; ``hosts`` are the names of all hosts."""
+    parts: dict[str, list[Declared]] = {}
+    for table in declared:
+        before = parts.setdefault(table.name, [])
+        if before and not table.override:
+            twice(table.path, problems, table.document, problems.place(before[0].path, before[0].document))
+            continue
+        if table.override and not before:
+            nothing_to_override(table.path, problems, table.document)
+        problems.declare(("pool", table.name), table.document, table.path)
+        before.append(table)
+    made = [_pool(name, tables, problems) for name, tables in parts.items() if tables]
+    pools = tuple(pool for pool in made if pool is not None)
+    for pool in pools:
+        _check(pool, hosts, problems)
+    _check_together(pools, problems)
+    return pools
+
+
+def _pool(name: str, tables: Sequence[Declared], problems: Problems) -> PoolSpec | None:
+    path = ("pool", name)
+    if not NAME.fullmatch(name):
+        problems.add(path, None, "is not a usable name", NAME_HINT, tables[0].document)
+        return None
+    values: dict[str, Any] = {}
+    written: set[str] = set()
+    for table in tables:
+        values |= table.values
+        written |= table.keys
+    lacking = [key for key, field in FIELDS["pool"].items() if field.required and key not in written]
+    for key in lacking:
+        problems.add((*path, key), None, "is missing", FIELDS["pool"][key].hint)
+    if lacking or not all(table.faultless for table in tables):
+        return None
+    return PoolSpec(**{"apps": (scrub(name),), **values}, name=scrub(name))
+
+
+def _check(pool: PoolSpec, hosts: Collection[str], problems: Problems) -> None:
+    path = ("pool", pool.name)
+    for host in pool.hosts:
+        if host not in hosts:
+            problems.add((*path, "hosts"), host, "is no host of this fleet", f"declare [hosts.{host}] or name another")
+    needed, other = ("service", "start") if pool.kind == "python" else ("start", "service")
+    if not getattr(pool, needed):
+        problems.add((*path, needed), None, "is missing", f'kind "{pool.kind}" needs it')
+    if getattr(pool, other):
+        hint = f'write kind = "{"command" if pool.kind == "python" else "python"}", or leave it out'
+        problems.add((*path, other), getattr(pool, other), f'says nothing to kind "{pool.kind}"', hint)
+    for key in ("min", "guarantee"):
+        if getattr(pool, key) > pool.max:
+            problems.add((*path, key), getattr(pool, key), f"is above max = {pool.max}", "lower it, or raise max")
+    if pool.min * len(pool.apps) + pool.ready_min > pool.max:
+        said = f"together with min = {pool.min} of {len(pool.apps)} apps is above max = {pool.max}"
+        problems.add((*path, "ready_min"), pool.ready_min, said, "lower one of them, or raise max")
+    if pool.react_low >= pool.react_high:
+        problems.add((*path, "react_low"), pool.react_low, f"is not below react_high = {pool.react_high:g}", "lower it")
+    if pool.ports[1] - pool.ports[0] + 1 < pool.max + pool.cold:
+        said = f"are fewer than max = {pool.max} and cold = {pool.cold} together"
+        problems.add((*path, "ports"), list(pool.ports), said, "write a wider range")
+
+
+def _check_together(pools: Sequence[PoolSpec], problems: Problems) -> None:
+    """No app has two pools, and no two pools may ask one host for the same port."""
+    for at, pool in enumerate(pools):
+        for other in pools[:at]:
+            if both := set(pool.apps) & set(other.apps):
+                said = f"has {min(both)}, which pool {other.name} has as well"
+                problems.add(("pool", pool.name, "apps"), list(pool.apps), said, "let one pool serve an app")
+            apart = pool.ports[0] > other.ports[1] or pool.ports[1] < other.ports[0]
+            if not apart and set(pool.hosts) & set(other.hosts):
+                said = f"overlap those of pool {other.name} on {min(set(pool.hosts) & set(other.hosts))}"
+                problems.add(("pool", pool.name, "ports"), list(pool.ports), said, "choose another range")

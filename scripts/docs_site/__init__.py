@@ -1,0 +1,1 @@
+"""The documentation site: what is made from code, and what keeps it from dead links."""

@@ -1,0 +1,80 @@
+"""Opening capsules on the host that goes on with them: chunks into a store, and the state out of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, Final, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sidestep.fleet.capsules import CHUNK, CapsuleHeader, Sealed, parse
+from sidestep.sharding.capsules.chunks import BadChunk, records, unpacked
+from sidestep.sharding.capsules.gate import Rejected
+from sidestep.sharding.codec import LIMITS, Encoded, Limits
+
+_STREAM: Final = 0
+
+
+class Chunks(Protocol):
+    """Where chunks are kept: a ChunkStore, or a dict with the same two methods."""
+
+    def put(self, name: bytes, chunk: bytes) -> None:
+        """Keep one."""
+
+    def get(self, name: bytes) -> bytes:
+        """Give one. Raises KeyError, BadChunk."""
+
+
+def opened(data: bytes, store: Chunks, *, source: str = "capsule") -> Sealed:
+    """Read a capsule's header and put the chunks it carries into a store. Raises Unreadable, Rejected.
+
+    Only chunks that the header names are taken. Check the header with a ``Gate`` before its state is used.
+    """
+    sealed = parse(data, source=source)
+    header = sealed.header
+    payload = memoryview(data)[sealed.preamble :]
+    if payload.nbytes != header.payload:
+        raise Rejected("chunk", f"{payload.nbytes} bytes of chunks where the header says {header.payload}")
+    named = set(header.names())
+    count = 0
+    try:
+        for name, packed, plain in records(payload):
+            if name not in named:
+                raise Rejected("chunk", f"chunk {name.hex()} is none of this capsule's")
+            store.put(name, unpacked(name, packed, plain=plain))
+            count += 1
+    except BadChunk as error:
+        raise Rejected("chunk", str(error)) from error
+    if count != header.carried:
+        raise Rejected("chunk", f"{count} chunks where the header says {header.carried}")
+    return sealed
+
+
+def parts_of(header: CapsuleHeader, store: Chunks, *, limits: Limits = LIMITS) -> Iterator[NDArray[np.uint8]]:
+    """The parts of a capsule's state, each in memory of its own. Raises Rejected."""
+    if header.nbytes > limits.memory:
+        raise Rejected("size", f"{header.nbytes} bytes of state; {limits.memory} are allowed")
+    names = iter(header.names())
+    for size in header.parts:
+        part = np.empty(size, np.uint8)
+        for at in range(0, size, CHUNK):
+            name = next(names)
+            try:
+                chunk = store.get(name)
+            except KeyError:
+                raise Rejected("missing", f"chunk {name.hex()} is not here: a capsule before this one is") from None
+            except BadChunk as error:
+                raise Rejected("chunk", str(error)) from error
+            if len(chunk) != min(CHUNK, size - at):
+                raise Rejected("chunk", f"chunk {name.hex()} has another length than its place")
+            part[at : at + len(chunk)] = np.frombuffer(chunk, np.uint8)
+        yield part
+
+
+def state_of(header: CapsuleHeader, store: Chunks, *, limits: Limits = LIMITS) -> Encoded:
+    """The state of a function, for ``Program.resume``. Raises Rejected."""
+    parts: list[Any] = list(parts_of(header, store, limits=limits))
+    if not parts:
+        raise Rejected("chunk", "a capsule without a state")
+    return Encoded(parts[_STREAM].tobytes(), tuple(parts[1:]))

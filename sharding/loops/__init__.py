@@ -1,0 +1,1 @@
+"""Which loops may run as shards: independent iterations, reductions, guards that are checked when they start."""

@@ -1,0 +1,1 @@
+"""How much a function gains from shards, and whether it is worth it."""

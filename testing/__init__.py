@@ -1,0 +1,33 @@
+"""What authors of plugins test with: the conformance kit for backends, and doubles of the world.
+
+``check_backend`` tries every rule of the backend contract on real hosts over real SSH, faults included, and
+returns a report card. The names here follow semantic versioning; the modules behind them may move.
+"""
+
+from sidestep.testing.card import Finding, ReportCard, Verdict
+from sidestep.testing.case import Broken, Case, insist
+from sidestep.testing.doubles import FakeClock, MemoryBackend, MemoryFleet, RecordedSampler
+from sidestep.testing.ground import EmbeddedGround, Ground, NotHere
+from sidestep.testing.kit import check_backend, check_backend_now, rule_names
+from sidestep.testing.subject import CounterSubject, Subject
+
+__all__ = [
+    "Broken",
+    "Case",
+    "CounterSubject",
+    "EmbeddedGround",
+    "FakeClock",
+    "Finding",
+    "Ground",
+    "MemoryBackend",
+    "MemoryFleet",
+    "NotHere",
+    "RecordedSampler",
+    "ReportCard",
+    "Subject",
+    "Verdict",
+    "check_backend",
+    "check_backend_now",
+    "insist",
+    "rule_names",
+]

@@ -1,0 +1,31 @@
+"""What holds for all tests."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Generator
+
+import pytest
+from hypothesis import HealthCheck, settings
+
+# whoever starts the tests in the background has them ignore interrupts, and what they start inherits that
+signal.signal(signal.SIGINT, signal.default_int_handler)
+
+# how long an example takes says something of the machine only; what takes long is seen by --durations
+settings.register_profile("ours", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("ours")
+
+#: a test that says so has checked nothing, because a program of `make test` is missing
+UNCHECKED = ("Skipped: NOT CHECKED", "Skipped: NO BROWSER")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """In CI such a test has failed: there everything is installed."""
+    report = yield
+    if report.skipped and os.environ.get("CI") and isinstance(report.longrepr, tuple):
+        said = str(report.longrepr[2])
+        if said.startswith(UNCHECKED):
+            report.outcome, report.longrepr = "failed", f"{said}; in CI nothing may be left out"
+    return report

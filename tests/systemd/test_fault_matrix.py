@@ -1,0 +1,25 @@
+"""A sample of the fault matrix on real hosts; docs/faults.md says how to run all of it."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+SAMPLE = 6
+
+
+def test_a_sample_of_faults_loses_nothing_and_leaves_one_owner() -> None:
+    """S2.23 S2.25 S2.27 S3.9: real power loss, real full and slow disks, real cables."""
+    command = [sys.executable, "-m", "scripts.faultmatrix", "--fleet", "systemd", "--lanes", "1", "--json"]
+    command += ["--only", "migrate/*", "--sample", f"{SAMPLE}", "--seed", "6"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=500, check=False)
+    *lines, last = done.stdout.splitlines() or [""]
+    cells = [json.loads(line) for line in lines]
+    wrong = [cell for cell in cells if cell["result"] != "passed"]
+    assert not wrong, wrong
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert len(cells) == SAMPLE
+    assert last.startswith("cells: ")
