@@ -50,6 +50,9 @@ def open_console(opened: Session, *, theme: str, ascii_only: bool, read_only: bo
             "the console needs a terminal on standard input, output and error",
             hint="see sidestep --help for commands that print",
         )
+    if not in_browser:
+        for name in ("COLUMNS", "LINES"):  # a shell's old answer; the terminal knows its size, and tells of changes
+            os.environ.pop(name, None)
     if theme:
         themes.load(theme)
     from sidestep.console import settings  # noqa: PLC0415 - not for commands

@@ -1,7 +1,8 @@
 """Which slots leave masters that will have too much, and where they go: the fewest that are enough. Pure.
 
 Demand is what each slot will ask for at the worst moment of its master, float64[16384], nothing negative; a master's
-load is the sum of its slots'. Nobody is taken above the limit, so that a relief makes no new trouble.
+load is the sum of its slots'. Nobody is taken above the limit, so that a relief makes no new trouble; but a slot that
+fits nowhere may go where the worse of the two masters is clearly better off.
 """
 
 from __future__ import annotations
@@ -18,6 +19,10 @@ from sidestep.backends.redis_cluster.topology import Owners
 MOST: Final = 512
 #: of the limit, that a master is brought below, so that it is not above it again at once
 BELOW: Final = 0.95
+#: of its master's load, that a slot that fits nowhere may make of another's at most: less is not worth a move
+BETTER: Final = 0.9
+#: of the limit, that a slot is at least that leaves beside one that is too much anyway
+WORTH: Final = 0.01
 Why = Literal["fewest", "alone", "hot", "no_room", "largest"]
 
 
@@ -26,7 +31,8 @@ class Relief(Struct, frozen=True, kw_only=True):
 
     ``fewest``: the heaviest slots that fit elsewhere; ``alone``: one slot is enough, the lightest that is; ``hot``: one
     slot is most of it and would be too much with any other, so it goes to the coolest; ``no_room``: what else would
-    have to leave fits nowhere; ``largest``: a single slot is above the limit by itself, which no move can help.
+    have to leave fits nowhere; ``largest``: a single slot is above the limit by itself, and no move brings it below;
+    several such slots part.
     """
 
     master: int
@@ -67,6 +73,8 @@ def _one(after: Owners, demand: Demand, limits: Demand, have: Demand, at: int) -
         why = "alone"
     else:
         left = load
+        if len(slots) and demand[slots[0]] > limits.max():
+            slots = slots[demand[slots] >= WORTH * limits[at]]
         for slot, weight in zip(slots.tolist(), demand[slots].tolist(), strict=True):
             taker = int(np.argmax(room))
             if left <= goal or len(moves) >= MOST or room[taker] <= 0:
@@ -85,13 +93,16 @@ def _one(after: Owners, demand: Demand, limits: Demand, have: Demand, at: int) -
         have[at] -= demand[slot]
     if why == "no_room" and _hot(after, demand, limits, have, at, moves):
         why = "hot"
+    while why == "largest" and len(moves) < MOST and _hot(after, demand, limits, have, at, moves, least=limits.max()):
+        pass
     return Relief(master=at, load=load, limit=float(limits[at]), after=float(have[at]), moves=tuple(moves), why=why)
 
 
 def _hot(
-    after: Owners, demand: Demand, limits: Demand, have: Demand, at: int, moves: list[tuple[int, int]]
+    after: Owners, demand: Demand, limits: Demand, have: Demand, at: int, moves: list[tuple[int, int]],
+    *, least: float = 0.0,
 ) -> bool:  # fmt: skip
-    """Send the heaviest slot to the coolest master, where that makes the worst of the two better; whether it did."""
+    """Send the heaviest slot (above ``least``) to the coolest master, where the worse of the two is better for it."""
     mine = np.flatnonzero(after == at)
     if not len(mine):
         return False
@@ -99,7 +110,7 @@ def _hot(
     cool = int(
         np.argmin(np.where((limits > 0) & (np.arange(len(limits)) != at), have / np.maximum(limits, 1e-300), np.inf))
     )
-    if cool == at or have[cool] + demand[slot] >= have[at]:
+    if cool == at or demand[slot] <= least or have[cool] + demand[slot] > BETTER * have[at]:
         return False
     after[slot] = cool
     have[cool] += demand[slot]

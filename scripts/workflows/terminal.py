@@ -38,6 +38,7 @@ class NotSeen(SidestepError):
     def __init__(self, wanted: str, seconds: float, screen: str) -> None:
         super().__init__(f"not on screen after {seconds:.0f} s: {wanted}")
         self.screen = screen
+        self.add_note(f"on screen was:\n{screen}")
 
 
 class Terminal:
@@ -49,7 +50,8 @@ class Terminal:
         self.keys = self.words = 0
         wide, high = (str(n) for n in size)
         environment = {**os.environ, "TERM": "xterm-256color", "COLORTERM": "truecolor"}
-        environment.pop("NO_COLOR", None)
+        for name in ("NO_COLOR", "COLUMNS", "LINES"):  # the last two would be taken for the terminal's size
+            environment.pop(name, None)
         subprocess.run(
             [*self._tmux, "new-session", "-d", "-s", "walk", "-x", wide, "-y", high, *command],
             check=True, env=environment,

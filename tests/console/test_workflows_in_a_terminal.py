@@ -48,7 +48,9 @@ async def test_a_workflow_is_walked_in_a_real_terminal_and_its_keys_are_counted(
 ) -> None:
     if shutil.which("tmux") is None:
         pytest.skip("NOT CHECKED: tmux is not installed")
-    command = [str(Path(sys.executable).with_name("sidestep")), "--socket", str(socket)]
+    # what a shell has exported of an older size must not count: the terminal knows its own
+    program = str(Path(sys.executable).with_name("sidestep"))
+    command = ["env", "COLUMNS=80", "LINES=24", program, "--socket", str(socket)]
     terminal = Terminal(tmp_path, tmp_path, command)
     try:
         with terminal.aside():

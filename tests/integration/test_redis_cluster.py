@@ -363,11 +363,12 @@ def test_hot_slots_are_overheard_and_leave_their_master_but_not_in_a_dry_run(
         watch = Watch(nodes, seeds(plain), settings, act=move if act else None, show=met.put_nowait)
         task = asyncio.create_task(watch.run())
         try:
-            while True:
-                tick = await asyncio.wait_for(met.get(), 60)
-                if tick.legs:
-                    await asyncio.wait_for(moved.wait(), 60) if act else None
-                    return tick
+            async with asyncio.timeout(60):
+                while not (tick := await met.get()).legs:
+                    pass
+                if act:
+                    await moved.wait()
+                return tick
         finally:
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
