@@ -7,8 +7,6 @@ never shown. Nothing here stops the daemon: not a notifier that raises, nor one 
 from __future__ import annotations
 
 import asyncio
-import os
-import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from typing import Final
@@ -17,6 +15,7 @@ from sidestep.autopilot.alerts_out import AlertDesk, conditions_of
 from sidestep.autopilot.frames import Picture
 from sidestep.autopilot.world_clock import Clock
 from sidestep.autopilot.world_report import Trouble
+from sidestep.backends.secret import fetched
 from sidestep.fleet.errors import SidestepError
 from sidestep.fleet.inventory import FleetSpec
 from sidestep.plugins.notifiers import Notice, Notifier, notifier, split_target
@@ -27,9 +26,6 @@ QUEUE: Final = 100
 AGAIN: Final = (5.0, 30.0, 120.0)
 #: seconds after which a notifier is not waited for
 DELIVERY: Final = 60.0
-#: seconds that a command may take, and bytes that a target's file may have
-COMMAND: Final = 20.0
-LONGEST: Final = 65536
 
 
 class AlertsOut:
@@ -115,33 +111,12 @@ def _named(target: str) -> str:
 
 def fetch(reference: str, folder: Path) -> list[str]:
     """The targets that a reference leads to, one a line. Blocks; raises SidestepError that shows none of them."""
-    kind, _, rest = reference.partition(":")
-    if kind == "file":
-        text = _file(folder / Path(rest.strip()).expanduser())
-    else:
-        try:
-            done = subprocess.run(
-                ["/bin/sh", "-c", rest], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
-                timeout=COMMAND, check=False, cwd=folder,
-            )  # fmt: skip
-        except (OSError, subprocess.TimeoutExpired) as error:
-            raise SidestepError(f"the command gives no answer: {type(error).__name__}") from None
-        if done.returncode:
-            raise SidestepError(f"the command ended with status {done.returncode}")
-        text = done.stdout
-    lines = [line.strip() for line in text[:LONGEST].decode("utf-8", "replace").splitlines()]
+    try:
+        text = fetched(reference, "target", folder)
+    except ValueError as error:
+        raise SidestepError(str(error)) from None
+    lines = [line.strip() for line in text.decode("utf-8", "replace").splitlines()]
     found = [line for line in lines if line and not line.startswith("#")]
     if not found:
         raise SidestepError("there is no address in it", hint="write one Apprise URL a line")
     return found
-
-
-def _file(path: Path) -> bytes:
-    try:
-        with path.open("rb") as file:
-            status = os.fstat(file.fileno())
-            if status.st_mode & 0o077 or status.st_uid not in (os.geteuid(), 0):
-                raise SidestepError(f"{path} may be read by others", hint=f"chmod 600 {path}")
-            return file.read(LONGEST)
-    except OSError as error:
-        raise SidestepError(f"{path} cannot be read: {error.strerror}") from error

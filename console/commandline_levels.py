@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from sidestep.console.options import FleetFile, Json, Socket, Why
+from sidestep.console.options import FleetFile, Json, Socket, Why, socket_of
 
 #: what is asked of a running daemon under "sidestep autopilot"; everything else runs one
 asking = typer.Typer(
@@ -39,12 +38,6 @@ def run(context: typer.Context) -> None:
     raise typer.Exit(code if isinstance(code, int) else 0)
 
 
-def _socket(context: typer.Context, fleet: Path | None, socket: Path | None) -> Path:
-    from sidestep.console.headless import target  # noqa: PLC0415
-
-    return target.chosen(context.obj or target.Target(), fleet, socket)
-
-
 @asking.command("status")
 def autopilot_status(
     context: typer.Context, as_json: Json = False, fleet: FleetFile = None, socket: Socket = None
@@ -52,7 +45,7 @@ def autopilot_status(
     """The level that was set, the one that trust allows, why, and what it rests on."""
     from sidestep.console.headless import levels  # noqa: PLC0415
 
-    levels.status(_socket(context, fleet, socket), as_json=as_json)
+    levels.status(socket_of(context, fleet, socket), as_json=as_json)
 
 
 @asking.command("promote")
@@ -67,7 +60,7 @@ def autopilot_promote(
     """Allow the autopilot more again, as far as trust offers it; needs a reason."""
     from sidestep.console.headless import levels  # noqa: PLC0415
 
-    levels.promote(_socket(context, fleet, socket), wanted, reason, as_json=as_json)
+    levels.promote(socket_of(context, fleet, socket), wanted, reason, as_json=as_json)
 
 
 def level(
@@ -88,7 +81,7 @@ def level(
     from sidestep.console.headless import levels  # noqa: PLC0415
 
     wanted = levels.wanted(words or (), app=app, shard=shard, host=host, reason=reason)
-    levels.level(_socket(context, fleet, socket), wanted, as_json=as_json)
+    levels.level(socket_of(context, fleet, socket), wanted, as_json=as_json)
 
 
 def plan_refresh(
@@ -102,7 +95,7 @@ def plan_refresh(
     """Propose anew what a plan was about that no longer fits; the new one needs its own approval."""
     from sidestep.console.headless import approvals  # noqa: PLC0415
 
-    approvals.refresh(_socket(context, fleet, socket), ref, reason, as_json=as_json)
+    approvals.refresh(socket_of(context, fleet, socket), ref, reason, as_json=as_json)
 
 
 def plan_letter(
@@ -120,4 +113,4 @@ def plan_letter(
     """Print the approval of a plan for somebody remote to sign with ssh-keygen -Y sign -n sidestep-approval."""
     from sidestep.console.headless import approvals  # noqa: PLC0415
 
-    approvals.letter(_socket(context, fleet, socket), ref, reason, skip, outside, expires)
+    approvals.letter(socket_of(context, fleet, socket), ref, reason, skip, outside, expires)

@@ -21,4 +21,4 @@ def socket_of(context: typer.Context, fleet: Path | None, socket: Path | None) -
     """The daemon's socket as the command's or the program's options name it."""
     from sidestep.console.headless import target  # noqa: PLC0415
 
-    return target.chosen(context.obj, fleet, socket)
+    return target.chosen(context.obj or target.Target(), fleet, socket)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import threading
 from collections.abc import Callable, Iterable
 from functools import cache
@@ -93,7 +94,7 @@ def taken(answer: Iterable[Any]) -> list[Line]:
         if len(lines) == LINES:
             lines.append((span(f"only the first {LINES} lines are shown", "muted"),))
             break
-        pieces = [(each, "text")] if isinstance(each, str) else list(each)[:PIECES]
+        pieces = [(each, "text")] if isinstance(each, str) else list(itertools.islice(each, PIECES))
         lines.append(tuple(_piece(piece) for piece in pieces) or (Span(""),))
     return lines
 

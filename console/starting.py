@@ -39,9 +39,10 @@ class Starting(App[int]):
         #: set once the first screen has been painted
         self.painted = asyncio.Event()
 
-    def beat(self) -> None:
-        """Hand the newest picture to the screen."""
-        raise NotImplementedError
+    if TYPE_CHECKING:  # what the application has
+
+        def beat(self) -> None:
+            """Hand the newest picture to the screen."""
 
     def first_painted(self) -> None:
         """The first screen is there: collect again, but never what was made until now, and look for a picture."""

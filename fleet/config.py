@@ -25,7 +25,7 @@ from sidestep.fleet.config_problems import ConfigErrors, Problems
 from sidestep.fleet.config_read import NAME, NAME_HINT
 from sidestep.fleet.config_routing import check_router, check_spares
 from sidestep.fleet.config_sources import read_sources
-from sidestep.fleet.config_tables import Declared, declarations, nothing_to_override, section, tables, twice
+from sidestep.fleet.config_tables import Declared, by_name, declarations, merged, section, tables
 from sidestep.fleet.extensions import Plugged
 from sidestep.fleet.inventory import AlertsSpec, FailoverSpec, FleetSpec, HistorySpec, MetricsSpec, Policy, ShardSpec
 from sidestep.fleet.labels import scrub
@@ -131,33 +131,21 @@ def _shards(
 ) -> tuple[tuple[ShardSpec, ...], frozenset[str], frozenset[str | None]]:
     """The shards without fault, the names of all, and the apps of the others (None for one that is not known)."""
     base, base_keys = defaults
-    declared = declarations("shard", ("shards",), found, problems)
-    by_name: dict[str, list[Declared]] = {}
-    for table in declared:
-        before = by_name.get(table.name)
-        if before is None:
-            if table.override:
-                nothing_to_override(table.path, problems, table.document)
-            by_name[table.name] = [table]
-        elif table.override:
-            before.append(table)
-        else:
-            first = before[0]
-            twice(table.path, problems, table.document, problems.place(first.path, first.document))
+    named = by_name(declarations("shard", ("shards",), found, problems), problems)
     shards, unsure = [], set[str | None]()
-    for name, parts in by_name.items():
-        values = {**base, **{key: value for part in parts for key, value in part.values.items()}}
+    for name, parts in named.items():
+        own, written, faultless = merged(parts)
+        values = {**base, **own}
         for part in parts:
             problems.declare(("shards", name), part.document, part.path)
-        faultless = all(part.faultless for part in parts) and _nameable(parts[0], problems)
-        keys = frozenset().union(*(part.keys for part in parts)) | base_keys
-        faultless &= not _lacking("shard", parts[0], keys, problems)
+        faultless &= _nameable(parts[0], problems)
+        faultless &= not _lacking("shard", parts[0], written | base_keys, problems)
         if faultless and all(key in values for key, field in FIELDS["shard"].items() if field.required):
             shards.append(ShardSpec(**values, name=scrub(name)))
         else:
             app = values.get("app")
             unsure.add(app if isinstance(app, str) else None)
-    return tuple(shards), frozenset(by_name), frozenset(unsure)
+    return tuple(shards), frozenset(named), frozenset(unsure)
 
 
 def _nameable(table: Declared, problems: Problems) -> bool:

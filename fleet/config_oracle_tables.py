@@ -10,7 +10,7 @@ from sidestep.fleet.config_fields import FIELDS
 from sidestep.fleet.config_oracle import MOST_CANDIDATES
 from sidestep.fleet.config_problems import Problems
 from sidestep.fleet.config_read import NAME, NAME_HINT
-from sidestep.fleet.config_tables import Declared, declarations, nothing_to_override, section, tables, twice
+from sidestep.fleet.config_tables import by_name, declarations, merged, section, tables
 from sidestep.fleet.inventory import CandidateSpec, OracleSpec, TrainerSpec
 from sidestep.fleet.labels import scrub
 
@@ -36,31 +36,19 @@ def read_oracle(found: Iterable[tuple[Document, Mapping[str, Any]]], problems: P
 
 def _candidates(found: _Found, problems: Problems) -> tuple[CandidateSpec, ...]:
     """The candidates without fault, in the order of the files."""
-    by_name: dict[str, list[Declared]] = {}
-    for table in declarations("candidate", ("oracle", "candidates"), found, problems):
-        before = by_name.get(table.name)
-        if before is None:
-            if table.override:
-                nothing_to_override(table.path, problems, table.document)
-            by_name[table.name] = [table]
-        elif table.override:
-            before.append(table)
-        else:
-            first = before[0]
-            twice(table.path, problems, table.document, problems.place(first.path, first.document))
     made = []
-    for name, parts in by_name.items():
+    declared = declarations("candidate", ("oracle", "candidates"), found, problems)
+    for name, parts in by_name(declared, problems).items():
         first = parts[0]
         if not NAME.fullmatch(name):
             problems.add(first.path, None, "is not a usable name", NAME_HINT, first.document)
             continue
-        values = {key: value for part in parts for key, value in part.values.items()}
-        written = frozenset[str]().union(*(part.keys for part in parts))
+        values, written, faultless = merged(parts)
         for key, field in FIELDS["candidate"].items():
             if field.required and key not in written and (first.faultless or first.keys):
                 hint = f"write {key} = ... under [{'.'.join(first.path)}]"
                 problems.add((*first.path, key), None, "is missing", hint, first.document)
-        if all(part.faultless for part in parts) and "model" in values:
+        if faultless and "model" in values:
             made.append(CandidateSpec(**values, name=scrub(name)))
     if len(made) > MOST_CANDIDATES:
         over = ("oracle", "candidates", str(made[MOST_CANDIDATES].name))

@@ -3,29 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from typing import Any
 
 from sidestep.fleet.config_fields import FIELDS
 from sidestep.fleet.config_problems import Problems
 from sidestep.fleet.config_read import NAME, NAME_HINT
-from sidestep.fleet.config_tables import Declared, nothing_to_override, twice
+from sidestep.fleet.config_tables import Declared, by_name, merged
 from sidestep.fleet.labels import scrub
 from sidestep.fleet.pools import PoolSpec
 
 
 def read_pools(declared: Sequence[Declared], hosts: Collection[str], problems: Problems) -> tuple[PoolSpec, ...]:
     """The pools without fault, in the order of the files; ``hosts`` are the names of all hosts."""
-    parts: dict[str, list[Declared]] = {}
-    for table in declared:
-        before = parts.setdefault(table.name, [])
-        if before and not table.override:
-            twice(table.path, problems, table.document, problems.place(before[0].path, before[0].document))
-            continue
-        if table.override and not before:
-            nothing_to_override(table.path, problems, table.document)
-        problems.declare(("pool", table.name), table.document, table.path)
-        before.append(table)
-    made = [_pool(name, tables, problems) for name, tables in parts.items() if tables]
+    made = [_pool(name, tables, problems) for name, tables in by_name(declared, problems).items()]
     pools = tuple(pool for pool in made if pool is not None)
     for pool in pools:
         _check(pool, hosts, problems)
@@ -35,18 +24,16 @@ def read_pools(declared: Sequence[Declared], hosts: Collection[str], problems: P
 
 def _pool(name: str, tables: Sequence[Declared], problems: Problems) -> PoolSpec | None:
     path = ("pool", name)
+    for table in tables:
+        problems.declare(path, table.document, table.path)
     if not NAME.fullmatch(name):
         problems.add(path, None, "is not a usable name", NAME_HINT, tables[0].document)
         return None
-    values: dict[str, Any] = {}
-    written: set[str] = set()
-    for table in tables:
-        values |= table.values
-        written |= table.keys
+    values, written, faultless = merged(tables)
     lacking = [key for key, field in FIELDS["pool"].items() if field.required and key not in written]
     for key in lacking:
         problems.add((*path, key), None, "is missing", FIELDS["pool"][key].hint)
-    if lacking or not all(table.faultless for table in tables):
+    if lacking or not faultless:
         return None
     return PoolSpec(**{"apps": (scrub(name),), **values}, name=scrub(name))
 

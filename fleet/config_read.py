@@ -350,7 +350,7 @@ def reference(value: object) -> str:
     said = _text(value)
     kind, _, where = said.partition(":")
     if said and (kind not in {"file", "command"} or not where.strip()):
-        raise SecretFound("must say where the passphrase is, not what it is")
+        raise SecretFound("must say where the secret is, not what it is")
     return said
 
 

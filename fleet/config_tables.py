@@ -134,6 +134,30 @@ def nothing_to_override(path: Path, problems: Problems, document: Document) -> N
     )  # fmt: skip
 
 
+def by_name(declared: Iterable[Declared], problems: Problems) -> dict[str, list[Declared]]:
+    """The tables of every name: the first of the files, and those that override it; others are noted, and left out."""
+    found: dict[str, list[Declared]] = {}
+    for table in declared:
+        before = found.setdefault(table.name, [])
+        if before and not table.override:
+            twice(table.path, problems, table.document, problems.place(before[0].path, before[0].document))
+            continue
+        if table.override and not before:
+            nothing_to_override(table.path, problems, table.document)
+        before.append(table)
+    return found
+
+
+def merged(parts: Iterable[Declared]) -> tuple[dict[str, Any], frozenset[str], bool]:
+    """Tables of one name as one: values, keys that are written (readable or not), and whether all are faultless."""
+    values, keys, faultless = dict[str, Any](), set[str](), True
+    for part in parts:
+        values |= part.values
+        keys |= part.keys
+        faultless &= part.faultless
+    return values, frozenset(keys), faultless
+
+
 def declarations(
     kind: str, section_path: Path, found: Iterable[tuple[Document, Mapping[str, Any]]], problems: Problems
 ) -> list[Declared]:

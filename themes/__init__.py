@@ -67,5 +67,6 @@ def _find(name: str) -> tuple[int, Path] | None:
 
 
 def _names(folders: Iterable[Path]) -> tuple[str, ...]:
-    """A name comes from what a folder holds, so that none leads out of it."""
-    return tuple(sorted({path.stem for folder in folders if folder.is_dir() for path in folder.glob("*.toml")}))
+    """A name comes from what a folder holds, so that none leads out of it; one that cannot be shown is no name."""
+    found = {path.stem for folder in folders if folder.is_dir() for path in folder.glob("*.toml")}
+    return tuple(sorted(name for name in found if name.isprintable()))

@@ -30,5 +30,5 @@ def folders() -> tuple[tuple[Path, ...], tuple[str, ...]]:
                 raise ModuleNotFoundError(f"no file of {entry.module} can be found")  # noqa: TRY301
             found.append(Path(origin).resolve().parent)
         except Exception as error:  # noqa: BLE001 - a plugin may raise anything
-            broken.append(f"{entry.name}: {type(error).__name__}: {error}")
+            broken.append(f"{entry.name!r}: {type(error).__name__}: {str(error)!r}")
     return tuple(found), tuple(broken)

@@ -8,21 +8,15 @@ argument, log line or error.
 from __future__ import annotations
 
 import os
-import stat
-import subprocess
 import threading
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Final
 
 import asyncssh
 from msgspec import Struct
 
+from sidestep.backends.secret import LONGEST, fetched, open_to_others
 from sidestep.fleet.errors import ConfigError
-
-#: seconds that the passphrase command may take
-COMMAND_DEADLINE: Final = 60.0
-_LONGEST: Final = 1 << 20
 
 
 class KeyFile(Struct, frozen=True, eq=False):
@@ -61,46 +55,25 @@ class Passphrase:
     """Where the passphrase comes from; fetched when the first encrypted key needs it, and once."""
 
     def __init__(self, reference: str, folder: Path) -> None:
-        self._kind, _, self._rest = reference.partition(":")
-        self._folder, self._value = folder, b""
+        kind, _, rest = reference.partition(":")
+        self._reference, self._folder, self._value = reference, folder, b""
         self.given = bool(reference)
-        if reference and (self._kind not in ("file", "command") or not self._rest):
+        if reference and (kind not in ("file", "command") or not rest):
             # Not shown: somebody may have written the passphrase itself.
             raise ConfigError("", 0, "ssh.passphrase", None, "must be file:PATH or command:LINE, never the secret")
 
     def get(self) -> bytes:
         """The passphrase. Blocks; raises ValueError saying why there is none."""
         if not self._value:
-            self._value = self._from_file() if self._kind == "file" else self._from_command()
+            value = fetched(self._reference, "passphrase", self._folder).rstrip(b"\r\n")
+            if not value:
+                raise ValueError("the passphrase is empty")
+            self._value = value
         return self._value
 
     def forget(self) -> None:
         """Fetch it again when it is needed next."""
         self._value = b""
-
-    def _from_file(self) -> bytes:
-        path = self._folder / Path(self._rest).expanduser()
-        try:
-            with path.open("rb") as file:
-                found = os.fstat(file.fileno())
-                if _open_to_others(found):
-                    raise ValueError(f"passphrase file {path} may be read by others; chmod 600 {path}")
-                return _stripped(file.read(_LONGEST), str(path))
-        except OSError as error:
-            raise ValueError(f"passphrase file {path} cannot be read: {error.strerror}") from error
-
-    def _from_command(self) -> bytes:
-        try:
-            done = subprocess.run(
-                ["/bin/sh", "-c", self._rest],
-                stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
-                timeout=COMMAND_DEADLINE, check=False, cwd=self._folder,
-            )  # fmt: skip
-        except (OSError, subprocess.TimeoutExpired) as error:
-            raise ValueError(f"the passphrase command gives no answer: {type(error).__name__}") from None
-        if done.returncode:
-            raise ValueError(f"the passphrase command ended with status {done.returncode}")
-        return _stripped(done.stdout, "the passphrase command")
 
 
 class KeyFiles:
@@ -152,7 +125,7 @@ class KeyFiles:
         public = _public(f"{path}.pub")
         try:
             with Path(path).open("rb") as file:
-                found, data = os.fstat(file.fileno()), file.read(_LONGEST)
+                found, data = os.fstat(file.fileno()), file.read(LONGEST)
             public = public or _imported(data)
             return KeyFile(path, self._private(path, found, data), public, certificates)
         except OSError as error:
@@ -164,7 +137,7 @@ class KeyFiles:
         """The private key. Raises _Unusable."""
         if b"PRIVATE KEY-----" not in data and _imported(data) is not None:
             raise _Unusable("holds only the public key", "load the private one: ssh-add")
-        if found.st_uid == os.getuid() and _open_to_others(found):
+        if found.st_uid == os.getuid() and open_to_others(found):
             raise _Unusable("may be read by others", f"chmod 600 {path}")
         try:
             return asyncssh.import_private_key(data)
@@ -224,14 +197,3 @@ def _stamp(path: str) -> tuple[int, ...]:
 def _stamps(path: str) -> tuple[int, ...]:
     """Changes when a key file, its public half or its certificate does."""
     return tuple(s for p in (path, f"{path}.pub", f"{path}-cert.pub") for s in (*_stamp(p), -1))
-
-
-def _open_to_others(found: os.stat_result) -> bool:
-    return bool(stat.S_ISREG(found.st_mode) and found.st_mode & (stat.S_IRWXG | stat.S_IRWXO))
-
-
-def _stripped(data: bytes, where: str) -> bytes:
-    value = data.rstrip(b"\r\n")
-    if not value:
-        raise ValueError(f"{where} holds no passphrase")
-    return value

@@ -13,7 +13,7 @@ import threading
 import time
 from collections.abc import Callable
 from types import CodeType, FrameType
-from typing import Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from sidestep.sharding.codec import Encoded, Refused
 from sidestep.sharding.resume.program import Program, Unsuited
@@ -66,8 +66,9 @@ class _Requests:
         self._until, self._next = self._asked + PATIENCE, 0.0
         self.refused = None
 
-    def _off(self) -> None:
-        raise NotImplementedError
+    if TYPE_CHECKING:  # what each way of watching loops has
+
+        def _off(self) -> None: ...
 
     def _head(self, frame: FrameType) -> None:
         """A loop head was reached. Raises Suspended."""

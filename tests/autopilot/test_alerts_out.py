@@ -241,7 +241,7 @@ def test_a_reference_that_leads_nowhere_says_so_and_shows_nothing(tmp_path: Path
 def test_a_file_that_others_may_read_is_refused(tmp_path: Path) -> None:
     with pytest.raises(SidestepError, match="may be read by others") as caught:
         fetch(secret(tmp_path, "json://h", 0o644), tmp_path)
-    assert "chmod 600" in caught.value.hint
+    assert "chmod 600" in str(caught.value)
 
 
 def test_an_address_in_the_fleet_file_is_refused_and_not_repeated() -> None:

@@ -296,9 +296,18 @@ def test_slot_stats_are_read_where_cpu_is_counted() -> None:
 
 def test_a_password_is_a_reference_and_never_said(tmp_path: Path) -> None:
     (tmp_path / "pw").write_text("hunter2\n")
+    (tmp_path / "shown").write_text("hunter2\n")
+    (tmp_path / "pw").chmod(0o600)
+    (tmp_path / "shown").chmod(0o640)
     assert secret(f"file:{tmp_path}/pw", "--password") == "hunter2" and secret("command:echo x", "--password") == "x"
     assert secret("", "--password") == ""
-    for wrong in ("hunter2", "file:/nonexistent", "command:false", "command:printf 'a\\nb\\n'"):
+    for wrong in (
+        "hunter2",
+        "file:/nonexistent",
+        f"file:{tmp_path}/shown",
+        "command:false",
+        "command:printf 'a\\nb\\n'",
+    ):
         with pytest.raises(UsageError) as caught:
             secret(wrong, "--password")
         assert "hunter2" not in str(caught.value)

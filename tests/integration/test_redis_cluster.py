@@ -264,6 +264,7 @@ def test_the_program_moves_shows_and_refuses_with_a_password_that_is_said_nowher
     program: Program, tmp_path: Path
 ) -> None:
     (tmp_path / "password").write_text("hunter2\n")
+    (tmp_path / "password").chmod(0o600)
     with running(2, 0, password="hunter2", shares=(16000, 384)) as cluster:
         first, second = cluster.addresses
         reach = ["--node", first, "--password", f"file:{tmp_path}/password"]

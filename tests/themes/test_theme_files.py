@@ -107,7 +107,7 @@ def test_a_plugins_theme_is_found_by_name_and_hides_nobodys(tmp_path: Path, monk
         assert themes.load("mint").name == "mint" and "mint" in themes.available()
         assert not themes.load("day").dark
         assert themes.stamp("mint") is not None
-        with pytest.raises(themes.ThemeError, match=r"no themes of plugin lost: ModuleNotFoundError"):
+        with pytest.raises(themes.ThemeError, match=r"no themes of plugin 'lost': ModuleNotFoundError"):
             themes.load("neon")
     finally:
         plugged.folders.cache_clear()

@@ -112,7 +112,7 @@ async def test_the_passphrase_command_is_run_once_for_the_whole_fleet(
         ("", "is encrypted, and no passphrase is configured"),
         ("command:echo wrong", "is encrypted with another passphrase"),
         ("command:exit 3", "the passphrase command ended with status 3"),
-        ("command:true", "holds no passphrase"),
+        ("command:true", "the passphrase is empty"),
         ("file:/nonexistent/secret", "passphrase file /nonexistent/secret cannot be read"),
     ],
 )
