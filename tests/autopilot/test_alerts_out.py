@@ -157,6 +157,7 @@ async def until_said(condition: object, time: FakeTime) -> None:
 
 
 async def test_a_message_arrives_at_a_real_receiver_and_no_secret_is_shown(receiver: Receiver, tmp_path: Path) -> None:
+    """S4.25: people are told."""
     pytest.importorskip("apprise", reason="NOT CHECKED: the extra [alerts] is not installed")
     said, time = list[str](), FakeTime()
     alerts = out(time, said, secret(tmp_path, f"# ours\njson://user:hunter2@127.0.0.1:{receiver.port}/hook\n"))

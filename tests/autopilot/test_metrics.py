@@ -41,6 +41,7 @@ async def values(scene: Scene, metrics: Metrics) -> dict[tuple[str, str], float]
 
 
 async def test_the_page_says_what_the_daemon_knows(tmp_path: Path) -> None:
+    """S4.25: for Prometheus."""
     scene = Scene(tmp_path)
     metrics = Metrics(scene.loop._parts, scene.loop)
     watching = asyncio.create_task(scene.world.run())

@@ -132,6 +132,7 @@ async def test_a_shard_is_placed_from_a_copy_of_its_capsule_when_the_host_that_i
 
 
 async def test_a_shard_that_never_ran_starts_where_it_is_placed(bench: QueueBench) -> None:
+    """S5.8"""
     status = await ran(bench, bench.place(shard="s4", destination="h2"))
     bench.serves("s4", "h2")
     assert bench.journal.endpoint("s4") == ("h2", 7000)

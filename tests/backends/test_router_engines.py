@@ -226,7 +226,7 @@ async def haproxy(tmp_path: Path) -> AsyncIterator[Haproxy]:
 
 
 async def test_an_engine_routes_holds_weighs_and_drains(ground: Ground) -> None:
-    """S1.14 S1.22 S4.9: the whole contract, in the order in which a fleet needs it."""
+    """S1.14 S1.22 S1.31 S4.9: the whole contract, in the order in which a fleet needs it."""
     engine = ground.engine
     assert isinstance(engine, RouterEngine)
     one, two, three = (ground.start() for _ in range(3))

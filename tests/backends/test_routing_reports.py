@@ -23,7 +23,7 @@ from sidestep.fleet.errors import ProtocolError
 async def test_a_router_in_front_of_real_shards_reports_rates_latencies_and_what_each_call_cost(
     tmp_path: Path, counter: Callable[..., CounterProcess]
 ) -> None:
-    """S1.2: fed by the router; S1.16: request latency and execution time per shard."""
+    """S1.2: fed by the router; S1.16 S4.10: request latency and execution time per shard."""
     names = ("kv-01", "kv-02")
     core = RouterCore(table(1, *(counter(name, report=True) for name in names)))
     control = ControlServer(core, tmp_path / "r.sock")

@@ -257,6 +257,7 @@ async def test_a_host_that_was_down_is_settled_when_it_comes_back(stage: Stage) 
 
 
 async def test_a_second_daemon_is_refused_with_the_process_that_serves(stage: Stage) -> None:
+    """S1.23: one writer."""
     first = await stage.daemon()
     second = await stage.spawn()
     assert await asyncio.wait_for(second.wait(), DEADLINE) == 1

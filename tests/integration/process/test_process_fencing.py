@@ -102,6 +102,7 @@ async def test_a_start_that_fails_tells_command_and_log_and_leaves_nothing(pair:
 
 
 async def test_a_shard_that_never_becomes_ready_is_stopped_again(pair: Any) -> None:
+    """S3.21: activation is gated by health."""
     from sidestep.backends.process import ProcessBackend
 
     hasty = ProcessBackend("test", patience=1)
