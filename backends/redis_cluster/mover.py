@@ -7,15 +7,16 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from typing import Final
 
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from sidestep.backends.redis_cluster.carry import STEADY, Carrier, Tally
 from sidestep.backends.redis_cluster.client import Node, Nodes
 from sidestep.backends.redis_cluster.job import Job, Ledger, Leg
+from sidestep.backends.redis_cluster.known import emptiest, foremost, owning
 from sidestep.backends.redis_cluster.pace import Ear, Pace, quantile
 from sidestep.backends.redis_cluster.probe import BEFORE, EVERY, TIMES, Heard, listening
 from sidestep.backends.redis_cluster.repair import settle
-from sidestep.backends.redis_cluster.topology import View
+from sidestep.backends.redis_cluster.topology import Member, View
 from sidestep.fleet.errors import HostError, SidestepError
 
 #: times that a job may be interrupted without a single slot being moved in between
@@ -91,14 +92,33 @@ class Mover:
     ) -> None:
         """Legs to one target side by side; targets one after the other, since each raises its epoch to commit."""
         for target in dict.fromkeys(leg.target for leg in legs):
+            mine = [leg for leg in legs if leg.target == target]
+            there = seen.by_id(target)
+            assert there is not None
+            await foremost(self._nodes, there, seen)
+            if not seen.slots_of(target) and seen.replicas(target):
+                mine = await self._first(mine, there, seen, ledger, heard, tally, total)
             try:
                 async with asyncio.TaskGroup() as group:
-                    mine = [leg for leg in legs if leg.target == target]
                     for leg in mine:
                         pace = self._pace.beside(len(mine))
                         group.create_task(self._leg(leg, seen, ledger, heard, tally, total, pace))
             except BaseExceptionGroup as failed:
                 raise failed.exceptions[0] from None
+
+    async def _first(
+        self, legs: list[Leg], target: Member, seen: View, ledger: Ledger, heard: Heard, tally: Tally, total: int
+    ) -> list[Leg]:
+        """What is left after one slot; the target has none, and replicas are to know that it has one (``known``)."""
+        first, *others = legs
+        source = seen.by_id(first.source)
+        assert source is not None
+        slot = await emptiest(self._nodes, source, first.slots)
+        one = structs.replace(first, slots=(slot,))
+        await self._leg(one, seen, ledger, heard, tally, total, self._pace)
+        await owning(self._nodes, target, seen)
+        rest = structs.replace(first, slots=tuple(each for each in first.slots if each != slot))
+        return [*([rest] if rest.slots else []), *others]
 
     async def _leg(self, leg: Leg, seen: View, ledger: Ledger, heard: Heard, tally: Tally, total: int, pace: Pace
     ) -> None:  # fmt: skip

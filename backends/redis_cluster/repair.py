@@ -16,6 +16,7 @@ from msgspec import Struct
 
 from sidestep.backends.redis_cluster.carry import Carrier, Tally
 from sidestep.backends.redis_cluster.client import Nodes, Word
+from sidestep.backends.redis_cluster.known import foremost
 from sidestep.backends.redis_cluster.look import PAUSE, agreed, asked, look
 from sidestep.backends.redis_cluster.topology import NOBODY, Member, View
 from sidestep.fleet.errors import HostError, HostUnreachable, SidestepError
@@ -45,7 +46,8 @@ def decide(seen: View, intents: Intents, keys: Mapping[tuple[int, str], int]) ->
     found: list[Fix] = []
     lost = _lost(seen, intents)
     orphans = {s for s in {*intents, *(slot for slot, _ in keys)} if seen.owner(s) is None}
-    slots = sorted({half.slot for half in seen.halves} | orphans | set(lost) | set(seen.disowned))
+    parted = _parted(seen, intents)
+    slots = sorted({half.slot for half in seen.halves} | orphans | set(lost) | set(seen.disowned) | set(parted))
     for slot in slots:
         owner = seen.owner(slot)
         halves = [half for half in seen.halves if half.slot == slot]
@@ -61,6 +63,10 @@ def decide(seen: View, intents: Intents, keys: Mapping[tuple[int, str], int]) ->
             why = "its owner was lost before its replica had heard of it"
             way = _way(seen, owner, lost[slot])
             found.append(Fix(slot, "route" if way else "claim", way, lost[slot].id, why))
+            continue
+        if not halves:
+            why = "they were copied from its owner, which came back after a replica took its place"
+            found += [Fix(slot, "gather", at, owner.id, why) for at in parted[slot] if keys.get((slot, at), 0)]
             continue
         strays = [
             half.at for half in halves
@@ -84,6 +90,24 @@ def _lost(seen: View, intents: Intents) -> dict[int, Member]:
         owner, heir = seen.owner(slot), seen.heir(*ids)
         if owner is not None and not owner.alive and owner.id in ids and heir is not None:
             found[slot] = heir
+    return found
+
+
+def _parted(seen: View, intents: Intents) -> dict[int, tuple[str, ...]]:
+    """Slots of a move whose owner is the target or its heir, while another of these is a master, too; by id.
+
+    A target that was killed when only it knew that it has them, and started again after its replica was promoted
+    without them, comes back as their owner, and maybe as an empty one: the copy is with the replica.
+    """
+    both = {
+        ids: tuple(id for id in ids if (one := seen.by_id(id)) is not None and one.master and one.alive)
+        for ids in set(intents.values())
+    }
+    found: dict[int, tuple[str, ...]] = {}
+    for slot, ids in intents.items():
+        owner = seen.owner(slot)
+        if owner is not None and owner.alive and owner.id in ids and len(both[ids]) > 1:
+            found[slot] = tuple(id for id in both[ids] if id != owner.id)
     return found
 
 
@@ -122,7 +146,8 @@ async def counted(nodes: Nodes, seen: View, slots: Iterable[int]) -> dict[tuple[
 
 async def plan(nodes: Nodes, seen: View, intents: Intents) -> tuple[Fix, ...]:
     """``decide`` with the keys counted on the nodes."""
-    keys = await counted(nodes, seen, [*(half.slot for half in seen.halves), *_orphans(seen)])
+    slots = [*(half.slot for half in seen.halves), *_orphans(seen), *_parted(seen, intents)]
+    keys = await counted(nodes, seen, slots)
     return decide(seen, intents, keys)
 
 
@@ -203,6 +228,7 @@ async def _finish(nodes: Nodes, seen: View, owner: str, to: str, slots: list[int
     marks = (("STABLE",), ("NODE", owner), ("IMPORTING", owner))
     words: list[tuple[Word, ...]] = [("CLUSTER", "SETSLOT", slot, *mark) for slot in slots for mark in marks]
     await target.together(words, step="repair")
+    await foremost(nodes, ends[1], seen)
     await carrier.run(slots, tally)
 
 
@@ -262,7 +288,10 @@ async def _gather(nodes: Nodes, seen: View, at: str, owner: str, slots: list[int
     ends = (from_, to)
     carrier = Carrier(node, nodes.at(to.host, to.port), ends, lambda *_: None, slice=0.005, replicas=0)
     for slot in slots:
+        # a node moves keys of slots that are not its own only while these are marked
+        await node.ask("CLUSTER", "SETSLOT", slot, "IMPORTING", owner, step="repair")
         await carrier.bring(slot)
+        await node.ask("CLUSTER", "SETSLOT", slot, "STABLE", step="repair")
 
 
 async def _everywhere(nodes: Nodes, seen: View, first: Member, commands: list[tuple[str | int, ...]]) -> None:

@@ -287,6 +287,18 @@ def test_a_slot_that_died_with_its_new_owner_is_sent_on_to_its_replica_and_no_ot
     assert [(fix.what, fix.slot, fix.to) for fix in fixes] == [("route", 6000, R)]
 
 
+def test_keys_that_a_promoted_replica_has_of_slots_of_its_old_master_are_brought_to_it_if_a_move_gave_them() -> None:
+    def said(me: str) -> str:
+        heir = "myself,master - 0 0 9" if me == R else "master - 0 0 9"
+        return nodes(me).replace(f"slave {B} 0 0 2", heir)
+
+    parted = view([(told(said(id)), True) for id in (A, B, R)])
+    keys = {(6000, R): 2, (6001, R): 2}
+    fixes = decide(parted, {6000: (B, R)}, keys)
+    assert [(fix.what, fix.slot, fix.owner, fix.to) for fix in fixes] == [("gather", 6000, R, B)]
+    assert decide(parted, {6000: (B, R)}, {}) == () and decide(parted, {6000: (B,)}, keys) == ()
+
+
 def test_slot_stats_are_read_where_cpu_is_counted() -> None:
     entry = [5, [b"key-count", 3, b"cpu-usec", 70, b"network-bytes-in", 4, b"network-bytes-out", 6]]
     stats = slot_stats([entry])
