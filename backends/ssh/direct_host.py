@@ -9,6 +9,7 @@ leaves nothing, when its standard input ends, when its deadline passes and when 
 import contextlib
 import hashlib
 import json
+import mmap
 import os
 import queue
 import signal
@@ -23,6 +24,9 @@ from typing import Any
 BLOCK = 256 << 10
 BLOCKS = 8
 HEAD = struct.Struct("!Q")
+#: how the two processes that receive count bytes of a block
+COUNT = struct.Struct("!I")
+LINE = 4096
 HANDSHAKE = 5.0
 STRANGERS = 20
 
@@ -130,10 +134,11 @@ class Pipe:
 
     def read_into(self, view: memoryview) -> None:
         """Fill ``view``; fewer bytes than it holds are an error."""
-        at = 0
-        while at < len(view):
+        at, size = 0, len(view)
+        read = self.tls.read  # type: Any
+        while at < size:
             try:
-                count = int(self.tls.read(len(view) - at, view[at:]))
+                count = read(size - at, view[at:])
             except ssl.SSLWantReadError:
                 if not self.fill():
                     raise Refused("the peer hung up") from None
@@ -147,32 +152,6 @@ class Pipe:
         data = bytearray(count)
         self.read_into(memoryview(data))
         return bytes(data)
-
-
-def beside(work: Any, blocks: Any, fresh: Any) -> None:
-    """Run ``work(block, size)`` for all that comes, in a thread; a failure comes back in ``fresh``."""
-
-    def loop() -> None:
-        try:
-            while True:
-                block, size = blocks.get()
-                if block is None:
-                    fresh.put(None)
-                    return
-                work(block, size)
-                fresh.put(block)
-        except OSError as error:
-            fresh.put(error)
-
-    threading.Thread(target=loop, daemon=True).start()
-
-
-def free(fresh: Any) -> Any:
-    """The next free block. Raises what the thread beside met."""
-    block = fresh.get()
-    if isinstance(block, OSError):
-        raise block
-    return block
 
 
 def send(settings: Any, decided: Any) -> None:
@@ -209,12 +188,112 @@ def send(settings: Any, decided: Any) -> None:
 
 def nameless(settings: Any) -> Any:
     """A file in the target's folder without a name; with one where the file system knows no other."""
-    folder = os.path.dirname(settings["path"]) or "."
+    path = settings["path"]
+    if os.path.isdir(path):
+        raise Refused("%s is a directory" % path)
     try:
-        return os.open(folder, os.O_TMPFILE | os.O_RDWR, 0o600), ""
+        return os.open(os.path.dirname(path) or ".", os.O_TMPFILE | os.O_RDWR, 0o600), ""
     except OSError:
         part = settings["part"]
         return os.open(part, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600), part
+
+
+class Keeper:
+    """A process beside that digests and writes what was received; a thread would wait for the interpreter.
+
+    Both see the same blocks of memory, used in turn. We say how many bytes of the next block are there,
+    it says when a block is free again, and at the end, or when something went wrong, a line of JSON.
+    It ends when we do. Must be made before any thread.
+    """
+
+    def __init__(self, settings: Any) -> None:
+        self.handle, self.part = nameless(settings)
+        self.blocks = memoryview(mmap.mmap(-1, BLOCK * BLOCKS))
+        self.link, theirs = socket.socketpair()
+        self.free, self.at, self.said = BLOCKS, 0, b""
+        if not os.fork():
+            try:
+                self.link.close()
+                for number in range(3):
+                    os.close(number)
+                self.keep(theirs)
+            finally:
+                os._exit(0)
+        theirs.close()
+
+    def next(self) -> int:
+        """Where the next block begins."""
+        self.at = (self.at + BLOCK) % (BLOCK * BLOCKS)
+        return self.at
+
+    # -- on their side
+
+    def keep(self, link: socket.socket) -> None:
+        """Keep what is said to be there, to the end."""
+        try:
+            found = self.kept(link)  # type: Any
+        except OSError as error:
+            found = "%s" % error
+        link.sendall((json.dumps(found) + "\n").encode())
+        while link.recv(BLOCKS):
+            pass  # what is still said to us after an error
+
+    def kept(self, link: socket.socket) -> Any:
+        """Size and digest of what was kept, once it is on the disk."""
+        digest, size = hashlib.sha256(), 0
+        while True:
+            said = link.recv(COUNT.size, socket.MSG_WAITALL)
+            if len(said) < COUNT.size:
+                os._exit(1)
+            (count,) = COUNT.unpack(said)
+            if not count:
+                break
+            block = self.blocks[self.at : self.at + count]
+            self.next()
+            digest.update(block)
+            size += count
+            while len(block):
+                block = block[os.write(self.handle, block) :]
+            link.sendall(b".")
+        os.fsync(self.handle)
+        return size, digest.hexdigest()
+
+    # -- on ours
+
+    def room(self, count: int) -> memoryview:
+        """A block to be filled, as soon as one is free. Raises Refused for what the other met."""
+        while not self.free:
+            self.hear()
+        return self.blocks[self.at : self.at + count]
+
+    def full(self, count: int) -> None:
+        """The block is filled."""
+        self.free -= 1
+        self.next()
+        self.link.sendall(COUNT.pack(count))
+
+    def end(self) -> Any:
+        """Nothing more comes: size and digest. Raises Refused for what the other met."""
+        self.link.sendall(COUNT.pack(0))
+        while True:
+            found = self.hear()
+            if found is not None:
+                return found
+
+    def hear(self) -> Any:
+        """What is said at the end, None before. Raises Refused when that is an error."""
+        heard = self.link.recv(LINE)
+        if not heard:
+            raise Refused("the process that writes has ended")
+        words = heard if self.said else heard.lstrip(b".")
+        self.free += len(heard) - len(words)
+        self.said += words
+        if not self.said.endswith(b"\n"):
+            return None
+        found = json.loads(self.said.decode())
+        if isinstance(found, str):
+            raise Refused(found)
+        return found
 
 
 def peer(listener: socket.socket, settings: Any) -> Pipe:
@@ -228,58 +307,40 @@ def peer(listener: socket.socket, settings: Any) -> Pipe:
     raise Refused("too many strangers knocked")
 
 
-def write_down(pipe: Pipe, handle: int) -> Any:
+def write_down(pipe: Pipe, keeper: Keeper) -> Any:
     """Size and digest of what came, once it is on the disk."""
-    (size,) = HEAD.unpack(pipe.read(HEAD.size))
-    digest, blocks, fresh = hashlib.sha256(), queue.Queue(), queue.Queue()  # type: Any, Any, Any
-
-    def keep(block: bytearray, count: int) -> None:
-        view = memoryview(block)[:count]
-        digest.update(view)
-        while len(view):
-            view = view[os.write(handle, view) :]
-
-    for _ in range(BLOCKS):
-        fresh.put(bytearray(BLOCK))
-    beside(keep, blocks, fresh)
-    left = size
+    (left,) = HEAD.unpack(pipe.read(HEAD.size))
     while left:
-        block = free(fresh)
         count = min(BLOCK, left)
-        pipe.read_into(memoryview(block)[:count])
-        blocks.put((block, count))
+        pipe.read_into(keeper.room(count))
+        keeper.full(count)
         left -= count
-    blocks.put((None, 0))
-    while free(fresh) is not None:
-        pass
-    os.fsync(handle)
+    found = keeper.end()
     pipe.write(b"k")
-    return size, digest.hexdigest()
+    return found
 
 
-def receive(settings: Any, decided: Any) -> None:
+def receive(settings: Any, decided: Any, keeper: Keeper) -> None:
     """Listen, let one peer in, write what it sends, and keep it when told to."""
-    path = settings["path"]
-    if os.path.isdir(path):
-        raise Refused("%s is a directory" % path)
-    here = (os.environ.get("SSH_CONNECTION", "").split() + [""] * 4)[2]
-    if not here:
-        raise Refused("does not know at which address it was reached")
-    listener = socket.socket(socket.AF_INET6 if ":" in here else socket.AF_INET, socket.SOCK_STREAM)
-    listener.bind((here, 0))
-    listener.listen(4)
-    folder = os.open(os.path.dirname(path) or ".", os.O_RDONLY)
-    handle, part = nameless(settings)
+    path, part = settings["path"], keeper.part
     try:
+        here = (os.environ.get("SSH_CONNECTION", "").split() + [""] * 4)[2]
+        if not here:
+            raise Refused("does not know at which address it was reached")
+        listener = socket.socket(socket.AF_INET6 if ":" in here else socket.AF_INET, socket.SOCK_STREAM)
+        listener.bind((here, 0))
+        listener.listen(4)
+        folder = os.open(os.path.dirname(path) or ".", os.O_RDONLY)
         say("listens", here, listener.getsockname()[1])
         pipe = peer(listener, settings)
         listener.close()
-        say("received", *write_down(pipe, handle))
+        say("received", *write_down(pipe, keeper))
         if decided.get() != b"k":
             raise Refused("not wanted any more")
         if not part:
             # With a folder's number given, and only then, Python follows the link to the file itself.
-            os.link("/proc/self/fd/%d" % handle, settings["part"], src_dir_fd=folder, follow_symlinks=True)
+            source = "/proc/self/fd/%d" % keeper.handle
+            os.link(source, settings["part"], src_dir_fd=folder, follow_symlinks=True)
             part = settings["part"]
         os.rename(part, path)
         part = ""
@@ -300,12 +361,13 @@ def main() -> None:
     signal.alarm(int(settings["deadline"]) + 1)
     os.umask(0o077)
     decided = queue.Queue()  # type: Any
-    threading.Thread(target=leave_with_input, args=(decided,), daemon=True).start()
     try:
-        if settings["role"] == "send":
+        keeper = Keeper(settings) if settings["role"] == "receive" else None
+        threading.Thread(target=leave_with_input, args=(decided,), daemon=True).start()
+        if keeper is None:
             send(settings, decided)
         else:
-            receive(settings, decided)
+            receive(settings, decided, keeper)
     except (Refused, OSError, ValueError) as error:
         say("refused", "%s" % error)
         os._exit(1)

@@ -264,6 +264,38 @@ async def test_a_file_system_without_nameless_files_is_kept_clean_too(
     await _nothing_stays(*hosts, files=1)
 
 
+async def test_a_disk_that_is_full_is_told_and_leaves_nothing(
+    hosts: tuple[SshdHost, SshdHost], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, _ = _file(hosts[0], 8 * MiB)
+    code = direct._program()[8:].replace(b"os.write(self.handle,", b"os.write(os.open('/dev/full', os.O_WRONLY),")
+    monkeypatch.setattr(direct, "_program", lambda: b"%08d" % len(code) + code)
+    with pytest.raises(NotDirect, match="No space left"):
+        await direct.direct(
+            await hosts[0].connected(), str(path), await hosts[1].connected(), str(hosts[1].home / "target")
+        )
+    await _nothing_stays(*hosts, files=0)
+
+
+@pytest.mark.parametrize("which", [0, 1])
+async def test_either_process_that_receives_ends_with_the_other(
+    hosts: tuple[SshdHost, SshdHost], monkeypatch: pytest.MonkeyPatch, which: int
+) -> None:
+    path, _ = _file(hosts[0], 8 * MiB)
+
+    async def kill(*_: Any) -> None:
+        halves = sorted(_halves(hosts[1]))
+        assert len(halves) == 2
+        os.kill(halves[which], signal.SIGKILL)
+
+    _after(monkeypatch, "listens", kill)
+    with pytest.raises(NotDirect):
+        await direct.direct(
+            await hosts[0].connected(), str(path), await hosts[1].connected(), str(hosts[1].home / "target")
+        )
+    await _nothing_stays(*hosts, files=0)
+
+
 async def test_a_file_that_cannot_be_read_or_written_is_an_error_that_names_it(
     hosts: tuple[SshdHost, SshdHost],
 ) -> None:
