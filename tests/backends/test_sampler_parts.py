@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import subprocess
+import sys
 import time
 from importlib.resources import files
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -174,3 +179,37 @@ def test_version_1_and_lxcfs_are_told(tmp_path: Path) -> None:
     assert (told["cgroup"], told["container"], told["memory"]) == ("v1", "none", str(2 << 30))
     lxcfs = host(tmp_path, mounts + "lxcfs /proc/stat fuse.lxcfs rw 0 0\n", "4:memory:/\n")
     assert facts_of(lxcfs)["container"] == "lxcfs"
+
+
+def test_a_process_that_runs_is_read_in_full_now_and_then_and_once_it_rests() -> None:
+    space = parts("processes")
+    if not space["PRECISE"]:
+        pytest.skip("this kernel does not say how long a task ran")
+    work = "import sys\nfor line in sys.stdin:\n    print(sum(range(100000)), flush=True)"
+    with subprocess.Popen([sys.executable, "-ISc", work], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as child:
+        assert child.stdin and child.stdout
+        tree = space["Tree"](child.pid)
+        seen, times = [], []
+        for _ in range(8 * (space["BRIEFLY"] + 1)):
+            child.stdin.write(b"\n")
+            child.stdin.flush()
+            child.stdout.readline()
+            while Path(f"/proc/{child.pid}/stat").read_text().rpartition(") ")[2][0] != "S":
+                pass  # its time is counted once it sleeps
+            seen.append(tree.look(0.0, 1, 2.0))
+            times.append(tree.time() if seen[-1] == 1 else tree.total(0.0)[0])
+        told = "".join(map(str, seen))
+        assert "1" * space["BRIEFLY"] + "2" in told
+        assert "1" * (space["BRIEFLY"] + 1) not in told
+        assert "0" not in told[space["FIRST"] :]
+        assert all(sooner < later for sooner, later in pairwise(times))
+        os.kill(child.pid, signal.SIGSTOP)
+        os.waitpid(child.pid, os.WUNTRACED)
+        assert 2 in [tree.look(0.0, 1, 2.0) for _ in range(2)]
+        assert tree.all[child.pid].state == b"T"
+        assert tree.look(0.0, 1, 2.0) == 0
+        os.kill(child.pid, signal.SIGKILL)
+        child.wait()
+        with pytest.raises(space["Gone"]):
+            tree.look(0.0, 1, 2.0)
+        tree.close()

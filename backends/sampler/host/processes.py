@@ -9,6 +9,8 @@ if TYPE_CHECKING:
 
 #: seconds between looks at who is whose child
 PATIENCE = 2.0
+#: looks at a running process by its run time alone, between two that read all; and the first that all read all
+BRIEFLY, FIRST = 3, 2
 #: above this, walking the page tables costs milliseconds: take resident size for the exact one
 EXACT_BELOW = 512 << 20
 #: resident bytes that may come and go until the exact size is taken again, and seconds
@@ -33,6 +35,7 @@ class Process:
         self.base = self.exact = 0
         self.measured = -1e9
         self.state, self.ran = b"", b""
+        self.brief, self.owed = -FIRST, 0
         self.stat = opened(b"/proc/%d/stat" % pid)
         self.sched = opened(b"/proc/%d/schedstat" % pid) if PRECISE else -1
 
@@ -43,6 +46,22 @@ class Process:
         shut(self.sched)
         self.stat = self.sched = -1
 
+    def glance(self):
+        # type: () -> int
+        """For one that is alone: 0 if it did not run, 1 if nothing but its time is new, -1 if all must be read."""
+        try:
+            ran = pread(self.sched, 100, 0)
+        except OSError:
+            return -1
+        if ran == self.ran:
+            return -self.owed
+        if self.brief <= 0:
+            return -1
+        self.brief -= 1
+        self.ran, self.owed = ran, 1
+        self.cpu = max(self.cpu, int(ran[: ran.index(b" ")]) // 1000)
+        return 1
+
     def look(self):
         # type: () -> bool
         """Whether it ran since the last look; raises Gone."""
@@ -51,7 +70,7 @@ class Process:
             if self.sched >= 0:
                 # What did not run has not changed. Threads are counted one by one, so that many tell nothing.
                 ran = pread(self.sched, 100, 0)
-                if ran == self.ran and self.threads == 1 and self.state:
+                if ran == self.ran and self.threads == 1 and self.state and not self.owed:
                     return False
                 data = pread(self.stat, 1024, 0)
             else:
@@ -64,6 +83,13 @@ class Process:
         self.cpu = max(own, self.cpu, int(ran.split(b" ", 1)[0]) // 1000) if ran else max(own, self.cpu)
         self.ended = (int(words[13]) + int(words[14])) * TICK
         self.resident = int(words[21]) * PAGE
+        # That it has more threads now would be seen late: only what has had one for long is trusted.
+        self.owed = 0
+        if self.threads > 1:
+            self.brief = -FIRST
+        else:
+            # Not all in the same second: what a thousand shards once read at a time would be read at a time for ever.
+            self.brief = BRIEFLY if self.brief >= 0 else self.brief + 1 or self.pid % (BRIEFLY + 1)
         return True
 
     def memory(self, now):
@@ -75,7 +101,7 @@ class Process:
         if abs(moved) > max(MOVED, self.base >> 3) or now - self.measured > STALE:
             data = read(b"/proc/%d/smaps_rollup" % self.pid)
             at = data.find(b"\nPss:")
-            # Together, what a thousand shards once measured at a time would be measured at a time for ever.
+            # As above.
             self.measured = now - (self.pid % 16)
             self.base = self.resident
             self.exact = int(data[at + 5 : data.find(b"kB", at)]) << 10 if at >= 0 else self.resident
@@ -91,6 +117,7 @@ class Tree:
         self.root, self.count_root = root, count_root
         self.all = {root: Process(root)}  # type: dict[int, Process]
         self.lost = self.last = 0
+        self.alone = None  # type: Process | None
         self.walked, self.forks, self.stale = -1e9, -2, True
 
     def close(self):
@@ -123,8 +150,13 @@ class Tree:
         self.all = found
 
     def look(self, now, forks, patience):
-        # type: (float, int, float) -> bool
-        """Bring it up to date; whether anything ran. Raises Gone when the root has ended."""
+        # type: (float, int, float) -> int
+        """Bring it up to date: 0 if nothing ran, 1 if only its time is new, else 2. Raises Gone without a root."""
+        if self.alone is not None and (forks == self.forks or now - self.walked < patience):
+            seen = self.alone.glance()
+            if seen >= 0:
+                self.stale = self.stale or seen > 0
+                return seen
         ran = False
         ended = None  # type: list[int] | None
         for pid, process in self.all.items():
@@ -142,7 +174,16 @@ class Tree:
         if walk:
             self.walk(None if CHILDREN else parents_of_all())
             self.walked, self.forks, self.stale = now, forks, False
-        return ran or walk or ended is not None
+        root = self.all[self.root]
+        self.alone = root if len(self.all) == root.threads == 1 and root.sched >= 0 and self.count_root else None
+        return 2 if ran or walk or ended is not None else 0
+
+    def time(self):
+        # type: () -> int
+        """Microseconds of processor time, where nothing else is new."""
+        if self.alone is not None:
+            self.last = max(self.last, self.lost + self.alone.ended + self.alone.cpu)
+        return self.last
 
     def total(self, now):
         # type: (float) -> tuple[int, int]

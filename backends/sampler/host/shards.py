@@ -18,6 +18,9 @@ GONE = [NOTHING] * 7
 class Shard:
     """One shard, found by its folder: a process tree, or the control group that it has of its own."""
 
+    #: how often any of them lost what it was
+    lost = 0
+
     def __init__(self, name):
         # type: (bytes) -> None
         self.name, self.token, self.pid = name, 0, 0
@@ -29,6 +32,7 @@ class Shard:
     def forget(self):
         # type: () -> None
         """Give the descriptors back."""
+        Shard.lost += 1
         if self.tree is not None:
             self.tree.close()
         self.tree, self.words = None, None
@@ -42,9 +46,13 @@ class Shard:
             except Gone:
                 self.group.close()
                 self.group = None
+                Shard.lost += 1
         if self.tree is not None:
             try:
-                if not self.tree.look(now, forks, patience) and self.words is not None:
+                seen = self.tree.look(now, forks, patience)
+                if seen < 2 and self.words is not None:
+                    if seen:
+                        self.words[3] = b"%d" % self.tree.time()
                     return self.words
                 root = self.tree.all[self.pid]
                 if root.state not in (b"Z", b"X"):
@@ -74,6 +82,7 @@ class Shards:
         self.all = {}  # type: dict[bytes, Shard]
         self.sorted = []  # type: list[Shard]
         self.names = []  # type: list[bytes]
+        self.waiting, self.lost = [], 0  # type: list[Shard], int
         self.listed_at, self.root_changed, self.slice = -1e9, 0, None  # type: float, int, Any
         self.forks = -1
 
@@ -95,14 +104,18 @@ class Shards:
         elif self.slice is not None and self.slice.changed():
             fresh = True
             self.find(now, False)
-        if fresh or not quiet:
-            for shard in self.all.values():
+        if self.lost != Shard.lost:
+            fresh = True
+        if fresh or (self.waiting and not quiet):
+            for shard in self.all.values() if fresh else self.waiting:
                 # What runs keeps its pid file; a new one can only follow its end.
                 if (shard.tree is None and shard.group is None) or due:
                     self.read_pid(shard)
-        here = [name for name, shard in self.all.items() if shard.changed is not None or shard.group is not None]
-        if len(here) != len(self.names) or fresh or not quiet:
-            self.names = sorted(here)[:MOST]
+            self.lost = Shard.lost
+            self.waiting = [shard for shard in self.all.values() if shard.tree is None and shard.group is None]
+            self.names = sorted(
+                name for name, shard in self.all.items() if shard.changed is not None or shard.group is not None
+            )[:MOST]
             self.sorted = [self.all[name] for name in self.names]
         return self.names
 
