@@ -23,13 +23,18 @@ from sidestep.fleet.errors import HostError
 HEARD: Final = 20.0
 
 
+async def higher(nodes: Nodes, target: Member) -> int:
+    """Give the target the highest epoch that it knows of, and return it. Raises HostError."""
+    said = await nodes.at(target.host, target.port).text("CLUSTER", "BUMPEPOCH", step="raise")
+    return int(said.split()[-1])
+
+
 async def foremost(nodes: Nodes, target: Member, seen: View) -> None:
     """Give the target the highest epoch of all, and wait until its replicas have heard of it. Raises HostError.
 
     Commits do not raise an epoch that is the highest, so whoever is elected in its place has a higher one.
     """
-    said = await nodes.at(target.host, target.port).text("CLUSTER", "BUMPEPOCH", step="raise")
-    epoch = int(said.split()[-1])
+    epoch = await higher(nodes, target)
 
     def heard(told: Told) -> bool:
         """Whether it would stand for election by a higher one."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from collections.abc import Callable, Iterable, Sequence
 from typing import Final
@@ -12,10 +13,10 @@ from msgspec import Struct, structs
 from sidestep.backends.redis_cluster.carry import STEADY, Carrier, Tally
 from sidestep.backends.redis_cluster.client import Node, Nodes
 from sidestep.backends.redis_cluster.job import Job, Ledger, Leg
-from sidestep.backends.redis_cluster.known import emptiest, foremost, owning
+from sidestep.backends.redis_cluster.known import emptiest, foremost, higher, owning
 from sidestep.backends.redis_cluster.pace import Ear, Pace, quantile
 from sidestep.backends.redis_cluster.probe import BEFORE, EVERY, TIMES, Heard, listening
-from sidestep.backends.redis_cluster.repair import settle
+from sidestep.backends.redis_cluster.repair import member, settle
 from sidestep.backends.redis_cluster.topology import Member, View
 from sidestep.fleet.errors import HostError, SidestepError
 
@@ -63,6 +64,9 @@ class Mover:
         seen = await settle(self._nodes, self._seeds, job.intents(), seconds=self._patience)
         members = [one for one in seen.masters if one.id in {id for leg in job.legs for id in (leg.source, leg.target)}]
         began = time.monotonic()
+        for leg in remaining(job, seen)[:1]:  # its replicas hear of it while we listen
+            with contextlib.suppress(HostError):
+                await higher(self._nodes, member(seen, leg.target))
         async with listening(members, self._nodes.access, ceiling=self._ceiling, before=self._before) as heard:
             while legs := remaining(job, seen):
                 before = tally.slots
@@ -93,8 +97,7 @@ class Mover:
         """Legs to one target side by side; targets one after the other, since each raises its epoch to commit."""
         for target in dict.fromkeys(leg.target for leg in legs):
             mine = [leg for leg in legs if leg.target == target]
-            there = seen.by_id(target)
-            assert there is not None
+            there = member(seen, target)
             await foremost(self._nodes, there, seen)
             if not seen.slots_of(target) and seen.replicas(target):
                 mine = await self._first(mine, there, seen, ledger, heard, tally, total)
@@ -111,9 +114,7 @@ class Mover:
     ) -> list[Leg]:
         """What is left after one slot; the target has none, and replicas are to know that it has one (``known``)."""
         first, *others = legs
-        source = seen.by_id(first.source)
-        assert source is not None
-        slot = await emptiest(self._nodes, source, first.slots)
+        slot = await emptiest(self._nodes, member(seen, first.source), first.slots)
         one = structs.replace(first, slots=(slot,))
         await self._leg(one, seen, ledger, heard, tally, total, self._pace)
         await owning(self._nodes, target, seen)
@@ -122,9 +123,7 @@ class Mover:
 
     async def _leg(self, leg: Leg, seen: View, ledger: Ledger, heard: Heard, tally: Tally, total: int, pace: Pace
     ) -> None:  # fmt: skip
-        source, target = seen.by_id(leg.source), seen.by_id(leg.target)
-        assert source is not None
-        assert target is not None
+        source, target = member(seen, leg.source), member(seen, leg.target)
         assert heard.ear is not None
         # connections of this leg's own: another leg's writes would wait for ours
         ends = [Node(one.host, one.port, self._nodes.access) for one in (source, target)]

@@ -221,7 +221,7 @@ async def apply(nodes: Nodes, seen: View, fixes: Iterable[Fix]) -> Tally:
 
 
 async def _finish(nodes: Nodes, seen: View, owner: str, to: str, slots: list[int], tally: Tally) -> None:
-    ends = _member(seen, owner), _member(seen, to)
+    ends = member(seen, owner), member(seen, to)
     source, target = (nodes.at(one.host, one.port) for one in ends)
     carrier = Carrier(source, target, ends, lambda *_: None, slice=0.005, replicas=len(seen.replicas(to)))
     # a target that still imports from a lost node holds the cluster for down, whatever others tell it
@@ -234,7 +234,7 @@ async def _finish(nodes: Nodes, seen: View, owner: str, to: str, slots: list[int
 
 async def _claim(nodes: Nodes, seen: View, to: str, slots: list[int]) -> None:
     """The heir of the target takes slots that died with their announcement."""
-    first = _member(seen, to)
+    first = member(seen, to)
     await _everywhere(nodes, seen, first, [("CLUSTER", "SETSLOT", slot, "NODE", to) for slot in slots])
 
 
@@ -245,13 +245,13 @@ async def _route(nodes: Nodes, seen: View, by: str, heir: str, slots: list[int])
     take them, keeps to itself that they are free, gives them to the lost master when it comes back, and drops the
     keys. It forgets that when it hears that another one has them, so that is waited for.
     """
-    to = _member(seen, heir)
+    to = member(seen, heir)
     other = nodes.at(to.host, to.port)
     said = (await asked(other))[0].slots
     believed = {id for id, parts in said.items() for part in parts for slot in slots if part.first <= slot <= part.last}
     others = (one.id for one in seen.masters if one.alive and one.id not in {*believed, heir} and seen.slots_of(one.id))
     by = next(others, by)
-    way = _member(seen, by)
+    way = member(seen, by)
     node = nodes.at(way.host, way.port)
     taken = [("CLUSTER", "SETSLOT", slot, "NODE", by) for slot in slots]
     send = [("CLUSTER", "SETSLOT", slot, "MIGRATING", heir) for slot in slots]
@@ -283,7 +283,7 @@ async def _clear(nodes: Nodes, seen: View, owner: str, slots: list[int]) -> None
 
 async def _gather(nodes: Nodes, seen: View, at: str, owner: str, slots: list[int]) -> None:
     """Bring keys that are nowhere else to their owner; where both have one, the owner's is newer and stays."""
-    from_, to = _member(seen, at), _member(seen, owner)
+    from_, to = member(seen, at), member(seen, owner)
     node = nodes.at(from_.host, from_.port)
     ends = (from_, to)
     carrier = Carrier(node, nodes.at(to.host, to.port), ends, lambda *_: None, slice=0.005, replicas=0)
@@ -300,7 +300,8 @@ async def _everywhere(nodes: Nodes, seen: View, first: Member, commands: list[tu
         await nodes.at(one.host, one.port).pipeline(commands, step="repair")
 
 
-def _member(seen: View, id: str) -> Member:
+def member(seen: View, id: str) -> Member:
+    """The member of that id. Raises HostError."""
     one = seen.by_id(id)
     if one is None:
         raise HostError(id[:8], "repair", "the cluster does not know this node any more")
