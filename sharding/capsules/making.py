@@ -52,10 +52,11 @@ class Made:
 class Chain:
     """Capsules of one shard, one after the other.
 
-    Invariant: whoever has all capsules since the last full one has every chunk of the newest.
+    Invariant: whoever has all capsules since the last full one has every chunk of the newest. With ``longest`` None no
+    chain ends: for chunks that are kept apart from the links that brought them.
     """
 
-    def __init__(self, key: HostKey, *, longest: int = LONGEST, sequence: int = 0) -> None:
+    def __init__(self, key: HostKey, *, longest: int | None = LONGEST, sequence: int = 0) -> None:
         self._key, self._longest = key, longest
         self._packer = Packer()
         self._sequence = sequence
@@ -67,7 +68,7 @@ class Chain:
         parts = [memoryview(state.stream), *(one.data.cast("B") for one in state.buffers)]
         chunks = [(name_of(chunk), chunk) for part in parts for chunk in split(part)]
         names = [name for name, _ in chunks]
-        full = full or not self._parent or self._depth + 1 >= self._longest or self._weight > state.nbytes
+        full = full or not self._parent or self._ends(state)
         fresh = {name: chunk for name, chunk in chunks if full or name not in self._known}
         payload = b"".join(self._packer.record(name, chunk) for name, chunk in fresh.items())
         made = _sealed(
@@ -89,6 +90,11 @@ class Chain:
         self._parent, self._depth = made.id, made.header.depth
         self._weight = 0 if full else self._weight + len(payload)
         return made
+
+    def _ends(self, state: Encoded) -> bool:
+        if self._longest is None:
+            return False
+        return self._depth + 1 >= self._longest or self._weight > state.nbytes
 
 
 def whole(key: HostKey, data: bytes, origin: Origin, sequence: int) -> Made:

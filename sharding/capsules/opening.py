@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, Final, Protocol
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,8 +12,6 @@ from sidestep.fleet.capsules import CHUNK, CapsuleHeader, Sealed, parse
 from sidestep.sharding.capsules.chunks import BadChunk, records, unpacked
 from sidestep.sharding.capsules.gate import Rejected
 from sidestep.sharding.codec import LIMITS, Encoded, Limits
-
-_STREAM: Final = 0
 
 
 class Chunks(Protocol):
@@ -53,28 +51,45 @@ def opened(data: bytes, store: Chunks, *, source: str = "capsule") -> Sealed:
 
 def parts_of(header: CapsuleHeader, store: Chunks, *, limits: Limits = LIMITS) -> Iterator[NDArray[np.uint8]]:
     """The parts of a capsule's state, each in memory of its own. Raises Rejected."""
-    if header.nbytes > limits.memory:
-        raise Rejected("size", f"{header.nbytes} bytes of state; {limits.memory} are allowed")
+    _bounded(header, limits)
     names = iter(header.names())
     for size in header.parts:
-        part = np.empty(size, np.uint8)
-        for at in range(0, size, CHUNK):
-            name = next(names)
-            try:
-                chunk = store.get(name)
-            except KeyError:
-                raise Rejected("missing", f"chunk {name.hex()} is not here: a capsule before this one is") from None
-            except BadChunk as error:
-                raise Rejected("chunk", str(error)) from error
-            if len(chunk) != min(CHUNK, size - at):
-                raise Rejected("chunk", f"chunk {name.hex()} has another length than its place")
-            part[at : at + len(chunk)] = np.frombuffer(chunk, np.uint8)
-        yield part
+        yield _part(size, names, store)
+
+
+def _bounded(header: CapsuleHeader, limits: Limits) -> None:
+    if header.nbytes > limits.memory:
+        raise Rejected("size", f"{header.nbytes} bytes of state; {limits.memory} are allowed")
+
+
+def _chunks(size: int, names: Iterator[bytes], store: Chunks) -> Iterator[tuple[int, bytes]]:
+    """The chunks of a part and where they belong, each of its length. Raises Rejected."""
+    for at in range(0, size, CHUNK):
+        name = next(names)
+        try:
+            chunk = store.get(name)
+        except KeyError:
+            raise Rejected("missing", f"chunk {name.hex()} is not here: a capsule before this one is") from None
+        except BadChunk as error:
+            raise Rejected("chunk", str(error)) from error
+        if len(chunk) != min(CHUNK, size - at):
+            raise Rejected("chunk", f"chunk {name.hex()} has another length than its place")
+        yield at, chunk
+
+
+def _part(size: int, names: Iterator[bytes], store: Chunks) -> NDArray[np.uint8]:
+    part = np.empty(size, np.uint8)
+    for at, chunk in _chunks(size, names, store):
+        part[at : at + len(chunk)] = np.frombuffer(chunk, np.uint8)
+    return part
 
 
 def state_of(header: CapsuleHeader, store: Chunks, *, limits: Limits = LIMITS) -> Encoded:
     """The state of a function, for ``Program.resume``. Raises Rejected."""
-    parts: list[Any] = list(parts_of(header, store, limits=limits))
-    if not parts:
+    _bounded(header, limits)
+    if not header.parts:
         raise Rejected("chunk", "a capsule without a state")
-    return Encoded(parts[_STREAM].tobytes(), tuple(parts[1:]))
+    names = iter(header.names())
+    # The first part is the stream, and is read as bytes: it is put together as such.
+    stream = b"".join(chunk for _, chunk in _chunks(header.parts[0], names, store))
+    return Encoded(stream, tuple(_part(size, names, store) for size in header.parts[1:]))

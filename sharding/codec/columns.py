@@ -36,6 +36,8 @@ from sidestep.sharding.codec.universe import (
 
 # How a column is written: the classes above, and these.
 INT8, INT16, INT32, INT64, BIG, REPEAT, RUN, MIXED, SHARED = range(32, 41)
+#: stands before a column: so many bytes that mean nothing, and the column begins at a multiple of the grain
+PAD: Final = 41
 
 INTS: Final = {INT8: "b", INT16: "h", INT32: "i", INT64: "q"}
 _SWAP: Final = sys.byteorder == "big"
@@ -54,6 +56,13 @@ def varint(number: int) -> bytes:
         number >>= 7
     out.append(number)
     return bytes(out)
+
+
+def padding(at: int, grain: int) -> bytes:
+    """What has to stand at ``at`` so that what follows it begins at a multiple of ``grain`` (at most 2**21)."""
+    # Its length always takes three bytes, so that it is no other length that would fit.
+    size = -(at + 4) % grain
+    return bytes((PAD, size & 127 | 128, size >> 7 & 127 | 128, size >> 14)) + bytes(size)
 
 
 def raw(code: str, values: Sequence[float]) -> bytes:

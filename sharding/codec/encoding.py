@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from sidestep.sharding.codec import tables
 from sidestep.sharding.codec.arrays import Spans
-from sidestep.sharding.codec.columns import classes, dtype_name, ints, mixed, plain, references, varint
+from sidestep.sharding.codec.columns import classes, dtype_name, ints, mixed, padding, plain, references, varint
 from sidestep.sharding.codec.framing import pack
 from sidestep.sharding.codec.iterators import dict_iterator, enumerate_parts, forward_parts, set_iterator, zip_parts
 from sidestep.sharding.codec.limits import LIMITS, Encoded, Limits, Refused, Sets
@@ -55,14 +55,18 @@ from sidestep.sharding.codec.universe import (
 #: the first byte of every stream
 VERSION: Final = 1
 END: Final = 255
+#: grains that a column has at least, to be worth padding
+_LARGE: Final = 4
 
 
-def encode(value: object, *, limits: Limits = LIMITS, sets: Sets = Sets.EXACT) -> Encoded:
+def encode(value: object, *, limits: Limits = LIMITS, sets: Sets = Sets.EXACT, grain: int = 0) -> Encoded:
     """The value as a stream and views of its arrays' memory. Raises Refused; the value is never changed.
 
     Of arrays, the part of an owner's memory is taken that the views in ``value`` span, so a slice costs what it spans.
+    With a ``grain``, large columns begin at multiples of it, so that pieces of that size which hold the same are the
+    same bytes again in a later stream, however what lies before them grew.
     """
-    return _Encoder(limits, sets).run(value)
+    return _Encoder(limits, sets, grain).run(value)
 
 
 def dumps(value: object, *, limits: Limits = LIMITS, sets: Sets = Sets.EXACT) -> bytes:
@@ -73,8 +77,10 @@ def dumps(value: object, *, limits: Limits = LIMITS, sets: Sets = Sets.EXACT) ->
 class _Encoder:
     """One encoding: numbers of the objects met, and the groups that wait for their turn."""
 
-    def __init__(self, limits: Limits, sets: Sets) -> None:
-        self._limits, self._order = limits, sets
+    def __init__(self, limits: Limits, sets: Sets, grain: int = 0) -> None:
+        self._limits, self._order, self._grain = limits, sets, grain
+        #: pieces of ``_out`` that were measured, and their bytes
+        self._measured, self._size = 0, 0
         self._out: list[bytes] = [bytes((VERSION,))]
         self._numbers: dict[int, int] = {}
         self._groups: deque[tuple[int, list[Any]]] = deque()
@@ -99,6 +105,24 @@ class _Encoder:
         self._items += len(values)
         if self._items > self._limits.objects:
             raise Refused("size", f"more than {self._limits.objects} values")
+        start = len(self._out)
+        self._any(values)
+        self._settle(start)
+
+    def _settle(self, start: int) -> None:
+        """Put padding before the column whose first piece is ``start``, if it is large."""
+        if not self._grain:
+            return
+        size = sum(map(len, self._out[start:]))
+        if size < _LARGE * self._grain:
+            return
+        self._size += sum(map(len, self._out[self._measured : start]))
+        pad = padding(self._size, self._grain)
+        self._out.insert(start, pad)
+        self._size += len(pad) + size
+        self._measured = len(self._out)
+
+    def _any(self, values: Sequence[object]) -> None:
         codes = classes(values)
         distinct = set(codes)
         if not distinct:
@@ -162,7 +186,9 @@ class _Encoder:
         self._sequences(objects)
 
     def _bytearrays(self, objects: list[bytearray]) -> None:
-        plain(self._out, [bytes(one) for one in objects], BYTES)
+        start = len(self._out)
+        plain(self._out, objects, BYTES)
+        self._settle(start)
 
     def _ranges(self, objects: list[range]) -> None:
         plain(self._out, [part for one in objects for part in (one.start, one.stop, one.step)], INT)

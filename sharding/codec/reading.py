@@ -11,7 +11,7 @@ from typing import Any, Final
 import numpy as np
 
 from sidestep.sharding.codec.arrays import dtype_of
-from sidestep.sharding.codec.columns import BIG, INTS, MIXED, REPEAT, RUN, SHARED
+from sidestep.sharding.codec.columns import BIG, INTS, MIXED, PAD, REPEAT, RUN, SHARED
 from sidestep.sharding.codec.limits import Damaged, Limits
 from sidestep.sharding.codec.universe import (
     BOOL,
@@ -99,6 +99,12 @@ class Reader:
         self._at += size
         return self._data[self._at - size : self._at]
 
+    def skip(self, size: int) -> None:
+        """Pass bytes that mean nothing. Raises Damaged."""
+        if size > self.rest:
+            raise Damaged("cut short")
+        self._at += size
+
     def byte(self) -> int:
         """The next byte. Raises Damaged."""
         return self.take(1)[0]
@@ -139,6 +145,9 @@ class Reader:
     def column(self) -> Column:
         """A column of any values. Raises Damaged."""
         code, count = self.byte(), self.varint()
+        if code == PAD:
+            self.skip(count)
+            code, count = self.byte(), self.varint()
         self.claim(_SLOT * count, count)
         if code in {REF, RUN}:
             return Column([], self._references(code, count), None)

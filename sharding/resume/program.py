@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import builtins
+import dis
 import random
 import sys
 from collections.abc import Mapping
@@ -12,10 +13,11 @@ from typing import Any, Final
 
 import numpy as np
 
+from sidestep.fleet.capsules import CHUNK
 from sidestep.sharding.codec import Damaged, Encoded, Sets, decode, encode
 from sidestep.sharding.resume.lines import CALL_COLUMN, Lines
 from sidestep.sharding.resume.module import Source
-from sidestep.sharding.resume.transform import DUMMY, ITER, PC, RT, Position, Resumable
+from sidestep.sharding.resume.transform import DUMMY, ITER, PC, RT, Position, Resumable, iterator
 
 #: values that cannot change, or that count as code
 _CONSTANT: Final = (
@@ -23,6 +25,9 @@ _CONSTANT: Final = (
     np.dtype, np.generic,
 )  # fmt: skip
 _HARMLESS: Final = frozenset({"re", "typing", "types", "logging", "functools", "operator", "abc", "enum", "__future__"})
+#: iterators over ranges
+_RANGES: Final = (type(iter(range(0))), type(iter(range(1 << 70))))
+_NEXT, _EXTENDED = dis.opmap["FOR_ITER"], dis.opmap["EXTENDED_ARG"]
 _State = tuple[list[tuple[str, int, dict[str, object]]], dict[str, Any]]
 
 
@@ -82,7 +87,10 @@ class Program:
             if not isinstance(was, FunctionType):
                 continue
             names = self.source.local_names(name)
-            form = Resumable(self.source.function(name), names, self.source.resumable - names, first)
+            form = Resumable(
+                self.source.function(name), names, self.source.resumable - names, first,
+                ranges="range" not in self.namespace,
+            )  # fmt: skip
             first += len(form.positions)
             lines = Lines(form.tree, form.marked, line)
             line = lines.last
@@ -139,6 +147,7 @@ class Program:
             if not frames and values.get(PC):
                 raise Unsuited("resuming", "it has not arrived where it was yet")
             live = {name: values[name] for name in position.live if name in values}
+            _iterate(live, position, one, values)
             frames.append((name, position.id, live))
             one = one.f_back
         # A foreign frame in between (a generator, a sort key, a caller that is not of the program) would be dropped,
@@ -146,7 +155,7 @@ class Program:
         if one is None or one.f_code is not Program._enter.__code__ or self._depth != 1:
             raise Unsuited("foreign-frame", "something else is between the calls")
         frames.reverse()
-        return encode((frames, self._around()), sets=self._sets)
+        return encode((frames, self._around()), sets=self._sets, grain=CHUNK)
 
     def _position(self, name: str, frame: FrameType, callee: str) -> Position:
         lines = self._lines[name]
@@ -255,6 +264,30 @@ class Program:
         named, rebound = self.source.state_names(reached)
         code = {name for name in named if isinstance(self.namespace.get(name), FunctionType | type | ModuleType)}
         return (named | rebound) - code
+
+
+def _iterate(live: dict[str, object], position: Position, frame: FrameType, values: Mapping[str, Any]) -> None:
+    """Put iterators in the place of ranges: what is left of each, by its loop's variable. Raises Unsuited."""
+    for name, target in position.ranges:
+        held = live.get(name)
+        if type(held) is range:
+            if name == iterator(position.id) and not _under_way(frame):
+                live[name] = iter(held)
+                continue
+            now = values.get(target)
+            if type(now) is not int or now not in held:
+                raise Unsuited("iterator", f"{target} is not where its loop is")
+            live[name] = iter(held[held.index(now) + 1 :])
+        elif type(held) not in _RANGES:
+            raise Unsuited("iterator", f"the loop of {target} runs over what is no range")
+
+
+def _under_way(frame: FrameType) -> bool:
+    """Whether a frame at the line of a loop's head comes from a turn of it, and not from before its first."""
+    code, at = frame.f_code.co_code, frame.f_lasti
+    while code[at] == _EXTENDED:
+        at += 2
+    return code[at] == _NEXT
 
 
 def _constant(one: object) -> bool:

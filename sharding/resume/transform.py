@@ -39,6 +39,8 @@ class Position:
     callee: str = ""
     #: whether a capture may begin here (a loop whose test loops on its own line is passed, but is no place to stop)
     stop: bool = True
+    #: iterators of the loops around it (its own too) that are ranges as long as nobody captured them; loop variables
+    ranges: tuple[tuple[str, str], ...] = ()
 
 
 def statement(text: str) -> ast.stmt:
@@ -71,8 +73,15 @@ class Marked:
 class Resumable:
     """One function transformed; ``positions`` by id, ids from ``first`` on."""
 
-    def __init__(self, function: ast.FunctionDef, names: Collection[str], callees: Collection[str], first: int) -> None:
+    def __init__(
+        self, function: ast.FunctionDef, names: Collection[str], callees: Collection[str], first: int, *,
+        ranges: bool = False,
+    ) -> None:  # fmt: skip
+        """``ranges``: the name ``range`` means what it means everywhere in this module."""
         self._function, self._callees = function, callees
+        self._ranges = ranges and "range" not in names
+        #: loop variables of loops over ranges, by the loop's id
+        self._steady: dict[int, str] = {}
         # Names that only imports of the function's own body bind are bound anew on entering.
         self._names = frozenset(names) - imported(function)
         self._live = Liveness(function.body)
@@ -90,7 +99,10 @@ class Resumable:
         inner = (*around, number) if kind == "for" else around
         names = (*sorted(live & self._names), *map(iterator, inner))
         stop = not (isinstance(node, ast.While) and _loops_inline(node.test))
-        self.positions[number] = Position(number, self._function.name, kind, node.lineno, names, callee, stop)
+        if self._ranges and isinstance(node, ast.For) and (target := steady_range(node)):
+            self._steady[number] = target
+        ranges = tuple((iterator(loop), self._steady[loop]) for loop in inner if loop in self._steady)
+        self.positions[number] = Position(number, self._function.name, kind, node.lineno, names, callee, stop, ranges)
         return number
 
     def _number(self, body: Sequence[ast.stmt], around: tuple[int, ...]) -> None:
@@ -140,6 +152,9 @@ class Resumable:
         return out
 
     def _begun(self, one: ast.For, number: int) -> ast.stmt:
+        if number in self._steady:
+            # A range tells by the loop's variable how far it is: no call of ours at every start of an inner loop.
+            return ast.Assign([ast.Name(iterator(number), ast.Store())], copy.deepcopy(one.iter))
         begun = statement(f"{iterator(number)} = {ITER}(0)")
         assert isinstance(begun, ast.Assign) and isinstance(begun.value, ast.Call)
         begun.value.args = [copy.deepcopy(one.iter)]
@@ -257,6 +272,26 @@ def _short(one: ast.For, callees: Collection[str]) -> bool:
     return turns < _MANY and not any(
         isinstance(x, ast.For | ast.While) or (isinstance(x, ast.Name) and x.id in callees) for x in inside
     )
+
+
+def steady_range(one: ast.For) -> str:
+    """The variable of a loop over ``range(...)`` that nothing in the loop binds anew; nothing for any other loop."""
+    call, target = one.iter, one.target
+    if not isinstance(target, ast.Name) or not isinstance(call, ast.Call) or not isinstance(call.func, ast.Name):
+        return ""
+    if call.func.id != "range" or call.keywords or any(isinstance(x, ast.Starred) for x in call.args):
+        return ""
+    for part in one.body:
+        for node in ast.walk(part):
+            names = (getattr(node, "id", ""), getattr(node, "name", ""), getattr(node, "rest", ""))
+            bound = not isinstance(getattr(node, "ctx", None), ast.Load)
+            if target.id in names and (bound or not isinstance(node, ast.Name)):
+                return ""
+            if isinstance(node, ast.alias) and target.id in {node.asname, node.name.partition(".")[0]}:
+                return ""
+            if isinstance(node, ast.Nonlocal | ast.Global) and target.id in node.names:
+                return ""
+    return target.id
 
 
 def _loops_inline(test: ast.expr) -> bool:

@@ -194,6 +194,8 @@ def _stream(*parts: bytes) -> Encoded:
         b"\x00\xff\xff\xff\xff\xff\xff\x7f\xff",  # a column of 2**49 None
         b"\x0b\x01\x20\x01\x00\x01\x01\x20\x01\x01\x0b\x01\x20\x01\x00\xff",  # a tuple that holds itself
         b"\x23\x05",  # numbers that are not there
+        b"\x29\xff\xff\x7f\x00\x01\xff",  # padding that is not there
+        b"\x29\x00\x29\x00\x00\x01\xff",  # padding of padding
         b"\x0c\x01\xfe\xff",  # a type that does not exist
         b"\x26\x01\x00\xff",  # a reference to nothing
         b"\x26\x01\x00\x63\x01\xff",  # a kind of object that does not exist

@@ -30,6 +30,7 @@ from sidestep.sharding.capsules import (
     whole,
 )
 from sidestep.sharding.codec import decode, encode, same
+from sidestep.sharding.codec.columns import padding
 
 KEY = HostKey.new()
 GATE = {"web1": KEY.public}
@@ -91,6 +92,30 @@ def test_a_later_capsule_has_only_what_changed() -> None:
     with pytest.raises(Rejected, match="a capsule before this one") as caught:
         state_of(opened(later.data, store := Memory()).header, store)
     assert caught.value.code == "missing"
+
+
+def test_what_lies_after_a_number_that_grew_is_not_carried_again() -> None:
+    """S2.11, S2.29: large columns begin where a chunk begins; without a grain the same state is carried anew."""
+    held = np.random.default_rng(2).bytes(40 * CHUNK)
+    rows = [[float(i * j) for j in range(300)] for i in range(100)]
+
+    def carried(grain: int) -> list[int]:
+        chain, found = Chain(KEY, longest=None), []
+        for number in (1, 1 << 10, 1 << 40, 1 << 200):
+            state = encode([number, bytearray(held), ["x" * 40, rows, held + b"!"]], grain=grain)
+            assert same(decode(state), [number, bytearray(held), ["x" * 40, rows, held + b"!"]])
+            found.append(chain.make(state, origin()).header.carried)
+        return found
+
+    first, *later = carried(CHUNK)
+    assert first > 40
+    assert max(later) <= 6
+    assert min(carried(0)[1:]) > 40
+
+
+@given(st.integers(0, 1 << 40), st.integers(0, 21))
+def test_padding_ends_where_a_piece_begins(at: int, grain: int) -> None:
+    assert (at + len(padding(at, 1 << grain))) % (1 << grain) == 0
 
 
 def sealed_by(key: HostKey, header: CapsuleHeader) -> Sealed:
