@@ -113,7 +113,7 @@ class Keeper:
         self._store, self._origin = store, origin
         key = HostKey(Ed25519PrivateKey.from_private_bytes(signing))
         # Chunks outlive links here, so that no link is ever needed to go on.
-        self._chain = Chain(key, longest=1 << 40, sequence=sequence)
+        self._chain = Chain(key, longest=None, sequence=sequence)
 
     def keep(self, captured: Encoded) -> Kept:
         """Cut, sign and store a capture."""

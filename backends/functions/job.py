@@ -226,8 +226,7 @@ class Conductor:
         try:
             address = await self._ready(block, host)
             job = self.job(block, host, token, capsule)
-            said = await self.cluster.runner.run(address, "start", msgspec.msgpack.encode(job))
-            outcome = msgspec.convert(said, blocks.Outcome)
+            outcome = msgspec.convert(await self.cluster.runner.compute(address, job), blocks.Outcome)
         except (WorkerLost, VerbFailed, HostError, msgspec.ValidationError) as error:
             self._lose(block, host, token, str(error))
             return None

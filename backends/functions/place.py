@@ -15,6 +15,7 @@ import sys
 import tempfile
 import threading
 import time
+from concurrent.futures import Future
 from pathlib import Path
 from typing import BinaryIO, ClassVar, Self
 
@@ -110,6 +111,8 @@ class Place:
         self._ready: dict[str, tuple[tuple[str, str, str], Seat]] = {}
         #: chunks that this process has checked as they came
         self.proven: set[bytes] = set()
+        #: by block and token: how executions end that were begun without a task of their own
+        self.begun: dict[tuple[str, int], Future[blocks.Outcome]] = {}
         self._tokens: dict[str, int] = {}
         self._turn = threading.Lock()
 
@@ -145,6 +148,8 @@ class Place:
             if token <= self._tokens.get(block, 0):
                 return False
             self._tokens[block] = token
+            for key in [one for one in self.begun if one[0] == block and one[1] < token]:
+                del self.begun[key]
         former = self.running.get(block)
         if former is not None:
             former.seat.close()

@@ -12,7 +12,7 @@ from typing import Any, Final
 
 import msgspec
 
-from sidestep.backends.functions import frames, words
+from sidestep.backends.functions import blocks, frames, words
 from sidestep.backends.functions.certificates import Member
 from sidestep.fleet.errors import SidestepError
 
@@ -67,6 +67,17 @@ class RunnerLink:
     async def run(self, worker: str, verb: str, argument: object = None) -> Any:
         """A verb that takes its time, pinned to a worker; no deadline. Raises WorkerLost or VerbFailed."""
         return _opened(await self._ask(words.Run(self._next(), worker, _body(verb, argument)), None))
+
+    async def compute(self, worker: str, job: blocks.Job) -> Any:
+        """What a worker says at the end of an execution. One that goes on from a capsule begins before its task does.
+
+        Raises WorkerLost or VerbFailed.
+        """
+        body = msgspec.msgpack.encode(job)
+        if not job.capsule:
+            return await self.run(worker, "start", body)
+        await self.ask(worker, "begin", body)
+        return await self.run(worker, "ended", [job.block, job.token])
 
     async def carry(self, source: str, target: str, names: list[bytes], *, seconds: float) -> int:
         """Chunks from one worker straight to another; the bytes that were new there."""

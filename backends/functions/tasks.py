@@ -7,8 +7,10 @@ verb answers ``{"ok": …}`` or ``{"error": text}`` in msgpack. Dask calls these
 from __future__ import annotations
 
 import asyncio
+import threading
 import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import Future
 from typing import Any, Final
 
 import msgspec
@@ -226,6 +228,37 @@ def shard(payload: bytes) -> bytes:
         seat.close()
 
 
+def begin(body: bytes) -> bool:
+    """Start a block that comes in a move, without a task of its own: that would cost it milliseconds while it stands.
+
+    How it ends is what ``ended`` waits for.
+    """
+    job = msgspec.msgpack.decode(body, type=blocks.Job)
+    place, done = Place.here(), Future[blocks.Outcome]()
+    place.begun[job.block, job.token] = done
+
+    def run() -> None:
+        try:
+            done.set_result(start(body))
+        except BaseException as error:  # noqa: BLE001 - whoever waits is told
+            done.set_exception(error)
+
+    threading.Thread(target=run, name=f"block {job.block}", daemon=True).start()
+    return True
+
+
+def ended(words: Sequence[Any]) -> blocks.Outcome:
+    """Wait for the end of what ``begin`` started."""
+    block, token = words
+    done = Place.here().begun.get((block, token))
+    if done is None:
+        raise SidestepError(f"{block} was not begun here with token {token}")
+    try:
+        return done.result()
+    finally:
+        Place.here().begun.pop((block, token), None)
+
+
 def fetch(names: Sequence[bytes]) -> list[bytes]:
     """Chunks by name, in order."""
     return capsules.Store(Place.here().chunks).records(names)
@@ -275,9 +308,11 @@ _SHORT: Final[dict[str, Callable[[Any], Any]]] = {
     "end": end,
     "source": source,
     "forget": forget,
+    "begin": begin,
 }
 _LONG: Final[dict[str, Callable[[Any], Any]]] = {
     "start": start,
+    "ended": ended,
     "shard": shard,
     "fetch": fetch,
     "store": store,
