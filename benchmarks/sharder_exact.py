@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import io
+import multiprocessing
 import signal
+import sys
+import time
 import types
 from collections.abc import Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass, field
 from typing import Any
@@ -14,6 +18,9 @@ from benchmarks.sharder_programs import ALIASINGS, arguments, program
 from sidestep.sharding import codec
 from sidestep.sharding.execute.local import InProcess
 from sidestep.sharding.execute.planned import Prepared, Sharded, prepare
+
+#: programs that a worker process takes at a time, and inputs of each, in the long run
+_SEEDS, _INPUTS = 50, 12
 
 
 class TooLong(BaseException):
@@ -50,6 +57,14 @@ class Counts:
     timeouts: int = 0
     mismatches: list[str] = field(default_factory=list)
 
+    def add(self, other: Counts) -> None:
+        """Put another account into this one."""
+        for name in ("programs", "loops", "accepted", "calls", "sharded", "timeouts"):
+            setattr(self, name, getattr(self, name) + getattr(other, name))
+        for why, times in other.fallbacks.items():
+            self.fallbacks[why] = self.fallbacks.get(why, 0) + times
+        self.mismatches += other.mismatches
+
 
 def result_of(function: Any, args: Sequence[Any]) -> object:
     """What a call leaves: its result and its arguments, or its exception and its arguments, bit for bit."""
@@ -70,22 +85,30 @@ def defined(text: str, name: str = "f") -> types.FunctionType:
     return found
 
 
-def check(seed: int, aliasing: int, parts: int, counts: Counts, seconds: float = 10.0) -> None:
-    """Run a seed's program with each accepted loop as shards; mismatches are added to counts."""
+#: how far the seeds of one program's further arguments lie apart
+_APART = 1_000_003
+
+
+def check(seed: int, aliasing: int, parts: int, counts: Counts, seconds: float = 10.0, inputs: int = 1) -> None:
+    """Run a seed's program with each accepted loop as shards, on so many inputs; mismatches are added to counts."""
     text = program(seed)
     function = defined(text)
     try:
         with within(seconds):
-            expected = result_of(function, arguments(seed, aliasing))
-            counts.programs += 1
             prepared = prepare(function, arguments(seed, aliasing), {}, text=text)
+            counts.programs += 1
             counts.loops += len(prepared.verdicts)
-            for verdict in prepared.verdicts:
-                if verdict.accepted:
-                    counts.accepted += 1
-                    same = one_loop(prepared, verdict, parts, arguments(seed, aliasing), expected, counts)
+            accepted = [verdict for verdict in prepared.verdicts if verdict.accepted]
+            counts.accepted += len(accepted)
+            for n in range(inputs if accepted else 0):
+                values, pieces = seed + n * _APART, 2 + (parts - 2 + n) % 4
+                expected = result_of(function, arguments(values, aliasing))
+                for verdict in accepted:
+                    same = one_loop(prepared, verdict, pieces, arguments(values, aliasing), expected, counts)
                     if not same:
-                        counts.mismatches.append(f"seed {seed} aliasing {aliasing} parts {parts} line {verdict.line}")
+                        counts.mismatches.append(
+                            f"seed {seed} input {n} aliasing {aliasing} parts {pieces} line {verdict.line}"
+                        )
     except TooLong:
         counts.timeouts += 1
 
@@ -112,9 +135,27 @@ def one_loop(
     return got == expected
 
 
-def run(programs: int, first: int, counts: Counts) -> Counts:
+def run(programs: int, first: int, counts: Counts, inputs: int = 1) -> Counts:
     """So many programs from a seed on, each with one aliasing and number of parts."""
     for n in range(programs):
         seed = first + n
-        check(seed, seed % ALIASINGS, 2 + seed % 4, counts)
+        check(seed, seed % ALIASINGS, 2 + seed % 4, counts, inputs=inputs)
     return counts
+
+
+def many(executions: int, first: int, minutes: float, workers: int) -> Counts:
+    """Programs until their loops ran as shards so often, or the time is over; in worker processes, seed by seed."""
+    total, until, seed = Counts(), time.monotonic() + 60 * minutes, first
+    with ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn")) as pool:
+        under_way = set[Future[Counts]]()
+        while (total.sharded < executions and time.monotonic() < until) or under_way:
+            while len(under_way) < 2 * workers and total.sharded < executions and time.monotonic() < until:
+                under_way.add(pool.submit(run, _SEEDS, seed, Counts(), _INPUTS))
+                seed += _SEEDS
+            done, under_way = wait(under_way, return_when=FIRST_COMPLETED)
+            for one in done:
+                total.add(one.result())
+            print(
+                f"{total.sharded} sharded executions, {len(total.mismatches)} mismatches", file=sys.stderr, flush=True
+            )
+    return total

@@ -77,13 +77,15 @@ def cut(costs: Costs, hosts: Sequence[Resources], first: int = 0) -> Cut | None:
     usable = [h for h in hosts if h.rate > 0]
     if not count or not usable:
         return None if count else Cut([first] * (len(hosts) + 1), 0.0, [0.0] * len(hosts))
+    # What each host would take for everything up to an iteration; it only rises, so that a part's end is searched.
+    sums = [cpu / h.rate + io / h.link if h.rate > 0 else None for h in hosts]
     low, high = 0.0, max(cpu[-1] / h.rate + io[-1] / h.link for h in usable)
-    best = _greedy(cpu, io, memory, hosts, high)
+    best = _greedy(sums, memory, hosts, high)
     if best is None:
         return None
     for _ in range(_STEPS):
         middle = (low + high) / 2
-        found = _greedy(cpu, io, memory, hosts, middle)
+        found = _greedy(sums, memory, hosts, middle)
         if found is None:
             low = middle
         else:
@@ -99,14 +101,15 @@ def _sums(values: Floats) -> Floats:
     return np.concatenate(([0.0], np.cumsum(values, dtype=np.float64)))
 
 
-def _greedy(cpu: Floats, io: Floats, memory: Floats, hosts: Sequence[Resources], limit: float) -> list[int] | None:
+def _greedy(
+    sums: Sequence[Floats | None], memory: Floats, hosts: Sequence[Resources], limit: float
+) -> list[int] | None:
     """Give each host as much as it does within the limit; None when something is left over."""
-    bounds, at, slack = [0], 0, limit * (1 + 1e-12) + 1e-15
-    for h in hosts:
-        if h.rate > 0 and at < len(cpu) - 1:
-            span = (cpu - cpu[at]) / h.rate + (io - io[at]) / h.link
-            end = int(np.searchsorted(span, slack, side="right")) - 1
-            fits = int(np.searchsorted(memory - memory[at], h.memory, side="right")) - 1
+    bounds, at, slack, count = [0], 0, limit * (1 + 1e-12) + 1e-15, len(memory) - 1
+    for h, taken in zip(hosts, sums, strict=True):
+        if taken is not None and at < count:
+            end = int(np.searchsorted(taken, taken[at] + slack, side="right")) - 1
+            fits = int(np.searchsorted(memory, memory[at] + h.memory, side="right")) - 1
             at = max(at, min(end, fits))
         bounds.append(at)
-    return bounds if at == len(cpu) - 1 else None
+    return bounds if at == count else None

@@ -38,13 +38,17 @@ class LoopForecast:
 
 @dataclass(frozen=True, slots=True)
 class Score:
-    """``value`` in 0 to 1; ``speedup`` = T_1 / T_P; ``chosen`` loops by their index."""
+    """``value`` in 0 to 1; ``speedup`` = T_1 / T_P; ``chosen`` loops by their index.
+
+    ``forced`` is T_1 / T_P if every loop ran as shards, those that lose by it too: below 1 where the whole does.
+    """
 
     value: float
     speedup: float
     seconds: float
     chosen: tuple[int, ...]
     loops: tuple[LoopForecast, ...]
+    forced: float = 1.0
 
 
 def forecast_loop(loop: LoopProfile, plan: LoopPlan, hosts: Sequence[HostShare], network: Network) -> LoopForecast:
@@ -62,13 +66,13 @@ def forecast_loop(loop: LoopProfile, plan: LoopPlan, hosts: Sequence[HostShare],
         nothing = np.zeros(len(costs))
         found = cut(Costs(np.array(costs), nothing, nothing), resources)
         span = sum(costs) if found is None else found.makespan
-        after += span + _shipping(loop, plan, len(costs), usable, network)
+        after += span + _shipping(loop, plan, usable, network)
     return LoopForecast(before, after)
 
 
-def _shipping(loop: LoopProfile, plan: LoopPlan, count: int, hosts: int, network: Network) -> float:
+def _shipping(loop: LoopProfile, plan: LoopPlan, hosts: int, network: Network) -> float:
     """Seconds that one entry ships, packs, compares and folds: the coordinator's share is not parallel."""
-    terms = len(plan.logs) * count
+    terms = loop.terms / max(len(loop.costs), 1)
     moved = hosts * loop.shipped + loop.returned + terms * _TERM_BYTES
     compared = 2 * loop.packing * bool(plan.written)
     return _FIXED + network.latency_s * 2 + moved / network.bytes_per_s + loop.packing + compared + terms * _TERM
@@ -83,7 +87,8 @@ def score(profile: Profile, plans: Sequence[LoopPlan], hosts: Sequence[HostShare
     count = sum(1 for r in resources_of(hosts, network) if r.rate > 0)
     after = max(after, before / max(count, 1))
     value = (1 - after / before) / (1 - 1 / count) if count > 1 else 0.0
-    return Score(min(1.0, max(0.0, value)), before / after, before, chosen, loops)
+    every = max(before + sum(f.after - f.before for f in loops), before / max(count, 1))
+    return Score(min(1.0, max(0.0, value)), before / after, before, chosen, loops, before / every)
 
 
 def worth_it(found: Score, policy: ShardPolicy, *, sharded_before: bool = False) -> bool:

@@ -6,6 +6,7 @@ import ast
 import copy
 import time
 import types
+from collections import Counter, deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -21,7 +22,8 @@ _SIZED = 3
 class LoopProfile:
     """A loop over one run. ``costs``: CPU seconds of each iteration, for each time the loop was entered.
 
-    ``shipped`` and ``returned`` are bytes per entry; ``packing`` CPU seconds to encode and decode what is shipped.
+    ``shipped`` and ``returned`` are bytes per entry; ``packing`` CPU seconds to encode and decode what is shipped;
+    ``terms`` what all entries together append, add or sum up.
     """
 
     costs: list[list[float]] = field(default_factory=list)
@@ -29,6 +31,7 @@ class LoopProfile:
     shipped: float = 0.0
     returned: float = 0.0
     packing: float = 0.0
+    terms: int = 0
     #: why it cannot be shipped at all
     outside: str = ""
 
@@ -55,12 +58,21 @@ def measure(prepared: Prepared, loops: Sequence[LoopPlan], args: Sequence[Any], 
     watched = _watched(prepared, loops, profile)
     begun = time.process_time()
     watched(*other[0], **other[1])  # type: ignore[index]
-    overhead = (time.process_time() - begun) / max(seconds, 1e-9)
-    for loop in profile.loops:
-        if overhead > 1:
-            loop.costs = [[c / overhead for c in costs] for costs in loop.costs]
-            loop.seconds /= overhead
+    _without(time.process_time() - begun - seconds, profile)
     return profile
+
+
+def _without(watching: float, profile: Profile) -> None:
+    """Take off every iteration what it cost to watch it, which is the same for each."""
+    count = sum(len(costs) for loop in profile.loops for costs in loop.costs)
+    each = max(0.0, watching) / max(count, 1)
+    for loop in profile.loops:
+        whole = sum(map(sum, loop.costs))
+        left = max(0.0, whole - each * sum(map(len, loop.costs)))
+        costs = [[max(0.0, c - each) for c in costs] for costs in loop.costs]
+        # A clock that ticks coarsely has iterations of nothing beside ones of much: their sum is what is right.
+        share = left / max(sum(map(sum, costs)), 1e-12)
+        loop.costs = [[c * share for c in some] for some in costs]
 
 
 def _watched(prepared: Prepared, loops: Sequence[LoopPlan], profile: Profile) -> types.FunctionType:
@@ -70,13 +82,20 @@ def _watched(prepared: Prepared, loops: Sequence[LoopPlan], profile: Profile) ->
             _size(loop, plan, iterable, local)
         costs = list[float]()
         loop.costs.append(costs)
+        grows = [local.get(name) for name in plan.logs]
+        before = [_length(one) for one in grows]
         clock = time.process_time
         last = clock()
-        for item in iterable:
-            yield item
-            now = clock()
-            costs.append(now - last)
-            last = now
+        try:
+            for item in iterable:
+                yield item
+                now = clock()
+                costs.append(now - last)
+                last = now
+        finally:
+            for one, was in zip(grows, before, strict=True):
+                has = _length(one)
+                loop.terms += len(costs) if was is None or has is None else max(0, has - was)
 
     sites = dict[int, list[ast.stmt]]()
     for plan in loops:
@@ -88,6 +107,11 @@ def _watched(prepared: Prepared, loops: Sequence[LoopPlan], profile: Profile) ->
         body, orelse = copy.deepcopy(loop.body), copy.deepcopy(loop.orelse)
         sites[id(loop)] = [ast.For(copy.deepcopy(loop.target), call, body, orelse, None)]
     return rebuilt(prepared, compiled(prepared, sites, "_sd_enter"), enter)
+
+
+def _length(one: Any) -> int | None:
+    """Of a container that a loop adds to, how much it has; None for a number, which every iteration adds to."""
+    return len(one) if type(one) in {list, set, dict, deque, Counter} else None
 
 
 def _size(loop: LoopProfile, plan: LoopPlan, iterable: Any, local: dict[str, Any]) -> None:
