@@ -8,7 +8,7 @@ from inspect import getattr_static, isfunction
 
 from sidestep.backends.base import Backend, Capability, Replicator, ShardObservation
 from sidestep.fleet.errors import HostError
-from sidestep.fleet.labels import scrub
+from sidestep.fleet.labels import LIMIT, scrub
 from sidestep.fleet.machines import ShardState, StepName
 from sidestep.testing.case import OLD, UNDOABLE, Case, insist
 from sidestep.testing.rules import rule
@@ -66,6 +66,7 @@ def _spoken(case: Case, seen: ShardObservation) -> None:
 
 
 def _safe(what: str, text: str) -> None:
+    insist(len(text) <= LIMIT, f"{what} is {len(text)} characters long; a line has at most {LIMIT}")
     insist(scrub(text) == text, f"{what} holds what was never scrubbed: {scrub(text)}")
 
 

@@ -143,7 +143,7 @@ class PodmanBackend:
         told = f"without its memory: {'; '.join(unable)}" if unable else "with its memory"
         facts = {"port": here["port"], "address": move.destination_address, "destination_capsule": there["capsule"],
                  "memory": "" if unable else "yes"}  # fmt: skip
-        return StepResult(detail=scrub(f"port {here['port']}; {told}", 300), notes=facts)
+        return StepResult(detail=scrub(f"port {here['port']}; {told}"), notes=facts)
 
     async def _precopy(self, move: Move, source: Transport, destination: Transport, notes: Notes) -> StepResult:
         found = await self._at(source, "precopy", "precopy", move.shard, token=move.old_token)
@@ -153,7 +153,7 @@ class PodmanBackend:
         said = await self._at(source, "freeze", "freeze", move.shard, key=move.key, token=move.old_token,
                               memory_too=notes.get("memory", ""), address=move.destination_address,
                               within=self._carry)  # fmt: skip
-        return StepResult(detail=scrub(said["how"], 300))
+        return StepResult(detail=scrub(said["how"]))
 
     async def _capture(self, move: Move, source: Transport, destination: Transport, notes: Notes) -> StepResult:
         found = await self._at(source, "capture", "capture", move.shard, key=move.key, token=move.old_token,
