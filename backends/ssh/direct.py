@@ -4,8 +4,10 @@ The direct way trusts nothing that was there before: for every transfer two key 
 each host gets its own key and the other's certificate over its SSH channel, and the two speak
 TLS with each other and nobody else. AES-GCM authenticates every byte on the way and its place;
 the one that receives digests what it writes, for the caller to compare with what the file was
-when it was made, and only when both have told the same size is it put in place. When a host has
-no python3, or the two cannot reach each other, the bytes are relayed, and the result says why.
+when it was made, and only when both have told the same size is it put in place. Where the two
+cannot reach each other but we reach both, we join them: the same TLS, which we cannot open, passes
+through us. Otherwise, or when a host has no python3, the bytes are relayed over SSH, and the
+result says why.
 """
 
 from __future__ import annotations
@@ -27,7 +29,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 from msgspec import Struct
 
-from sidestep.backends.ssh import carry
+from sidestep.backends.ssh import carry, splice
 from sidestep.backends.ssh.base import Channel, Transport
 from sidestep.backends.ssh.pace import Flow, Pace
 from sidestep.fleet.errors import HostError, HostUnreachable
@@ -37,6 +39,8 @@ from sidestep.fleet.labels import scrub
 DIRECT_FROM: Final = 64 << 20
 #: seconds in which the hosts must have reached each other, and in which bytes must flow
 PATIENCE: Final = 5.0
+#: seconds in which we must have reached a host to join it with another; where a firewall is silent they are lost
+JOINING: Final = 2.0
 SILENCE: Final = 20.0
 #: bytes that a paced sender sends for each word of ours
 PART: Final = 128 << 10
@@ -61,12 +65,16 @@ class Carried(Struct, frozen=True):
     """A file that arrived: its SHA-256, the way it took, and why a big one could not go directly."""
 
     digest: str
-    way: Literal["relay", "direct"]
+    way: Literal["relay", "joined", "direct"]
     reason: str
 
 
 class NotDirect(Exception):
     """The two hosts cannot do it between themselves, and why; nothing was left behind."""
+
+
+class NotReached(NotDirect):
+    """The source cannot reach the destination."""
 
 
 async def transfer(
@@ -105,17 +113,27 @@ async def _either(
     if big:
         try:
             return Carried(await direct(source, here, destination, there, timeout=timeout, flow=flow), "direct", "")
+        except NotReached as error:
+            reason = str(error)
+            if splice.possible():
+                try:
+                    digest = await direct(source, here, destination, there, timeout=timeout, flow=flow, join=True)
+                    return Carried(digest, "joined", reason)
+                except NotDirect as error:
+                    reason = f"{reason}; {error}"
         except NotDirect as error:
             reason = str(error)
     return Carried(await carry.relay(source, here, destination, there, timeout=timeout, flow=flow), "relay", reason)
 
 
 async def direct(
-    source: Transport, here: str, destination: Transport, there: str, *, timeout: float = 60.0, flow: Flow | None = None
-) -> str:
+    source: Transport, here: str, destination: Transport, there: str, *, timeout: float = 60.0,
+    flow: Flow | None = None, join: bool = False,
+) -> str:  # fmt: skip
     """Carry a file straight from host to host; its SHA-256. With ``flow`` the sender waits for our word for each part.
 
-    Raises NotDirect when the hosts cannot, HostUnreachable when a connection of ours is lost.
+    With ``join`` both hosts wait for us, and we join them. Raises NotReached when the source cannot reach the
+    destination, NotDirect when the hosts cannot, HostUnreachable when a connection of ours is lost.
     """
     part, kept = carry.part_of(there), False
     keys = _pair(), _pair()
@@ -128,10 +146,15 @@ async def direct(
             await _tell(receiving, common | keys[0] | {"role": "receive", "path": there, "part": part,
                                                       "peer": keys[1]["certificate"]})  # fmt: skip
             address, port = await _answer(destination, receiving, "listens")
-            await _tell(sending, common | keys[1] | {"role": "send", "path": here, "addresses": [address], "port": port,
-                                                    "part": PART if flow is not None else 0,
-                                                    "peer": keys[0]["certificate"]})  # fmt: skip
-            async with _granting(sending, flow):
+            reach: dict[str, Any] = {"addresses": []} if join else {"addresses": [address], "port": port}
+            await _tell(sending, common | keys[1] | reach | {"role": "send", "path": here,
+                                                            "part": PART if flow is not None else 0,
+                                                            "peer": keys[0]["certificate"]})  # fmt: skip
+            async with AsyncExitStack() as stack:
+                if join:
+                    ends = [(address, port), await _answer(source, sending, "listens")]
+                    await stack.enter_async_context(_joined(ends))
+                await stack.enter_async_context(_granting(sending, flow))
                 (sent,), (received, digest) = await _both(
                     _answer(source, sending, "sent"), _answer(destination, receiving, "received")
                 )
@@ -147,6 +170,16 @@ async def direct(
         if not kept:
             # Only where the file system has no nameless files is there anything, and only after a kill.
             await asyncio.shield(carry.discard(destination, part))
+
+
+@asynccontextmanager
+async def _joined(ends: list[Any]) -> AsyncGenerator[None, None]:
+    async with AsyncExitStack() as stack:
+        try:
+            await stack.enter_async_context(splice.joined([(str(a), int(p)) for a, p in ends], JOINING))
+        except OSError as error:
+            raise NotDirect(f"cannot be reached from here either: {error}") from error
+        yield
 
 
 @asynccontextmanager
@@ -179,7 +212,8 @@ async def _both(*answers: Coroutine[Any, Any, tuple[Any, ...]]) -> list[tuple[An
             if not isinstance(error, NotDirect):
                 raise error
         if errors:
-            raise NotDirect("; ".join(map(str, errors)))
+            kind = NotReached if any(isinstance(error, NotReached) for error in errors) else NotDirect
+            raise kind("; ".join(map(str, errors)))
         return [task.result() for task in tasks]
     finally:
         for task in tasks:
@@ -262,7 +296,8 @@ async def _answer(transport: Transport, channel: Channel, kind: str) -> tuple[An
         except ValueError:
             continue
         if said != kind:
-            raise NotDirect(f"{transport.host}: {scrub(' '.join(map(str, words)))}")
+            failure = NotReached if said == "unreached" else NotDirect
+            raise failure(f"{transport.host}: {scrub(' '.join(map(str, words)))}")
         return _checked(transport, kind, words)
 
 

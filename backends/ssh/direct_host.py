@@ -35,6 +35,10 @@ class Refused(Exception):
     """What is said to the controller instead of a result."""
 
 
+class Unreached(Refused):
+    """The other cannot be reached from here."""
+
+
 def say(kind: str, *words: object) -> None:
     """One line to the controller."""
     os.write(1, (json.dumps([kind, *words]) + "\n").encode())
@@ -154,22 +158,43 @@ class Pipe:
         return bytes(data)
 
 
+def peer(server: bool, settings: Any) -> Pipe:
+    """Listen, say where, and take the one that shows the right certificate; strangers are sent away."""
+    here = (os.environ.get("SSH_CONNECTION", "").split() + [""] * 4)[2]
+    if not here:
+        raise Refused("does not know at which address it was reached")
+    with socket.socket(socket.AF_INET6 if ":" in here else socket.AF_INET, socket.SOCK_STREAM) as listener:
+        listener.bind((here, 0))
+        listener.listen(4)
+        say("listens", here, listener.getsockname()[1])
+        for _ in range(STRANGERS):
+            sock, _ = listener.accept()
+            try:
+                return Pipe(sock, server, settings)
+            except (OSError, Refused):
+                sock.close()
+    raise Refused("too many strangers knocked")
+
+
+def reached(settings: Any) -> Pipe:
+    """A connection to the first of the other's addresses that answers."""
+    reasons = []
+    for address in settings["addresses"]:
+        try:
+            sock = socket.create_connection((address, settings["port"]), timeout=settings["patience"])
+        except OSError as error:
+            reasons.append("%s port %d: %s" % (address, settings["port"], error))
+            continue
+        return Pipe(sock, False, settings)
+    raise Unreached("cannot be reached: " + "; ".join(reasons))
+
+
 def send(settings: Any, decided: Any) -> None:
-    """Connect to one of the addresses, and stream the file; of a paced one a part for each word."""
+    """Stream the file to the other; of a paced one a part for each word."""
     with open(settings["path"], "rb", buffering=0) as source:
         size = os.fstat(source.fileno()).st_size
-        pipe = None
-        reasons = []
-        for address in settings["addresses"]:
-            try:
-                sock = socket.create_connection((address, settings["port"]), timeout=settings["patience"])
-            except OSError as error:
-                reasons.append("%s port %d: %s" % (address, settings["port"], error))
-                continue
-            pipe = Pipe(sock, False, settings)
-            break
-        if pipe is None:
-            raise Refused("cannot be reached: " + "; ".join(reasons))
+        # Without an address of the other, somebody joins the two of us.
+        pipe = reached(settings) if settings["addresses"] else peer(False, settings)
         pipe.write(HEAD.pack(size))
         left, part = size, int(settings.get("part", 0))
         view = memoryview(bytearray(BLOCK))
@@ -296,17 +321,6 @@ class Keeper:
         return found
 
 
-def peer(listener: socket.socket, settings: Any) -> Pipe:
-    """The one that shows the right certificate; strangers are sent away."""
-    for _ in range(STRANGERS):
-        sock, _ = listener.accept()
-        try:
-            return Pipe(sock, True, settings)
-        except (OSError, Refused):
-            sock.close()
-    raise Refused("too many strangers knocked")
-
-
 def write_down(pipe: Pipe, keeper: Keeper) -> Any:
     """Size and digest of what came, once it is on the disk."""
     (left,) = HEAD.unpack(pipe.read(HEAD.size))
@@ -321,20 +335,11 @@ def write_down(pipe: Pipe, keeper: Keeper) -> Any:
 
 
 def receive(settings: Any, decided: Any, keeper: Keeper) -> None:
-    """Listen, let one peer in, write what it sends, and keep it when told to."""
+    """Let one peer in, write what it sends, and keep it when told to."""
     path, part = settings["path"], keeper.part
     try:
-        here = (os.environ.get("SSH_CONNECTION", "").split() + [""] * 4)[2]
-        if not here:
-            raise Refused("does not know at which address it was reached")
-        listener = socket.socket(socket.AF_INET6 if ":" in here else socket.AF_INET, socket.SOCK_STREAM)
-        listener.bind((here, 0))
-        listener.listen(4)
         folder = os.open(os.path.dirname(path) or ".", os.O_RDONLY)
-        say("listens", here, listener.getsockname()[1])
-        pipe = peer(listener, settings)
-        listener.close()
-        say("received", *write_down(pipe, keeper))
+        say("received", *write_down(peer(True, settings), keeper))
         if decided.get() != b"k":
             raise Refused("not wanted any more")
         if not part:
@@ -369,7 +374,7 @@ def main() -> None:
         else:
             receive(settings, decided, keeper)
     except (Refused, OSError, ValueError) as error:
-        say("refused", "%s" % error)
+        say("unreached" if isinstance(error, Unreached) else "refused", "%s" % error)
         os._exit(1)
     # Nothing is left to be done, and somebody waits for our end.
     os._exit(0)

@@ -9,8 +9,10 @@ import signal
 import socket
 import ssl
 import stat
+import threading
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +20,7 @@ import pytest
 from sshd_hosts import SshdHost
 
 from sidestep.autopilot.bandwidth import Bandwidth
-from sidestep.backends.ssh import direct
+from sidestep.backends.ssh import direct, splice
 from sidestep.backends.ssh.direct import Carried, NotDirect, transfer
 from sidestep.fleet.errors import HostError
 
@@ -85,11 +87,13 @@ async def test_a_big_file_goes_from_host_to_host_and_a_small_one_through_us(host
         await _nothing_stays(*hosts, files=1)
 
 
+@pytest.mark.parametrize("join", [False, True])
 @pytest.mark.parametrize("size", [0, 1, MiB, 4 * MiB + 1])
-async def test_a_direct_transfer_carries_any_size(hosts: tuple[SshdHost, SshdHost], size: int) -> None:
+async def test_a_direct_transfer_carries_any_size(hosts: tuple[SshdHost, SshdHost], size: int, join: bool) -> None:
     path, digest = _file(hosts[0], size)
     target = hosts[1].home / "target"
-    found = await direct.direct(await hosts[0].connected(), str(path), await hosts[1].connected(), str(target))
+    ends = await hosts[0].connected(), await hosts[1].connected()
+    found = await direct.direct(ends[0], str(path), ends[1], str(target), join=join)
     assert found == digest
     assert target.stat().st_size == size
 
@@ -149,6 +153,60 @@ async def test_hosts_that_cannot_reach_each_other_are_relayed(
     assert "cannot be reached" in carried.reason
     assert "refused" in carried.reason
     await _nothing_stays(*hosts, files=1)
+
+
+async def test_hosts_that_only_we_reach_are_joined(
+    hosts: tuple[SshdHost, SshdHost], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, digest = _file(hosts[0], 5 * MiB)
+    told = []
+
+    async def elsewhere(address: str, port: int) -> tuple[str, int] | None:
+        told.append(port)
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            return (address, int(probe.getsockname()[1])) if len(told) == 1 else None
+
+    _after(monkeypatch, "listens", elsewhere)
+    target = hosts[1].home / "t"
+    line = Bandwidth(lambda: 64 * MiB)
+    carried = await transfer(
+        await hosts[0].connected(), str(path), await hosts[1].connected(), str(target), direct_from=MiB, pace=line
+    )
+    assert (carried.digest, carried.way, len(told)) == (digest, "joined", 3)
+    assert "cannot be reached" in carried.reason
+    assert target.read_bytes() == path.read_bytes()
+    await _nothing_stays(*hosts, files=1)
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("splice")]
+
+
+@pytest.mark.parametrize("end", ["cancelled", "killed 0", "killed 1"])
+async def test_a_joined_transfer_that_ends_early_leaves_nothing(
+    hosts: tuple[SshdHost, SshdHost], monkeypatch: pytest.MonkeyPatch, end: str
+) -> None:
+    path, _ = _file(hosts[0], 8 * MiB)
+    ends = await hosts[0].connected(), await hosts[1].connected()
+    joined, task = splice.joined, asyncio.current_task()
+
+    @asynccontextmanager
+    async def hooked(*words: Any) -> AsyncIterator[None]:
+        async with joined(*words):
+            if end == "cancelled":
+                assert task is not None
+                task.cancel()
+            else:
+                for pid in _halves(hosts[int(end[-1])]):
+                    os.kill(pid, signal.SIGKILL)
+            yield
+
+    monkeypatch.setattr(splice, "joined", hooked)
+    with pytest.raises(asyncio.CancelledError if end == "cancelled" else NotDirect):
+        await direct.direct(ends[0], str(path), ends[1], str(hosts[1].home / "target"), join=True)
+    if end == "cancelled":
+        assert task is not None
+        task.uncancel()
+    await _nothing_stays(*hosts, files=0)
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("splice")]
 
 
 async def test_strangers_that_knock_are_sent_away(
