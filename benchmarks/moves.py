@@ -34,6 +34,9 @@ from sidestep.fleet.labels import Label
 from sidestep.fleet.machines import MOVE_STEPS, StepName
 
 FILES: Final = 200
+#: seconds after which no file that was just written is packed again: what is written in the second before the one in
+#: which a seed begins is, so with less than two a part of the files would be carried twice, by the clock's fraction
+OLD: Final = 2.2
 SHARE: Final = 0.2
 FROZEN: Final = (
     StepName.FREEZE, StepName.CAPTURE, StepName.TRANSFER, StepName.RESTORE, StepName.VERIFY, StepName.RESUME,
@@ -110,7 +113,7 @@ class Stage:
         try:
             await self.run(source, f"mkdir -p {folder} && cd {folder} && {_fill(driver, size)}")
             await self.backend.start(source, shard, 1, self.addresses[0])
-            await asyncio.sleep(1.5)  # so that what was just written counts as old
+            await asyncio.sleep(OLD)
             notes: dict[str, str] = {}
             frozen = 0.0
             for step in STEPS:
