@@ -151,7 +151,9 @@ class Beat:
             self._otherwise(number, loan, data, flags)
         self._rounds += 1
         if self._rounds % _SWEEP == 0:
-            for loan in tuple(loans.values()):
+            # Who gave a sample since the last sweep is alive: no keepalive is due sooner than a sweep comes.
+            quiet = now - PERIOD * _SWEEP
+            for loan in [loan for loan in loans.values() if loan.heard < quiet]:
                 loan.dozer.silent(now - loan.heard)
 
     def _otherwise(self, number: int, loan: Loan, data: bytes, flags: int) -> None:
