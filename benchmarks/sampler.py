@@ -2,8 +2,10 @@
 
 Every contender takes one sample a second for some seconds, so with cold caches, in turns with
 the others on the same host. CPU is that of all its processes, in microseconds a sample; the start of
-a sampler is a figure of its own. Shards are fifty real processes that work a little five
-times a second, found by pid files, and the same fifty in control groups where those can be made.
+a sampler is a figure of its own, and so is what it does once in its first seconds beside sampling: its
+parts are compiled, scheduled tasks are looked for, the memory of shards is measured exactly. Shards are
+fifty real processes that work a little five times a second, found by pid files, and the same fifty in
+control groups where those can be made.
 
 The floor is a program in C that does nothing but sleep and read the same files again, kept open, and
 looks at no byte of them: what the kernel takes to make their text, and what nobody can go below who reads it.
@@ -30,6 +32,8 @@ from sidestep.backends.sampler import starts
 from sidestep.fleet.inventory import SamplerKind
 
 SHARDS = 50
+#: samples until all that a sampler does at first is done: it looks for scheduled tasks after ten seconds
+SETTLED = 13
 KINDS: tuple[SamplerKind, ...] = ("python", "perl", "awk", "sh")
 FLEET = "bench"
 SHARD = "import time\nwhile True:\n    sum(range(2000))\n    time.sleep(0.2)"
@@ -103,7 +107,7 @@ def ours(kind: SamplerKind, state: str, samples: int) -> Sample:
     try:
         os.write(process.stdin.fileno(), starts.payload(kind, FLEET, 60.0))
         started = before = 0.0
-        for count in range(samples + 2):
+        for count in range(SETTLED + samples + 1):
             if starts.ticking(kind):
                 if count:
                     time.sleep(1.0)
@@ -117,10 +121,16 @@ def ours(kind: SamplerKind, state: str, samples: int) -> Sample:
             time.sleep(0.05)
             if count == 0:
                 started = spent(process.pid)
-            elif count == 1:
+            elif count == SETTLED:
                 before = spent(process.pid)
         cost = (spent(process.pid) - before) / samples
-        return {"us": cost, "bytes": len(line), "start_ms": started / 1000, "mb": memory(process.pid)}
+        return {
+            "us": cost,
+            "bytes": len(line),
+            "start_ms": started / 1000,
+            "settling_ms": (before - started - SETTLED * cost) / 1000,
+            "mb": memory(process.pid),
+        }
     finally:
         ended(process)
 
@@ -247,7 +257,7 @@ def fifty_groups(pids: list[int]) -> Iterator[bool]:
 
 def run(quick: bool) -> Report:
     """Compare what a sample costs the host that is sampled."""
-    samples, runs = (2, 1) if quick else (10, 5)
+    samples, runs = (4, 1) if quick else (20, 3)
     notes = []
     contenders: dict[str, Callable[[], Sample]] = {}
     with tempfile.TemporaryDirectory(prefix="sidestep-bench-") as name:
