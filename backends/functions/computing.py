@@ -130,8 +130,10 @@ class Computation:
             self._prepare(loaded, header.sequence)
             return lambda: program.resume(captured)
         args, kwargs = payload.decode_call(job.args)
-        if job.peers and (sharded := self._sharded(loaded.function, args, kwargs)) is not None:
-            loaded.unsuited = "its loops run as shards"
+        # What runs as shards is not stopped, so that a call which wants capsules keeps its loops to itself.
+        wanted = job.peers and (job.force or not job.every)
+        if wanted and (sharded := self._sharded(loaded.function, args, kwargs)) is not None:
+            loaded.unsuited = "its loops may run as shards"
             return sharded
         if program is None:
             return lambda: loaded.function(*args, **kwargs)
@@ -156,7 +158,7 @@ class Computation:
     def _sharded(
         self, function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> Callable[[], Any] | None:
-        """The call with those loops as shards that are worth it; None where none is."""
+        """The call with those loops as shards that turn out to be worth it; None where none can be."""
         shares = [HostShare("here"), *(HostShare(name, cores) for name, cores in self._job.peers)]
         try:
             made = plan(function, args, kwargs, hosts=shares, profile=False, force=self._job.force)

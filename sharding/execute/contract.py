@@ -191,8 +191,9 @@ def plan(
 ) -> Plan:
     """Decide how to shard a function for arguments like these.
 
-    ``profile`` runs it once on a copy of the arguments to measure (otherwise the cost is taken from the
-    arguments' sizes); ``force`` shards every loop that may be, whatever is predicted (tests, benchmarks).
+    ``profile`` runs it once on a copy of the arguments to measure. Without it, every loop begins where it is, and goes
+    on as shards when its first turns and the sizes of what it reads say that this pays. ``force`` shards every loop
+    that may be, whatever is predicted (tests, benchmarks).
     """
     from sidestep.sharding.execute.planned import make_plan  # noqa: PLC0415
 

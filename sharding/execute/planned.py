@@ -20,7 +20,8 @@ from sidestep.sharding.analysis.source import Source, read
 from sidestep.sharding.execute.contract import Executor, HostShare, Network, Outcome, Refusal, ShardPolicy
 from sidestep.sharding.execute.emitting import Emitted, emit
 from sidestep.sharding.execute.rewriting import LoopPlan, call_site, planned, replaced
-from sidestep.sharding.execute.transaction import Totals, Transaction
+from sidestep.sharding.execute.transaction import LoopResult, Totals, Transaction
+from sidestep.sharding.execute.trying import Begun, Pays, Plain, begun
 from sidestep.sharding.execute.walk import Outside, Survey, overlap, surveyed
 from sidestep.sharding.loops.classify import classify_all
 from sidestep.sharding.loops.verdict import Verdict
@@ -135,6 +136,8 @@ class Sharded:
     prepared: Prepared
     loops: list[LoopPlan]
     emitted: list[Emitted]
+    #: of loops that nothing is known of: whether the rest of each pays; none of them may be left, or is inside another
+    pays: list[Pays] | None = None
     _code: types.CodeType | None = None
 
     @classmethod
@@ -181,7 +184,7 @@ class Sharded:
     def _function(self, executor: Executor, totals: Totals, cuts: Cuts | None) -> types.FunctionType:
         prepared = self.prepared
         if self._code is None:
-            self._code = _compiled(prepared, self.loops)
+            self._code = _compiled(prepared, self.loops, tried=self.pays is not None)
         transactions = [
             Transaction(
                 plan=plan, emitted=emitted, types=prepared.context.types, module=prepared.function.__globals__,
@@ -194,15 +197,36 @@ class Sharded:
             for plan, emitted in zip(self.loops, self.emitted, strict=True)
         ]  # fmt: skip
 
-        def run(n: int, iterable: Any, local: dict[str, Any]) -> Any:
-            return transactions[n].run(iterable, local)
-
-        return rebuilt(prepared, self._code, run)
+        return rebuilt(prepared, self._code, _Runtime(transactions, self.pays))
 
 
-def _compiled(prepared: Prepared, loops: Sequence[LoopPlan]) -> types.CodeType:
+class _Runtime:
+    """What the function's call sites call."""
+
+    def __init__(self, transactions: list[Transaction], pays: list[Pays] | None) -> None:
+        self._transactions, self._pays = transactions, pays
+
+    def first(self, n: int, iterable: Any, local: dict[str, Any]) -> Begun:
+        """The first turns of a loop, to run where it is."""
+        return begun(iterable, local, self._pays[n] if self._pays is not None else None)
+
+    def __call__(self, n: int, iterable: Any, local: dict[str, Any]) -> LoopResult:
+        """The loop, or what is left of it."""
+        if type(iterable) is Plain:
+            return LoopResult(rest=iterable.items)
+        return self._transactions[n].run(iterable, local)
+
+
+def _compiled(prepared: Prepared, loops: Sequence[LoopPlan], *, tried: bool) -> types.CodeType:
     """The function with call sites."""
-    return compiled(prepared, {id(plan.verdict.node): call_site(plan) for plan in loops}, _RUN)
+    return compiled(prepared, {id(plan.verdict.node): call_site(plan, tried=tried) for plan in loops}, _RUN)
+
+
+def tryable(prepared: Prepared, verdicts: Sequence[Verdict]) -> list[Verdict]:
+    """Accepted loops that may be begun here: those that run through, and that no other loop begins again and again."""
+    loops = [node for node in ast.walk(prepared.context.node) if isinstance(node, ast.For | ast.While)]
+    inside = {id(part) for loop in loops for part in ast.walk(loop) if part is not loop}
+    return [v for v in outermost(verdicts) if not v.leaves and id(v.node) not in inside]
 
 
 def compiled(prepared: Prepared, sites: dict[int, list[ast.stmt]], runtime: str) -> types.CodeType:

@@ -241,8 +241,10 @@ def _function(name: str, arguments: ast.arguments, body: list[ast.stmt]) -> ast.
     return made
 
 
-def call_site(plan: LoopPlan) -> list[ast.stmt]:
+def call_site(plan: LoopPlan, *, tried: bool = False) -> list[ast.stmt]:
     """What stands in the function in place of the loop.
+
+    A loop that is ``tried`` begins here, as it was written, and only what it leaves then goes to the run-time.
 
     The run-time gives back values to bind, whether the loop was left, and iterations that are still to run: those
     run here, in the original loop, whose ``else`` then is also where it was.
@@ -251,10 +253,19 @@ def call_site(plan: LoopPlan) -> list[ast.stmt]:
     assert isinstance(node, ast.For)
     n = plan.index
     out, values = f"_sd_out{n}", f"_sd_values{n}"
-    head = ast.parse(f"{out} = _sd_run({n}, _sd_iterable, locals())\n{values} = {out}.values").body
+    head: list[ast.stmt] = ast.parse(f"{out} = _sd_run({n}, _sd_iterable, locals())\n{values} = {out}.values").body
     assert isinstance(head[0], ast.Assign)
     assert isinstance(head[0].value, ast.Call)
     head[0].value.args[1] = copy.deepcopy(node.iter)
+    if tried:
+        first = ast.parse(f"{out} = _sd_run.first({n}, _sd_iterable, locals())").body[0]
+        assert isinstance(first, ast.Assign)
+        assert isinstance(first.value, ast.Call)
+        first.value.args[1] = head[0].value.args[1]
+        head[0].value.args[1] = ast.Attribute(_load(out), "later", ast.Load())
+        turns = ast.For(copy.deepcopy(node.target), ast.Attribute(_load(out), "rest", ast.Load()),
+                        copy.deepcopy(node.body), [], None)  # fmt: skip
+        head = [first, turns, *head]
     binds = [ast.parse(f"if {x!r} in {values}: {x} = {values}[{x!r}]").body[0] for x in dict.fromkeys(plan.outputs)]
     leaves = ast.parse(f"if {out}.left == {RETURNED}: return {out}.value").body if plan.verdict.leaves else []
     loop = ast.For(copy.deepcopy(node.target), ast.Attribute(_load(out), "rest", ast.Load()),

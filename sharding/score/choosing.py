@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 
@@ -18,11 +18,15 @@ from sidestep.sharding.execute.contract import (
     Refusal,
     ShardPolicy,
 )
-from sidestep.sharding.execute.planned import CannotPlan, Prepared, Sharded, even_cuts, outermost, prepare
+from sidestep.sharding.execute.planned import CannotPlan, Prepared, Sharded, even_cuts, outermost, prepare, tryable
 from sidestep.sharding.execute.rewriting import LoopPlan, planned
 from sidestep.sharding.partition.cutting import Costs, cut, resources_of
 from sidestep.sharding.score.predict import Score, score, worth_it
 from sidestep.sharding.score.profile import LoopProfile, Profile, measure
+from sidestep.sharding.score.weighing import Weighing, weight
+
+#: seconds to encode arguments, above which a function of which nothing is known is not looked at
+_HEAVY: Final = 0.05
 
 
 @dataclass(slots=True)
@@ -118,6 +122,11 @@ def chosen_plan(
     def without(why: Refusal) -> ChosenPlan:
         return ChosenPlan(function, None, [], None, nothing, None, shares, network, (why,))
 
+    if not profile and not force and weight([*args, *kwargs.values()])[0] > _HEAVY:
+        line = getattr(getattr(function, "__code__", None), "co_firstlineno", 0)
+        return without(
+            Refusal("no-gain", line, "its arguments are so large that looking at them may cost more than it")
+        )
     try:
         prepared = prepare(function, args, kwargs)
     except CannotPlan as error:
@@ -134,8 +143,13 @@ def chosen_plan(
         except Exception as error:  # noqa: BLE001 - the function fails for these arguments, as it will when it is called
             refusals = (*refusals, Refusal("raises", prepared.context.node.lineno, type(error).__name__))
     chosen = candidates if force else [candidates[n] for n in found.chosen] if worth_it(found, policy) else []
-    if candidates and not chosen:
+    if candidates and not chosen and profile:
         text = f"predicted {found.speedup:.2f}× of {found.seconds:.2f} s"
         refusals = (*refusals, Refusal("no-gain", prepared.context.node.lineno, text))
     sharded = Sharded.of(prepared, [plan.verdict for plan in chosen]) if chosen else None
+    enough = sum(one.rate for one in resources_of(shares, network)) >= policy.min_speedup
+    if enough and not profile and not force and (verdicts := tryable(prepared, prepared.verdicts)):
+        # Nothing is known yet: each loop begins here, and is weighed as it goes.
+        sharded = Sharded.of(prepared, verdicts)
+        sharded.pays = [Weighing(plan, shares, network, policy) for plan in sharded.loops]
     return ChosenPlan(function, prepared, candidates, measured, found, sharded, shares, network, refusals)

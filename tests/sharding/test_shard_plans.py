@@ -3,21 +3,31 @@
 from __future__ import annotations
 
 import random
+import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+sys.path.insert(0, str(Path(__file__).parents[2]))
+
+from benchmarks.sharder_exact import defined, result_of
+from benchmarks.sharder_programs import ALIASINGS, arguments, program
 from sidestep.sharding import codec
 from sidestep.sharding.execute.contract import (
     BadPayload,
     ExecutorLost,
     HostShare,
+    Network,
     ShardPolicy,
     ShardTask,
     plan,
     run_shard,
 )
 from sidestep.sharding.execute.local import InProcess, LocalProcesses
+from sidestep.sharding.execute.planned import Sharded, prepare, tryable
+from sidestep.sharding.score.choosing import ChosenPlan
+from sidestep.sharding.score.weighing import Weighing
 
 FACTOR = 3
 
@@ -28,6 +38,17 @@ def work(xs: list[float], rows: list[list[int]]) -> tuple[float, list[list[int]]
         rows[i][0] = rows[i][0] + int(xs[i]) * FACTOR
         total += xs[i] * 0.1
     return total, rows
+
+
+def steps(seeds: list[int], turns: int) -> tuple[list[int], int]:
+    ends, total = [], 0
+    for seed in seeds:
+        state = seed
+        for _ in range(turns):
+            state = (state * 1103515245 + 12345) % 2147483648
+        ends.append(state)
+        total += state
+    return ends, total
 
 
 def luck(xs: list[float]) -> list[float]:
@@ -129,3 +150,54 @@ def test_hosts_with_little_free_get_little(monkeypatch: pytest.MonkeyPatch) -> N
     assert made.cuts(0, 0, 40, 2) == [0, 32, 40]
     assert even.cuts(0, 0, 40, 2) == [0, 20, 40]
     assert codec.canonical(made.run(InProcess(2), _given()).value) == codec.canonical(work(*_given()))
+
+
+def test_without_a_profile_a_loop_begins_where_it_is_and_goes_on_as_shards_where_that_pays() -> None:
+    """S1.7, S1.10: nobody has to run a function beforehand; what is short, or too large to ship, stays where it is."""
+    policy = ShardPolicy(min_speedup=1.2, min_seconds=0.05)
+
+    def sharded(seeds: list[int], turns: int) -> int:
+        made = plan(steps, (seeds, turns), hosts=2, policy=policy, profile=False)
+        outcome = made.run(InProcess(2), (seeds, turns))
+        assert outcome.value == steps(seeds, turns)
+        assert not outcome.fallbacks
+        return outcome.sharded
+
+    assert sharded(list(range(200)), 10_000) == 1
+    assert sharded(list(range(9)), 10) == 0
+    assert sharded([], 10) == 0
+
+
+def test_what_is_left_of_a_loop_pays_by_its_turns_its_values_and_the_hosts() -> None:
+    """S1.8"""
+    made = plan(work, _given(), hosts=2, profile=False)
+    assert isinstance(made, ChosenPlan)
+    assert made.sharded is not None
+    (loop,) = made.sharded.loops
+    small, large = {"xs": [0.5] * 9, "rows": [[1]] * 9}, {"xs": [0.5] * 9, "rows": [[1] * 900_000] * 9}
+
+    def pays(each: float, left: int, local: dict[str, Any], *cores: float) -> bool:
+        shares = [HostShare(str(n), one) for n, one in enumerate(cores)]
+        return Weighing(loop, shares, Network(), ShardPolicy())(each, left, local)
+
+    assert pays(0.01, 400, small, 1.0, 1.0)
+    assert not pays(0.01, 90, small, 1.0, 1.0)
+    assert not pays(0.01, 400, small, 1.0, 0.1)
+    assert not pays(0.01, 400, large, 1.0, 1.0)
+
+
+@pytest.mark.parametrize("seed", range(0, 60, 4))
+def test_a_random_program_whose_loops_are_begun_and_then_cut_leaves_the_same(
+    seed: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """S1.11"""
+    monkeypatch.setattr("sidestep.sharding.execute.trying._LOOK", 0.0)
+    monkeypatch.setattr("sidestep.sharding.execute.trying._LOOKS", 99)
+    text, aliasing, dice = program(seed), seed % ALIASINGS, random.Random(seed)
+    prepared = prepare(defined(text), arguments(seed, aliasing), {}, text=text)
+    verdicts = tryable(prepared, prepared.verdicts)
+    sharded = Sharded.of(prepared, verdicts)
+    sharded.pays = [lambda each, left, local: dice.random() < 0.4] * len(verdicts)
+    made, _ = sharded.bound(InProcess(3))
+    expected = result_of(prepared.function, arguments(seed, aliasing))
+    assert result_of(made, arguments(seed, aliasing)) == expected
