@@ -4,7 +4,9 @@ Six nodes (three masters, three replicas) and clients that follow MOVED and ASK,
 read everything back at the end. ``reshard`` moves slots from one master to another; ``rebalance`` takes the cluster
 from equal shares to shares in which one has more, or back. redis-cli moves as fast as it can, with large and with
 small pipelines, and slowed down by stopping it for most of the time. What we are compared with is its best rate among
-those at which clients waited no longer than with us; if it has none, its gentlest, and that is said.
+those at which clients waited no longer than with us; if it has none, its gentlest, and that is said. Of clients' waits
+the 99th percentile is that of all requests of all moves of a kind, since of one move it is of some twenty; and a time
+in which nothing is moved is measured in the same way, which says how much of a ratio is chance.
 """
 
 from __future__ import annotations
@@ -20,9 +22,10 @@ from sidestep.backends.redis_cluster.balance import changes, rebalanced
 from sidestep.backends.redis_cluster.job import Leg
 
 #: keys, slots of a reshard, runs
-FULL: Final = (100_000, 1000, 5)
+FULL: Final = (100_000, 600, 3)
 QUICK: Final = (50_000, 500, 1)
 OURS: Final = "sidestep"
+NOTHING: Final = "nothing moved"
 
 
 class Contender(NamedTuple):
@@ -37,6 +40,7 @@ class Contender(NamedTuple):
 #: those that are slowed down move fewer slots: rates are what is compared
 CONTENDERS: Final = (
     Contender(OURS),
+    Contender(NOTHING),
     Contender("redis-cli", 100),
     Contender("redis-cli pipeline 1", 1),
     Contender("redis-cli a quarter of the time", 100, 0.25, 0.5),
@@ -87,7 +91,10 @@ def run(quick: bool) -> Report:
         turn = 0
         for each in range(runs):
             for move in (reshard, rebalance):
-                for who in (*CONTENDERS, CONTENDERS[0]) if each % 2 == 0 else CONTENDERS[::-1]:
+                for who in (*CONTENDERS, CONTENDERS[0]) if each % 2 == 0 else (CONTENDERS[0], *CONTENDERS[::-1]):
+                    if who.name == NOTHING:
+                        stage.nothing(move.__name__)
+                        continue
                     move(stage, slots, who, turn % 2 == 1)
                     turn += 1
                 turn += turn % 2  # each kind of move begins with equal shares
@@ -104,11 +111,11 @@ def run(quick: bool) -> Report:
         found = {who.name: samples(stage, who.name, what) for who in CONTENDERS}
         for name, each_of in found.items():
             figures[f"{name} {what}"] = {key: Spread.of([one[key] for one in each_of]) for key in each_of[0]}
-        ratios = {name: median(each_of, "p99_ratio") for name, each_of in found.items()}
+        pooled = {name: stage.pooled(name, what, 0.99) for name in found}
+        ratios = {name: during / calm for name, (calm, during) in pooled.items()}
         rates = {name: median(each_of, "slots_per_second") for name, each_of in found.items()}
-        peers = [name for name in found if name != OURS]
-        waits = {name: median(each_of, "p99_during_ms") for name, each_of in found.items()}
-        waits = {name: median(each_of, "p99_during_ms") for name, each_of in found.items()}
+        peers = [name for name in found if name not in {OURS, NOTHING}]
+        waits = {name: during for name, (_, during) in pooled.items()}
         fair = [name for name in peers if waits[name] <= waits[OURS]]
         peer = max(fair, key=lambda name: rates[name]) if fair else min(peers, key=lambda name: waits[name])
         if not fair:
@@ -118,9 +125,9 @@ def run(quick: bool) -> Report:
             )
         goals += [
             Goal(f"{what}: p99 of clients during, over before", ratios[OURS], "times", 1.2, "<=",
-                 {name: ratios[name] for name in peers}),
+                 {name: ratio for name, ratio in ratios.items() if name != OURS}),
             Goal(f"{what}: slots a second, over redis-cli at no worse p99", rates[OURS] / rates[peer], "times", 2.0,
-                 ">=", {f"{name} slots/s": rate for name, rate in rates.items()}),
+                 ">=", {f"{name} slots/s": rate for name, rate in rates.items() if name != NOTHING}),
         ]  # fmt: skip
     asked = sum(len(answer["at"]) for answer in load.answers)
     notes = (

@@ -162,6 +162,21 @@ class Stage:
         moved = sum(abs(after[at] - keys[at]) for at in range(len(keys))) // 2
         self.moves.append(Moved(who, what, before, begin, end, slots, moved, cpu))
 
+    def nothing(self, what: str) -> None:
+        """Move nothing for a while: how much the same figures differ by chance."""
+        before = time.monotonic()
+        time.sleep(BEFORE * 2)
+        begin = time.monotonic()
+        time.sleep(BEFORE * 2)
+        self.moves.append(Moved("nothing moved", what, before, begin, time.monotonic(), 0, 0, 0.0))
+
+    def pooled(self, who: str, what: str, share: float) -> tuple[float, float]:
+        """That quantile (ms) of all requests before, and of all during, all such moves."""
+        mine = [moved for moved in self.moves if (moved.who, moved.what) == (who, what)]
+        calm = sorted(took for moved in mine for took in self.load.waits(moved.before, moved.begin))
+        during = sorted(took for moved in mine for took in self.load.waits(moved.begin, moved.end))
+        return quantile(calm, share), quantile(during, share)
+
     def cpu(self) -> float:
         """CPU seconds of all nodes so far."""
         total = 0.0
@@ -181,7 +196,7 @@ class Stage:
         seconds = moved.end - moved.begin
         return {
             "slots_per_second": moved.slots / seconds, "keys_per_second": moved.keys / seconds,
-            "node_cpu_ms_per_slot": moved.cpu / moved.slots * 1e3, "slots": moved.slots,
+            "node_cpu_ms_per_slot": moved.cpu / max(moved.slots, 1) * 1e3, "slots": moved.slots,
             "p50_before_ms": quantile(calm, 0.5), "p99_before_ms": quantile(calm, 0.99),
             "p50_during_ms": quantile(during, 0.5), "p99_during_ms": quantile(during, 0.99),
             "p99_ratio": quantile(during, 0.99) / quantile(calm, 0.99), "requests_during": len(during),
