@@ -4,18 +4,21 @@ Every shard's demand is a machine of the trace; a host is in violation in every 
 than its limit. What is decided when a step is over has happened at the next one. The same planner, policy and choice of
 moves in all, and they differ in one thing each:
 
-    proactive   the daemon's own oracle; a host is relieved once its forecast says that contention is likely
-    either      the same, and once a host is above its limit, whatever is forecast
+    proactive   the daemon's own oracle; a host is relieved once its forecast says that contention is likely, or
+                once it is above its limit, whatever is forecast
+    ahead only  the same, but only once its forecast says so
     late        the same oracle leaves the room, but a host is relieved only once it is above its limit
     off         the oracle switched off: present use goes on, and strays as far as it lately did
     reactive    the same forecast leaves the room, but a host is relieved only once it is above its limit
     present     present use goes on, for certain: relieved once above the limit, with no room left
     greedy      a rule without a planner: the largest shard that fits goes to the emptiest host
+    foreknown   what will be within the policy's horizon, for certain, in place of a forecast: what no forecast can beat
+    foreknown, a day    the same, of a day ahead
     nothing moves
 
 Without ``--data`` traces are synthetic, with a daily peak, which is nearly the same every day (0.05) or never (0.25);
 with it they are sealed machines and the sealed time of recorded ones (benchmarks/oracle/data.py), which nothing was
-chosen on. Minutes count from the time on from which shards may move, a day before the scored time.
+chosen on. Minutes count from the first step on that a decision can reach, a day before the scored time.
 """
 
 from __future__ import annotations
@@ -30,16 +33,15 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
+import msgspec
 import numpy as np
 
 from benchmarks.harness import Goal, Report, Spread, main_with
 from benchmarks.oracle.data import PartName, load_all
 from benchmarks.violation.fleet import F64, Fleet, Lived, greedy, policy_of, violated
 from benchmarks.violation.traces import CHANGING, STEADY, Trace, recorded, synthetic
-from sidestep.fleet.contention import limits
 from sidestep.fleet.forecast import Forecast
 from sidestep.fleet.inventory import OracleSpec, Policy
-from sidestep.fleet.resources import PLANNED
 from sidestep.fleet.snapshot import Snapshot
 from sidestep.forecasting import wire
 from sidestep.forecasting.client import Oracle
@@ -105,11 +107,9 @@ def late(snapshot: Snapshot, policy: Policy, found: Forecast) -> Forecast:
     return replace(found, reactive=np.ones(found.hosts.shape[:2], np.bool_))
 
 
-def either(snapshot: Snapshot, policy: Policy, found: Forecast) -> Forecast:
-    """A host counts as well once it is above its limit, whatever is forecast."""
-    over = snapshot.hosts.use[:, :PLANNED] > limits(snapshot, policy)
-    given = found.chance if found.chance.shape == over.shape else np.full(over.shape, np.nan, np.float32)
-    return replace(found, chance=np.where(over, np.float32(1.0), given))
+def ahead_only(snapshot: Snapshot, policy: Policy, found: Forecast) -> Forecast:
+    """A host does not count for being above its limit."""
+    return replace(found, held=np.zeros((0, 0), np.bool_))
 
 
 async def present(trace: Trace, policy: Policy) -> Lived:
@@ -119,6 +119,16 @@ async def present(trace: Trace, policy: Policy) -> Lived:
         return persistence(snapshot, policy)
 
     return await Fleet(trace, policy).live(ask)
+
+
+async def foreknown(trace: Trace, policy: Policy, steps: int) -> Lived:
+    """By who knows what will be, that many steps ahead: the same planner and policy, and nothing to be wrong about."""
+    fleet = Fleet(trace, msgspec.structs.replace(policy, horizon=float(steps * trace.step)))
+
+    async def ask(snapshot: Snapshot) -> Forecast:
+        return fleet.foreknown(snapshot, steps)
+
+    return await fleet.live(ask)
 
 
 def ruled(trace: Trace, policy: Policy, rule: Callable[[Fleet, F64], int]) -> Lived:
@@ -137,12 +147,14 @@ async def judged(trace: Trace, changes: dict[str, Any]) -> dict[str, Lived]:
     on, off = await learned(trace, policy), await learned(trace, policy, enabled=False)
     return {
         "proactive": await ahead(trace, policy, on),
-        "either": await ahead(trace, policy, on, either),
+        "ahead only": await ahead(trace, policy, on, ahead_only),
         "late": await ahead(trace, policy, on, late),
         "off": await ahead(trace, policy, off),
         "reactive": await ahead(trace, policy, off, late),
         "present": await present(trace, policy),
         "greedy": ruled(trace, policy, greedy),
+        "foreknown": await foreknown(trace, policy, round(policy.horizon / trace.step)),
+        "foreknown, a day": await foreknown(trace, policy, round(DAY / trace.step)),
         "nothing moves": ruled(trace, policy, lambda fleet, demand: 0),
     }
 
@@ -156,7 +168,7 @@ def goals_of(every: list[dict[str, Lived]]) -> list[Goal]:
     def share(name: str, of: str, what: str = "minutes") -> float:
         return total(name, what) / max(total(of, what), 1e-9)
 
-    peers = ("off", "late", "either", "greedy", "present")
+    peers = ("off", "late", "ahead only", "greedy", "present", "foreknown", "foreknown, a day")
     shares = {name: share(name, "reactive") for name in peers}
     moved = {name: share(name, "reactive", "moves") for name in peers}
     return [
@@ -194,6 +206,7 @@ def run(options: argparse.Namespace) -> Report:
             f"{trace.name}, {name}": {
                 "violation_minutes": Spread.of([lived.minutes]), "moves": Spread.of([lived.moves]),
                 "minutes_later": Spread.of([lived.minutes_later]), "moves_later": Spread.of([lived.moves_later]),
+                "minutes_given": Spread.of([lived.minutes_given]),
                 "share_of_host_time": Spread.of([lived.violations / lived.steps]),
             }
             for name, lived in found.items()

@@ -165,7 +165,8 @@ def foresee(snapshot: Snapshot, forecast: Forecast, policy: Policy) -> Foresight
     never crosses, the first step at which the chance itself suffices, or the likeliest one.
     Of a dead host nothing is said: what it was last seen to use is no demand any more. Of a
     series that cannot be forecast only what is measured is: it is over its limit now, or
-    nothing is known (S5.22).
+    nothing is known (S5.22). Whatever is forecast, what has been over its limit for the minimum
+    duration is in contention: a forecast that is wrong is corrected by what is measured.
     """
     steps = duration_steps(policy, forecast.step)
     quantiles = forecast.hosts[:, :, : horizon_steps(policy, forecast)]
@@ -177,7 +178,8 @@ def foresee(snapshot: Snapshot, forecast: Forecast, policy: Policy) -> Foresight
     with np.errstate(invalid="ignore"):
         over_now: NDArray[np.bool_] = np.asarray(snapshot.hosts.use[:, :PLANNED] > limit)
     reactive = _column(forecast.reactive, limit, False).astype(np.bool_)
-    probability = np.where(reactive, np.where(over_now, 1.0, np.nan), probability)
+    measured = over_now & (reactive | _column(forecast.held, limit, False).astype(np.bool_))
+    probability = np.where(measured, 1.0, np.where(reactive, np.nan, probability))
     probability = np.where(dead[:, None], np.nan, probability)
     proven = _column(forecast.proven, limit, False).astype(np.bool_) & np.isfinite(given) & ~reactive
     curve = at_quantile(quantiles, policy.quantile)
@@ -185,9 +187,8 @@ def foresee(snapshot: Snapshot, forecast: Forecast, policy: Policy) -> Foresight
     enough = np.full(limit.shape, policy.min_probability - 1e-12)
     first = np.where(first >= 0, first, first_sustained(chance, enough, steps))
     first = np.where(first >= 0, first, likeliest(chance, steps))
-    first = np.where(reactive, 0, first)
+    first = np.where(measured, 0, first)
     capacity = limit / thresholds(policy)
-    measured = reactive & over_now
     peaks = np.fmax(_peaks(forecast, policy), np.where(measured, snapshot.hosts.use[:, :PLANNED], np.nan))
     with np.errstate(invalid="ignore"):
         sure: NDArray[np.bool_] = np.asarray(probability >= policy.min_probability)

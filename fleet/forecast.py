@@ -64,6 +64,8 @@ class Forecast:
     proven: NDArray[np.bool_] = field(default_factory=lambda: _NEVER)
     #: (H, PLANNED) whether the series cannot be forecast, so that only what is measured counts (S5.22)
     reactive: NDArray[np.bool_] = field(default_factory=lambda: _NEVER)
+    #: (H, PLANNED) whether demand has been above its limit for the minimum duration by now: no forecast, but a fact
+    held: NDArray[np.bool_] = field(default_factory=lambda: _NEVER)
     #: correlation of shards' forecast errors as it was measured, NaN until then; see planning.uncertainty
     rho: float = math.nan
     #: (series, model) where another model than ``model`` is served

@@ -18,8 +18,9 @@ class Contention(Struct, frozen=True, kw_only=True):
     quantile first stays above it; ``peak`` the highest value of that quantile as a
     fraction of allocatable capacity, of pressure as a fraction of time. ``proven`` says
     whether such probabilities have beaten the climatology on this very series; automation
-    above level advise ignores those that have not. ``measured`` says that nothing was predicted:
-    the series cannot be forecast, and is above its threshold now, which needs no proof (S5.22).
+    above level advise ignores those that have not. ``measured`` says that it is no prediction, but
+    there, which needs no proof: demand has been above its threshold for the minimum duration, or is now
+    in a series that cannot be forecast (S5.22).
     """
 
     host: Label

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import msgspec
@@ -31,6 +31,7 @@ from sidestep.fleet.snapshot import Snapshot
 from sidestep.forecasting import wire
 from sidestep.forecasting.calibrate import ladder
 from sidestep.forecasting.expand import Curves, Odds, curves_of, last_resort, make, odds_of
+from sidestep.forecasting.held import Held
 from sidestep.forecasting.horizon import grid_step, knots_of, steps_ahead
 from sidestep.forecasting.moved import Moved
 from sidestep.forecasting.process import Worker, WorkerLost
@@ -102,7 +103,7 @@ class Oracle:
         self._knots = tuple(int(at) for at in knots_of(ladder(self.steps), self.steps))
         self._recent = Recent(self.step, np.array(self._knots, dtype=np.int64))
         self._telling = Telling(self._recent, past, report)
-        self._moved = Moved(spec.season, policy.horizon)
+        self._moved, self._held = Moved(spec.season, policy.horizon), Held(interval)
         self._supervisor = Supervisor(self._spec, policy.horizon, self._tell, report=report)
         if not spec.enabled:
             self._supervisor.why = "oracle disabled"
@@ -228,7 +229,9 @@ class Oracle:
             self._telling.add(row)
             await self._ask(snapshot)
             self._moved.see(snapshot)
-            return self._moved.restated(snapshot, self._newest(snapshot, row), self._policy.common_factor)
+            found = self._moved.restated(snapshot, self._newest(snapshot, row), self._policy.common_factor)
+            held = self._held.see(snapshot, self._policy)
+            return replace(found, held=held) if held.any() else found
 
     def _newest(self, snapshot: Snapshot, row: wire.Row) -> Forecast:
         """What the worker said last, unless that is too old or of other hosts and shards."""

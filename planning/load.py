@@ -139,7 +139,7 @@ def _raised(forecast: Forecast, foresight: Foresight, limit: F64, reach: int, du
     Never lowered: room that the quantiles ask for is kept.
     """
     quantiles = forecast.hosts[:, :, :reach]
-    if limit.shape not in (forecast.chance.shape, forecast.reactive.shape):
+    if limit.shape not in (forecast.chance.shape, forecast.reactive.shape, forecast.held.shape):
         return quantiles
     with np.errstate(invalid="ignore"):
         rows = np.argwhere((foresight.risk >= least) & np.isfinite(limit))

@@ -11,13 +11,13 @@ from numpy.typing import NDArray
 
 from benchmarks.violation.traces import THRESHOLD, Trace
 from sidestep.autopilot.planner import propose
-from sidestep.fleet.forecast import Forecast
+from sidestep.fleet.forecast import LEVELS, Forecast
 from sidestep.fleet.inventory import FleetSpec, HostSpec, Policy, ShardSpec
 from sidestep.fleet.labels import Label
 from sidestep.fleet.machines import HostState, ShardState
 from sidestep.fleet.placement import Owner, Placement
 from sidestep.fleet.plans import Plan
-from sidestep.fleet.resources import DIMENSIONS
+from sidestep.fleet.resources import DIMENSIONS, PLANNED
 from sidestep.fleet.snapshot import HostColumns, ShardColumns, Snapshot
 
 F64 = NDArray[np.float64]
@@ -33,6 +33,8 @@ class Lived:
     """What became of a fleet since shards may move: minutes of hosts above their limit, moves, and host-steps.
 
     ``moves_later`` and ``minutes_later`` are those of it from the scored time on, once a placement was found.
+    ``minutes_given`` are those of the very first step, which are in nothing else: it was over before anybody had
+    decided anything, and so is the same for all.
     """
 
     minutes: float
@@ -41,15 +43,17 @@ class Lived:
     steps: int
     moves_later: int = 0
     minutes_later: float = 0.0
+    minutes_given: float = 0.0
 
     @classmethod
     def of(cls, trace: Trace, above: NDArray[np.int64], moves: NDArray[np.int64]) -> Lived:
         """From hosts above their limit (T,) and moves (T,) of every step."""
         first, begin = trace.first, trace.begin
-        violations, minutes = int(above[first:].sum()), trace.step / 60
+        violations, minutes = int(above[first + 1 :].sum()), trace.step / 60
         return cls(
-            violations * minutes, int(moves[first:].sum()), violations, (len(trace.demand) - first) * trace.hosts,
-            int(moves[begin:].sum()), float(above[begin:].sum() * minutes),
+            violations * minutes, int(moves[first:].sum()), violations, (len(trace.demand) - first - 1) * trace.hosts,
+            int(moves[begin:].sum()), float(above[max(begin, first + 1) :].sum() * minutes),
+            float(above[first] * minutes),
         )  # fmt: skip
 
 
@@ -118,6 +122,21 @@ class Fleet:
             self.placement = self.placement.move(action.shard, action.destination, expected_token=token)
             self.home[self.shards.index(action.shard)] = self._row[action.destination]
         return len(done)
+
+    def foreknown(self, snapshot: Snapshot, steps: int) -> Forecast:
+        """What will be, for certain, that many steps ahead, as the shards are placed now; the last step goes on."""
+        at = snapshot.number + np.arange(steps)
+        coming = self.trace.demand[np.minimum(at, len(self.trace.demand) - 1)]
+        mean = np.full((len(self.shards), PLANNED, steps), STATE, np.float32)
+        mean[:, DIMENSIONS.index("cpu")] = coming.T
+        hosts = np.zeros((self.trace.hosts, PLANNED, steps), np.float32)
+        np.add.at(hosts, self.home, mean)
+        return Forecast(
+            id="foreknown", snapshot=snapshot.number, time=snapshot.time, step=float(self.trace.step),
+            model=Label("foreknown"), confidence="ok", fallback=Label(""),
+            hosts=np.broadcast_to(hosts[..., None], (*hosts.shape, len(LEVELS))), shard_mean=mean,
+            shard_sd=np.zeros_like(mean),
+        )  # fmt: skip
 
     def snapshot(self, at: int, demand: F64, use: F64) -> Snapshot:
         """The same, of demand (S,) and use of hosts (H,)."""

@@ -17,6 +17,7 @@ from benchmarks.services import days, pools, program  # noqa: E402
 from benchmarks.services.load import Account  # noqa: E402
 from benchmarks.violation.fleet import Fleet, policy_of  # noqa: E402
 from benchmarks.violation.traces import Trace, synthetic  # noqa: E402
+from benchmarks.violations import foreknown  # noqa: E402
 from sidestep.fleet.errors import UsageError  # noqa: E402
 from sidestep.fleet.snapshot import Snapshot  # noqa: E402
 from sidestep.planning.load import persistence  # noqa: E402
@@ -95,7 +96,23 @@ async def test_minutes_are_those_of_hosts_above_their_limit_and_a_move_helps_fro
         return persistence(snapshot, policy_of(trace))
 
     lived = await Fleet(trace, policy_of(trace)).live(blind)
-    assert (lived.minutes, lived.moves, lived.steps) == (5.0, 1, 10)
+    assert (lived.minutes, lived.moves, lived.steps) == (5.0, 1, 8)
+    demand[1] = demand[2]  # over before anything could be decided: nobody's
+    given = await Fleet(trace, policy_of(trace)).live(blind)
+    assert (given.minutes, given.minutes_given, given.moves) == (0.0, 5.0, 1)
+
+
+async def test_who_knows_what_will_be_has_no_violation_where_there_is_room() -> None:
+    demand = np.full((6, 3), 1.0)
+    demand[3:] = [4.5, 4.5, 1.0]
+    trace = Trace("by hand", demand, 1, 300, np.array([0, 0, 1]), 2, 10.0)
+    policy = policy_of(trace)
+    fleet = Fleet(trace, policy)
+    first = fleet.foreknown(fleet.present(1), 3)
+    assert first.hosts[:, 0, :, 0].tolist() == [[2.0, 9.0, 9.0], [1.0, 1.0, 1.0]]
+    assert fleet.foreknown(fleet.present(5), 2).shard_mean[:, 0].tolist() == [[4.5, 4.5], [4.5, 4.5], [1.0, 1.0]]
+    lived = await foreknown(trace, policy, 3)
+    assert (lived.minutes, lived.moves) == (0.0, 1)
 
 
 @pytest.mark.parametrize("seed", [3])

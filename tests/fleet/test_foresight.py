@@ -158,6 +158,20 @@ def test_what_is_measured_needs_no_proof() -> None:
     assert actionable(foresee(world(hosts=2, use=0.5)[0], guessed, POLICY).contention) == ()
 
 
+@pytest.mark.parametrize(("use", "held", "found"), [(0.9, True, True), (0.9, False, False), (0.7, True, False)])
+def test_what_has_lasted_above_its_limit_is_contention_whatever_is_forecast(
+    use: float, held: bool, found: bool
+) -> None:
+    """A calibrated chance of a tenth that has proved right is wrong where the host stands above its limit."""
+    snapshot, forecast = world(cpu=0.6, use=use)
+    sure = dataclasses.replace(forecast, chance=np.full((1, 2), 0.1, np.float32), proven=np.ones((1, 2), bool))
+    there = foresee(snapshot, dataclasses.replace(sure, held=np.array([[held, False]])), POLICY)
+    assert there.risk[0].tolist() == pytest.approx([1.0 if found else 0.1, 0.1])
+    assert [(one.dimension, one.measured, one.lead) for one in there.contention] == [("cpu", True, 1.0)] * found
+    assert actionable(there.contention) == there.contention
+    assert all(one.peak >= use for one in there.contention)
+
+
 def test_of_a_dead_host_neither_chance_nor_pressure_is_said() -> None:
     snapshot, forecast = world(cpu=0.95)
     forecast = with_pressure(with_chance(forecast, 0.9), "psi_io", (90, 90, 90))
