@@ -135,6 +135,11 @@ class Link:
         known = getattr(self.transport, "round_trip", None)
         return known() if known is not None else None
 
+    def address(self) -> str | None:
+        """The address at which we ourselves reach the host; None when we do not, or the transport does not know."""
+        known = getattr(self.transport, "address", None)
+        return known() if known is not None else None
+
     def retry(self, transport: Transport) -> Transport:
         """Forget a refusal and go on with a new transport; returns the one before, for closing."""
         before, self.transport, self._refused = self.transport, transport, None

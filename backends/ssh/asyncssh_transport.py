@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from collections.abc import Callable
 from typing import Final
 
@@ -61,6 +62,13 @@ class AsyncsshTransport(Commands):
     def round_trip(self) -> float | None:
         """Seconds that a packet takes there and back, from those that flow anyway; None when it is not known."""
         return round_trip(self._conn) if self._conn is not None and not self._conn.is_closed() else None
+
+    def address(self) -> str | None:
+        """The address at which this process itself reaches the host; None through a tunnel or a command."""
+        sock = self._conn.get_extra_info("socket") if self.connected and self._conn is not None else None
+        if sock is None or sock.family not in (socket.AF_INET, socket.AF_INET6):
+            return None
+        return str(sock.getpeername()[0])
 
     async def connect(self) -> None:
         """Connect and authenticate; a no-op when connected.

@@ -152,8 +152,8 @@ async def direct(
                                                             "peer": keys[0]["certificate"]})  # fmt: skip
             async with AsyncExitStack() as stack:
                 if join:
-                    ends = [(address, port), await _answer(source, sending, "listens")]
-                    await stack.enter_async_context(_joined(ends))
+                    _, other = await _answer(source, sending, "listens")
+                    await stack.enter_async_context(_joined((destination, port), (source, other)))
                 await stack.enter_async_context(_granting(sending, flow))
                 (sent,), (received, digest) = await _both(
                     _answer(source, sending, "sent"), _answer(destination, receiving, "received")
@@ -173,11 +173,19 @@ async def direct(
 
 
 @asynccontextmanager
-async def _joined(ends: list[Any]) -> AsyncGenerator[None, None]:
+async def _joined(*ends: tuple[Transport, int]) -> AsyncGenerator[None, None]:
+    """Join these ports, each at the address at which we reached its host: a host may not send us elsewhere."""
+    places = []
+    for transport, port in ends:
+        known = getattr(transport, "address", None)
+        address = known() if known is not None else None
+        if address is None:
+            raise NotDirect(f"{transport.host} is not reached from here itself")
+        places.append((address, port))
     async with AsyncExitStack() as stack:
         try:
-            await stack.enter_async_context(splice.joined([(str(a), int(p)) for a, p in ends], JOINING))
-        except OSError as error:
+            await stack.enter_async_context(splice.joined(places, JOINING))
+        except (OSError, OverflowError) as error:
             raise NotDirect(f"cannot be reached from here either: {error}") from error
         yield
 

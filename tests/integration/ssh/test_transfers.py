@@ -9,18 +9,17 @@ import signal
 import socket
 import ssl
 import stat
-import threading
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 from sshd_hosts import SshdHost
+from transfer_hosts import after, file, halves, kill, nothing_stays
 
 from sidestep.autopilot.bandwidth import Bandwidth
-from sidestep.backends.ssh import direct, splice
+from sidestep.backends.ssh import direct
 from sidestep.backends.ssh.direct import Carried, NotDirect, transfer
 from sidestep.fleet.errors import HostError
 
@@ -34,49 +33,9 @@ async def hosts(sshd: Callable[..., SshdHost]) -> tuple[SshdHost, SshdHost]:
     return sshd("source"), sshd("destination")
 
 
-def _file(host: SshdHost, size: int) -> tuple[Path, str]:
-    path = host.home / "state with 'quotes'"
-    data = os.urandom(size)
-    path.write_bytes(data)
-    return path, hashlib.sha256(data).hexdigest()
-
-
-def _halves(host: SshdHost) -> list[int]:
-    """The processes of direct transfers on this host."""
-    found = []
-    for entry in Path("/proc").iterdir():
-        if not entry.name.isdigit():
-            continue
-        try:
-            mine = f"HOME={host.home}\0".encode() in (entry / "environ").read_bytes()
-            if mine and b"'direct'" in (entry / "cmdline").read_bytes():
-                found.append(int(entry.name))
-        except OSError:
-            continue
-    return found
-
-
-async def _nothing_stays(*hosts: SshdHost, files: int = 0) -> None:
-    async with asyncio.timeout(15):
-        while any(_halves(host) for host in hosts) or any(".part." in p.name for h in hosts for p in h.home.iterdir()):
-            await asyncio.sleep(0.05)
-    assert len([p for p in hosts[-1].home.iterdir() if p.is_file()]) == files
-
-
-def _after(monkeypatch: pytest.MonkeyPatch, kind: str, hook: Callable[..., Awaitable[Any]]) -> None:
-    """Do something when a host has said ``kind``, before anybody acts on it."""
-    answer = direct._answer
-
-    async def hooked(transport: Any, channel: Any, wanted: str) -> tuple[Any, ...]:
-        words = await answer(transport, channel, wanted)
-        return (await hook(*words)) or words if wanted == kind else words
-
-    monkeypatch.setattr(direct, "_answer", hooked)
-
-
 async def test_a_big_file_goes_from_host_to_host_and_a_small_one_through_us(hosts: tuple[SshdHost, SshdHost]) -> None:
     here, there = await hosts[0].connected(), await hosts[1].connected()
-    path, digest = _file(hosts[0], 5 * MiB + 12345)
+    path, digest = file(hosts[0], 5 * MiB + 12345)
     target = hosts[1].home / "target"
     for limit, way in ((MiB, "direct"), (64 * MiB, "relay")):
         target.write_bytes(b"old")
@@ -84,13 +43,13 @@ async def test_a_big_file_goes_from_host_to_host_and_a_small_one_through_us(host
         assert (carried.digest, carried.way) == (digest, way)
         assert hashlib.sha256(target.read_bytes()).hexdigest() == digest
         assert stat.S_IMODE(target.stat().st_mode) == 0o600
-        await _nothing_stays(*hosts, files=1)
+        await nothing_stays(*hosts, files=1)
 
 
 @pytest.mark.parametrize("join", [False, True])
 @pytest.mark.parametrize("size", [0, 1, MiB, 4 * MiB + 1])
 async def test_a_direct_transfer_carries_any_size(hosts: tuple[SshdHost, SshdHost], size: int, join: bool) -> None:
-    path, digest = _file(hosts[0], size)
+    path, digest = file(hosts[0], size)
     target = hosts[1].home / "target"
     ends = await hosts[0].connected(), await hosts[1].connected()
     found = await direct.direct(ends[0], str(path), ends[1], str(target), join=join)
@@ -101,14 +60,14 @@ async def test_a_direct_transfer_carries_any_size(hosts: tuple[SshdHost, SshdHos
 async def test_no_key_is_an_argument_or_a_variable_of_a_process(
     hosts: tuple[SshdHost, SshdHost], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    path, _ = _file(hosts[0], MiB)
+    path, _ = file(hosts[0], MiB)
     seen = bytearray()
 
     async def look(*_: Any) -> None:
-        for pid in _halves(hosts[1]):
+        for pid in halves(hosts[1]):
             seen.extend(Path(f"/proc/{pid}/cmdline").read_bytes() + Path(f"/proc/{pid}/environ").read_bytes())
 
-    _after(monkeypatch, "listens", look)
+    after(monkeypatch, "listens", look)
     await direct.direct(
         await hosts[0].connected(), str(path), await hosts[1].connected(), str(hosts[1].home / "target")
     )
@@ -127,92 +86,38 @@ async def test_without_python_on_one_of_them_the_bytes_go_through_us(
             if not tool.name.startswith("python") and not (tools / tool.name).exists():
                 (tools / tool.name).symlink_to(tool)
     hosts = [sshd(f"h{n}", env=f"PATH={tools}" if n == bare else "") for n in range(2)]
-    path, digest = _file(hosts[0], 2 * MiB)
+    path, digest = file(hosts[0], 2 * MiB)
     carried = await transfer(
         await hosts[0].connected(), str(path), await hosts[1].connected(), str(hosts[1].home / "t"), direct_from=MiB
     )
     assert carried == Carried(digest, "relay", f"h{bare} has no python3")
-    await _nothing_stays(*hosts, files=1)
+    await nothing_stays(*hosts, files=1)
 
 
 async def test_hosts_that_cannot_reach_each_other_are_relayed(
     hosts: tuple[SshdHost, SshdHost], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    path, digest = _file(hosts[0], 2 * MiB)
+    path, digest = file(hosts[0], 2 * MiB)
 
     async def elsewhere(address: str, port: int) -> tuple[str, int]:
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             return address, int(probe.getsockname()[1])
 
-    _after(monkeypatch, "listens", elsewhere)
+    after(monkeypatch, "listens", elsewhere)
     carried = await transfer(
         await hosts[0].connected(), str(path), await hosts[1].connected(), str(hosts[1].home / "t"), direct_from=MiB
     )
     assert (carried.digest, carried.way) == (digest, "relay")
     assert "cannot be reached" in carried.reason
     assert "refused" in carried.reason
-    await _nothing_stays(*hosts, files=1)
-
-
-async def test_hosts_that_only_we_reach_are_joined(
-    hosts: tuple[SshdHost, SshdHost], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    path, digest = _file(hosts[0], 5 * MiB)
-    told = []
-
-    async def elsewhere(address: str, port: int) -> tuple[str, int] | None:
-        told.append(port)
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            return (address, int(probe.getsockname()[1])) if len(told) == 1 else None
-
-    _after(monkeypatch, "listens", elsewhere)
-    target = hosts[1].home / "t"
-    line = Bandwidth(lambda: 64 * MiB)
-    carried = await transfer(
-        await hosts[0].connected(), str(path), await hosts[1].connected(), str(target), direct_from=MiB, pace=line
-    )
-    assert (carried.digest, carried.way, len(told)) == (digest, "joined", 3)
-    assert "cannot be reached" in carried.reason
-    assert target.read_bytes() == path.read_bytes()
-    await _nothing_stays(*hosts, files=1)
-    assert not [thread for thread in threading.enumerate() if thread.name.startswith("splice")]
-
-
-@pytest.mark.parametrize("end", ["cancelled", "killed 0", "killed 1"])
-async def test_a_joined_transfer_that_ends_early_leaves_nothing(
-    hosts: tuple[SshdHost, SshdHost], monkeypatch: pytest.MonkeyPatch, end: str
-) -> None:
-    path, _ = _file(hosts[0], 8 * MiB)
-    ends = await hosts[0].connected(), await hosts[1].connected()
-    joined, task = splice.joined, asyncio.current_task()
-
-    @asynccontextmanager
-    async def hooked(*words: Any) -> AsyncIterator[None]:
-        async with joined(*words):
-            if end == "cancelled":
-                assert task is not None
-                task.cancel()
-            else:
-                for pid in _halves(hosts[int(end[-1])]):
-                    os.kill(pid, signal.SIGKILL)
-            yield
-
-    monkeypatch.setattr(splice, "joined", hooked)
-    with pytest.raises(asyncio.CancelledError if end == "cancelled" else NotDirect):
-        await direct.direct(ends[0], str(path), ends[1], str(hosts[1].home / "target"), join=True)
-    if end == "cancelled":
-        assert task is not None
-        task.uncancel()
-    await _nothing_stays(*hosts, files=0)
-    assert not [thread for thread in threading.enumerate() if thread.name.startswith("splice")]
+    await nothing_stays(*hosts, files=1)
 
 
 async def test_strangers_that_knock_are_sent_away(
     hosts: tuple[SshdHost, SshdHost], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    path, digest = _file(hosts[0], 2 * MiB)
+    path, digest = file(hosts[0], 2 * MiB)
     refused = []
 
     def knock(address: str, port: int) -> None:
@@ -232,12 +137,12 @@ async def test_strangers_that_knock_are_sent_away(
     async def strangers(address: str, port: int) -> None:
         await asyncio.to_thread(knock, address, port)
 
-    _after(monkeypatch, "listens", strangers)
+    after(monkeypatch, "listens", strangers)
     target = hosts[1].home / "target"
     found = await direct.direct(await hosts[0].connected(), str(path), await hosts[1].connected(), str(target))
     assert found == digest
     assert refused
-    await _nothing_stays(*hosts, files=1)
+    await nothing_stays(*hosts, files=1)
 
 
 @pytest.mark.parametrize("victim", [0, 1])
@@ -245,13 +150,12 @@ async def test_strangers_that_knock_are_sent_away(
 async def test_a_half_that_is_killed_leaves_nothing_and_the_relay_does_it(
     hosts: tuple[SshdHost, SshdHost], monkeypatch: pytest.MonkeyPatch, victim: int, moment: str
 ) -> None:
-    path, digest = _file(hosts[0], 2 * MiB)
+    path, digest = file(hosts[0], 2 * MiB)
 
-    async def kill(*_: Any) -> None:
-        for pid in _halves(hosts[victim]):
-            os.kill(pid, signal.SIGKILL)
+    async def end(*_: Any) -> None:
+        kill(hosts[victim])
 
-    _after(monkeypatch, moment, kill)
+    after(monkeypatch, moment, end)
     target = hosts[1].home / "target"
     carried = await transfer(
         await hosts[0].connected(), str(path), await hosts[1].connected(), str(target), direct_from=MiB
@@ -259,14 +163,14 @@ async def test_a_half_that_is_killed_leaves_nothing_and_the_relay_does_it(
     assert carried.digest == digest
     assert hashlib.sha256(target.read_bytes()).hexdigest() == digest
     assert carried.way == ("relay" if victim == 1 else carried.way)
-    await _nothing_stays(*hosts, files=1)
+    await nothing_stays(*hosts, files=1)
 
 
 @pytest.mark.parametrize("moment", ["listens", "received"])
 async def test_a_cancelled_transfer_leaves_nothing(
     hosts: tuple[SshdHost, SshdHost], monkeypatch: pytest.MonkeyPatch, moment: str
 ) -> None:
-    path, _ = _file(hosts[0], 2 * MiB)
+    path, _ = file(hosts[0], 2 * MiB)
     here, there = await hosts[0].connected(), await hosts[1].connected()
     reached = asyncio.Event()
 
@@ -274,19 +178,19 @@ async def test_a_cancelled_transfer_leaves_nothing(
         reached.set()
         await asyncio.Event().wait()
 
-    _after(monkeypatch, moment, stop)
+    after(monkeypatch, moment, stop)
     task = asyncio.create_task(transfer(here, str(path), there, str(hosts[1].home / "target"), direct_from=MiB))
     await reached.wait()
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
-    await _nothing_stays(*hosts, files=0)
+    await nothing_stays(*hosts, files=0)
 
 
 async def test_a_controller_that_is_gone_leaves_nothing(
     hosts: tuple[SshdHost, SshdHost], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    path, _ = _file(hosts[0], 2 * MiB)
+    path, _ = file(hosts[0], 2 * MiB)
     here, there = await hosts[0].connected(), await hosts[1].connected()
 
     async def vanish(*_: Any) -> None:
@@ -294,83 +198,82 @@ async def test_a_controller_that_is_gone_leaves_nothing(
             assert transport._conn is not None
             transport._conn.abort()
 
-    _after(monkeypatch, "received", vanish)
+    after(monkeypatch, "received", vanish)
     with pytest.raises(HostError):
         await transfer(here, str(path), there, str(hosts[1].home / "target"), direct_from=MiB)
-    await _nothing_stays(*hosts, files=0)
+    await nothing_stays(*hosts, files=0)
 
 
 async def test_a_file_system_without_nameless_files_is_kept_clean_too(
     hosts: tuple[SshdHost, SshdHost], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    path, digest = _file(hosts[0], 2 * MiB)
+    path, digest = file(hosts[0], 2 * MiB)
     here, there = await hosts[0].connected(), await hosts[1].connected()
     code = direct._program()[8:].replace(b"os.O_TMPFILE", b"os.O_CREAT | os.O_EXCL")
     monkeypatch.setattr(direct, "_program", lambda: b"%08d" % len(code) + code)
     target = hosts[1].home / "target"
     assert await direct.direct(here, str(path), there, str(target)) == digest
-    await _nothing_stays(*hosts, files=1)
+    await nothing_stays(*hosts, files=1)
 
-    async def kill(*_: Any) -> None:
+    async def end(*_: Any) -> None:
         assert any(".part." in p.name for p in hosts[1].home.iterdir())
-        for pid in _halves(hosts[1]):
-            os.kill(pid, signal.SIGKILL)
+        kill(hosts[1])
 
-    _after(monkeypatch, "listens", kill)
+    after(monkeypatch, "listens", end)
     with pytest.raises(NotDirect):
         await direct.direct(here, str(path), there, str(target))
-    await _nothing_stays(*hosts, files=1)
+    await nothing_stays(*hosts, files=1)
 
 
 async def test_a_disk_that_is_full_is_told_and_leaves_nothing(
     hosts: tuple[SshdHost, SshdHost], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    path, _ = _file(hosts[0], 8 * MiB)
+    path, _ = file(hosts[0], 8 * MiB)
     code = direct._program()[8:].replace(b"os.write(self.handle,", b"os.write(os.open('/dev/full', os.O_WRONLY),")
     monkeypatch.setattr(direct, "_program", lambda: b"%08d" % len(code) + code)
     with pytest.raises(NotDirect, match="No space left"):
         await direct.direct(
             await hosts[0].connected(), str(path), await hosts[1].connected(), str(hosts[1].home / "target")
         )
-    await _nothing_stays(*hosts, files=0)
+    await nothing_stays(*hosts, files=0)
 
 
 @pytest.mark.parametrize("which", [0, 1])
 async def test_either_process_that_receives_ends_with_the_other(
     hosts: tuple[SshdHost, SshdHost], monkeypatch: pytest.MonkeyPatch, which: int
 ) -> None:
-    path, _ = _file(hosts[0], 8 * MiB)
+    path, _ = file(hosts[0], 8 * MiB)
 
-    async def kill(*_: Any) -> None:
-        halves = sorted(_halves(hosts[1]))
-        assert len(halves) == 2
-        os.kill(halves[which], signal.SIGKILL)
+    async def end(*_: Any) -> None:
+        both = sorted(halves(hosts[1]))
+        assert len(both) == 2
+        os.kill(both[which], signal.SIGKILL)
 
-    _after(monkeypatch, "listens", kill)
+    after(monkeypatch, "listens", end)
     with pytest.raises(NotDirect):
         await direct.direct(
             await hosts[0].connected(), str(path), await hosts[1].connected(), str(hosts[1].home / "target")
         )
-    await _nothing_stays(*hosts, files=0)
+    await nothing_stays(*hosts, files=0)
 
 
 async def test_a_file_that_cannot_be_read_or_written_is_an_error_that_names_it(
     hosts: tuple[SshdHost, SshdHost],
 ) -> None:
     here, there = await hosts[0].connected(), await hosts[1].connected()
-    path, _ = _file(hosts[0], 2 * MiB)
+    path, _ = file(hosts[0], 2 * MiB)
     with pytest.raises(HostError, match="nowhere"):
         await transfer(here, str(hosts[0].home / "nowhere"), there, str(hosts[1].home / "target"), direct_from=MiB)
     with pytest.raises(HostError, match="no-folder"):
         await transfer(here, str(path), there, str(hosts[1].home / "no-folder" / "target"), direct_from=MiB)
-    await _nothing_stays(*hosts, files=0)
+    await nothing_stays(*hosts, files=0)
 
 
 @pytest.mark.parametrize("way", ["direct", "relay"])
 async def test_both_ways_keep_to_a_limit_together(hosts: tuple[SshdHost, SshdHost], way: str) -> None:
     """S2.25: two transfers at once take at least as long as the line needs for both; the bytes are the same."""
     here, there = await hosts[0].connected(), await hosts[1].connected()
-    path, digest = _file(hosts[0], MiB)
+    path, digest = file(hosts[0], MiB)
     line, began = Bandwidth(lambda: 2 * MiB), time.monotonic()
     big = 0 if way == "direct" else 2 * MiB
     targets = [f"{hosts[1].home}/{n}" for n in range(2)]
@@ -380,12 +283,12 @@ async def test_both_ways_keep_to_a_limit_together(hosts: tuple[SshdHost, SshdHos
     assert time.monotonic() - began >= 1.0 - 0.2
     assert carried == [Carried(digest, way, "")] * 2  # type: ignore[arg-type]
     assert (hosts[1].home / "0").read_bytes() == path.read_bytes()
-    await _nothing_stays(hosts[0], hosts[1], files=2)
+    await nothing_stays(hosts[0], hosts[1], files=2)
 
 
 async def test_what_the_limit_cannot_bring_in_time_is_not_begun(hosts: tuple[SshdHost, SshdHost]) -> None:
     here, there = await hosts[0].connected(), await hosts[1].connected()
-    path, _ = _file(hosts[0], MiB)
+    path, _ = file(hosts[0], MiB)
     with pytest.raises(HostError, match=r"1\.0 MiB at 64\.0 KiB/s take 16\.0 s, and it has 15 s"):
         await transfer(here, str(path), there, f"{hosts[1].home}/x", pace=Bandwidth(lambda: 64 << 10), within=15.0)
-    await _nothing_stays(hosts[0], hosts[1])
+    await nothing_stays(hosts[0], hosts[1])
