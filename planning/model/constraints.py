@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -69,6 +70,11 @@ class Constraints:
             avoids=_csr(both[:, 0], both[:, 1], shards),
         )
 
+    @cached_property
+    def widths(self) -> list[int]:
+        """How many numbers the domains of each kind take."""
+        return [int(domain.max(initial=-1)) + 1 for domain in self.domains]
+
     def groups_of(self, shard: int) -> I32:
         """The groups that a shard is in."""
         ptr, idx = self.groups
@@ -94,7 +100,7 @@ class Constraints:
             domain = self.domains[self.kind[group]]
             others = self.members_of(group)
             hosts = at[others[others != shard]]
-            held = np.bincount(domain[hosts[hosts >= 0]], minlength=int(domain.max(initial=-1)) + 1)
+            held = np.bincount(domain[hosts[hosts >= 0]], minlength=self.widths[self.kind[group]])
             out |= held[domain] >= self.most[group]
         hosts = at[self.avoided(shard)]
         out[hosts[hosts >= 0]] = True

@@ -106,6 +106,11 @@ class Problem:
         return np.asarray((-1.0 if self.z < 0 else 1.0) * np.abs(self.away), dtype=np.float64)
 
     @cached_property
+    def calm(self) -> bool:
+        """Whether no demand is infinite: sums with whatever room there is then need no watching over."""
+        return not (np.isinf(self.median).any() or np.isinf(self.fixed).any())
+
+    @cached_property
     def spread(self) -> F64:
         """(H, D) the variance of the sum of each host's shards."""
         return combined(self.variance, self.deviation, self.rho)

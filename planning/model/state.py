@@ -82,11 +82,11 @@ class State:
         if move.source >= 0:
             self.left[move.source] += sign
             self._add(self._gone, self.left, move.source, parts)
-            self._refresh(move.source)
+            self._refresh(move.source, arrives=False)
         if move.destination >= 0:
             self.came[move.destination] += sign
             self._add(self._come, self.came, move.destination, parts)
-            self._refresh(move.destination)
+            self._refresh(move.destination, arrives=True)
 
     @staticmethod
     def _add(sums: F64, count: I64, host: int, parts: F64) -> None:
@@ -95,14 +95,19 @@ class State:
         else:
             sums[:, host] = 0.0  # exactly as before, whatever rounding left
 
-    def _refresh(self, host: int) -> None:
+    def _refresh(self, host: int, *, arrives: bool) -> None:
+        """Both pictures of a host; what leaves it changes nothing of what is there ``during`` the moves."""
         gone, come = self._gone[:, host], self._come[:, host]
         if self.problem.certain:
             start = self.problem.median[host]
-            self.after[0][host] = np.maximum(start - gone[0], 0.0) + come[0]
-            self.during[0][host] = start + come[0]
+            after = self.after[0][host]
+            np.maximum(np.subtract(start, gone[0], out=after), 0.0, out=after)
+            after += come[0]
+            if arrives:
+                np.add(start, come[0], out=self.during[0][host])
             for during, free in self._free.items():
-                free[host] = self._left(during, host)
+                if arrives or not during:
+                    free[host] = self._left(during, host)
             return
         for into, (mean, variance, deviation) in ((self.after, gone), (self.during, np.zeros_like(gone))):
             for part, value in zip(into, self._parts(host, mean, variance, deviation, come), strict=True):
@@ -181,9 +186,11 @@ class State:
 
     def _left(self, during: bool, rows: int | slice) -> F64:
         p = self.problem
+        median = (self.during if during else self.after)[0][rows]
+        if p.calm:
+            return np.asarray(p.room[rows] - (median + p.fixed[rows]), dtype=np.float64)
         with np.errstate(invalid="ignore"):
-            held = (self.during if during else self.after)[0][rows] + p.fixed[rows]
-            return np.asarray(p.room[rows] - held, dtype=np.float64)
+            return np.asarray(p.room[rows] - (median + p.fixed[rows]), dtype=np.float64)
 
     def open(self, shard: int) -> Mask:
         """(H,) hosts that may receive the shard as far as rules go, whatever their room."""

@@ -86,6 +86,17 @@ class Desk:
             self._tops[host] = out
         return self._tops[host]
 
+    def fewest(self, rows: I64, lack: F64) -> I64:
+        """(k,) of how many shards the departure may be enough for what hosts lack (k, D), each column by itself.
+
+        ``TOP + 1`` where it takes more than ``TOP``, whether or not all are enough.
+        """
+        if not len(rows):
+            return np.zeros(0, dtype=np.int64)
+        tops = np.stack([self.tops(host) for host in rows.tolist()])
+        enough: Mask = np.logical_and.reduce(tops >= lack[:, None, :], axis=2)
+        return np.where(enough.any(axis=1), enough.argmax(axis=1), TOP + 1)
+
     def most(self, host: int, count: int) -> F64:
         """(D,) the most that any ``count`` movable shards of a host ask for together, column by column."""
         if count <= TOP:

@@ -224,12 +224,12 @@ def receivers(desk: Desk, guest: int, most: int) -> list[tuple[int, int]]:
         worst = np.nan_to_num(lack / p.capacity[rows], nan=np.inf).max(axis=1, initial=0.0)
     # one shard alone gives no more than itself, and not more than there is
     able = np.flatnonzero(np.isfinite(worst) & (lack <= p.median[rows] + np.abs(p.away[rows])).all(axis=1))
+    able = able[np.argsort(worst[able], kind="stable")]
     found = []
-    for at in able[np.argsort(worst[able], kind="stable")].tolist():
+    for at, least in zip(able.tolist(), desk.fewest(rows[able], lack[able] * (1 - 1e-9)).tolist(), strict=True):
         host = int(rows[at])
-        enough = (desk.tops(host)[: most + 1] >= lack[at] * (1 - 1e-9)).all(axis=1)
-        if enough.any():
-            found.append((host, max(1, int(enough.argmax()))))
+        if least <= min(most, TOP):
+            found.append((host, max(1, least)))
         elif most > TOP and (desk.most(host, most) >= lack[at] * (1 - 1e-9)).all():
             found.append((host, TOP + 1))
     return found

@@ -166,13 +166,12 @@ class Giants:
         """(k,) how many must leave each host at least before the shards have room, each column by itself."""
         lack = self._lack(shards, rows)
         out = np.full(len(rows), np.inf)
-        for at in np.flatnonzero(np.isfinite(lack).all(axis=1)).tolist():
-            host, wanted = int(rows[at]), lack[at] * (1 - 1e-9) - 1e-12
-            enough = (self.desk.tops(host) >= wanted).all(axis=1)
-            if enough.any():
-                out[at] = int(enough.argmax())
-            elif (self.desk.most(host, self.desk.problem.shards) >= wanted).all():
-                out[at] = TOP + 1
+        able = np.flatnonzero(np.isfinite(lack).all(axis=1))
+        wanted = lack[able] * (1 - 1e-9) - 1e-12
+        out[able] = self.desk.fewest(rows[able], wanted)
+        for at in np.flatnonzero(out[able] > TOP).tolist():
+            if not (self.desk.most(int(rows[able[at]]), self.desk.problem.shards) >= wanted[at]).all():
+                out[able[at]] = np.inf
         return out
 
     def _ways(self, needy: list[Needy]) -> list[list[Way]]:
@@ -278,9 +277,10 @@ class Giants:
 
         Whoever is worth more together than a shared host sheds for both counts nothing.
         """
-        cheapest = [
-            {host: min(w.extra for w in ways if w.host == host) for host in {w.host for w in ways}} for ways in options
-        ]
+        cheapest: list[dict[int, int]] = [{} for _ in options]
+        for least, ways in zip(cheapest, options, strict=True):
+            for way in ways:
+                least[way.host] = min(way.extra, least.get(way.host, way.extra))
         counting = Counting(self.base, found, cheapest, together)
         counted: list[int] = []
         for one in np.argsort(-found.worth, kind="stable").tolist():

@@ -16,7 +16,7 @@ from sidestep.planning.relief.reasons import reason
 from sidestep.planning.relief.serve import Server
 
 #: rounds without a better plan after which the search ends
-VAIN = 2
+VAIN = 1
 #: moves that a duty left undone is blamed for
 UNDONE = 5
 #: no churn budget
@@ -93,6 +93,7 @@ class _Run:
         self.rest(left)
         yield self.outcome()
         yield from self.improve()
+        yield from self.mended()
 
     def rest(self, left: Sequence[Duty]) -> None:
         """Do one by one what is left, and take back what that made needless."""
@@ -102,6 +103,34 @@ class _Run:
             self.server.again(duty)
         trim(self.desk)
         self.keep()
+
+    def mended(self) -> Iterator[Outcome]:
+        """Duty by duty, what costs more than its fewest done anew while all others stay in place."""
+        better = True
+        while better and not self.proven():
+            better = self.mend()
+            if better:
+                yield self.outcome()
+
+    def mend(self) -> bool:
+        """Do one duty with fewer moves than now, and nothing else worse; whether there is one."""
+        desk, duties = self.desk, self.tasks.duties
+        spent = self.spent()
+        for index in sorted(spent, key=lambda index: (-spent[index], index)):
+            duty = duties[index]
+            own = [move.shard for move in desk.state.moves if move.relieves == duty.host]
+            if duty.kind != "contention" or not own or self.expired():
+                continue
+            assert self.best is not None
+            before, saved = self.best[0], tuple(desk.state.moves)
+            for shard in own:
+                desk.take(shard)
+            if self.server.again(duty, most=int(self.problem.count[own].sum()) - 1):
+                self.rest(())
+                if self.best[0] < before:
+                    return True
+            desk.back(saved)
+        return False
 
     def improve(self) -> Iterator[Outcome]:
         """Begin again with what cost most, as long as that helps: the hardest find the most room."""
