@@ -7,6 +7,7 @@ host, and what still cannot be ordered is left out and named.
 from __future__ import annotations
 
 from collections.abc import Sequence as Several
+from itertools import chain
 
 import numpy as np
 
@@ -66,7 +67,7 @@ def schedule(
 
 
 def _columns(problem: Problem, moves: Several[Move], deadlines: F64) -> tuple[I64, I64, I64, I64]:
-    table = np.array([tuple(move) for move in moves], dtype=np.int64).reshape(-1, 4)
+    table = np.fromiter(chain.from_iterable(moves), dtype=np.int64, count=4 * len(moves)).reshape(-1, 4)
     shard, source, target, relieves = table.T.copy()
     if len(deadlines) != len(table):
         raise ValueError(f"{len(table)} moves have {len(deadlines)} deadlines")

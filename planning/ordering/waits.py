@@ -19,7 +19,7 @@ from sidestep.planning.ordering.keys import keys_of
 from sidestep.planning.ordering.ledger import Demand, Room, total
 
 #: departures that are looked at together
-CHUNK = 1 << 16
+CHUNK = 1 << 12
 
 
 @dataclass(frozen=True, eq=False)
