@@ -213,3 +213,32 @@ def test_a_process_that_runs_is_read_in_full_now_and_then_and_once_it_rests() ->
         with pytest.raises(space["Gone"]):
             tree.look(0.0, 1, 2.0)
         tree.close()
+
+
+def test_a_child_of_what_was_alone_is_counted_and_given_up() -> None:
+    space = parts("processes")
+    if not space["PRECISE"]:
+        pytest.skip("this kernel does not say how long a task ran")
+    work = """
+import subprocess, sys
+below = []
+for line in sys.stdin:
+    if line == "more\\n":
+        below.append(subprocess.Popen(["sleep", "100"]))
+    elif below:
+        below[0].kill()
+        below.pop().wait()
+    print(sum(range(10000)), flush=True)
+"""
+    with subprocess.Popen([sys.executable, "-ISc", work], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        assert process.stdin and process.stdout
+        tree, sizes = space["Tree"](process.pid), []
+        for tick, word in enumerate([b"\n"] * 6 + [b"more\n"] + [b"\n"] * 3):
+            process.stdin.write(word)
+            process.stdin.flush()
+            process.stdout.readline()
+            tree.look(4.0 * tick, tick, 2.0)
+            sizes.append(len(tree.all))
+        assert sizes == [1] * 6 + [2] + [1] * 3
+        process.kill()
+        tree.close()

@@ -11,6 +11,8 @@ if TYPE_CHECKING:
 PATIENCE = 2.0
 #: looks at a running process by its run time alone, between two that read all; and the first that all read all
 BRIEFLY, FIRST = 3, 2
+#: descriptors above this are not spent on lists of children: a process may have 1024, and shards need two each
+MOST_KEPT = 512
 #: above this, walking the page tables costs milliseconds: take resident size for the exact one
 EXACT_BELOW = 512 << 20
 #: resident bytes that may come and go until the exact size is taken again, and seconds
@@ -35,7 +37,7 @@ class Process:
         self.base = self.exact = 0
         self.measured = -1e9
         self.state, self.ran = b"", b""
-        self.brief, self.owed = -FIRST, 0
+        self.brief, self.owed, self.below = -FIRST, 0, -1
         self.stat = opened(b"/proc/%d/stat" % pid)
         self.sched = opened(b"/proc/%d/schedstat" % pid) if PRECISE else -1
 
@@ -44,7 +46,21 @@ class Process:
         """Give the descriptors back."""
         shut(self.stat)
         shut(self.sched)
-        self.stat = self.sched = -1
+        shut(self.below)
+        self.stat = self.sched = self.below = -1
+
+    def childless(self):
+        # type: () -> bool
+        """Whether one thread that is alone has started nothing, at the price of a read."""
+        if self.below == -1:
+            self.below = opened(b"/proc/%d/task/%d/children" % (self.pid, self.pid)) if CHILDREN else -2
+            if self.below > MOST_KEPT:
+                shut(self.below)
+                self.below = -2
+        try:
+            return self.below >= 0 and not pread(self.below, 16, 0)
+        except OSError:
+            return False
 
     def glance(self):
         # type: () -> int
@@ -152,11 +168,16 @@ class Tree:
     def look(self, now, forks, patience):
         # type: (float, int, float) -> int
         """Bring it up to date: 0 if nothing ran, 1 if only its time is new, else 2. Raises Gone without a root."""
-        if self.alone is not None and (forks == self.forks or now - self.walked < patience):
-            seen = self.alone.glance()
-            if seen >= 0:
-                self.stale = self.stale or seen > 0
-                return seen
+        alone = self.alone
+        if alone is not None:
+            due = forks != self.forks and now - self.walked >= patience
+            if not due or alone.childless():
+                seen = alone.glance()
+                if seen >= 0:
+                    if due:
+                        self.walked, self.forks, self.stale = now, forks, False
+                    self.stale = self.stale or seen > 0
+                    return seen
         ran = False
         ended = None  # type: list[int] | None
         for pid, process in self.all.items():
@@ -168,6 +189,8 @@ class Tree:
                 ended = [pid] if ended is None else ended + [pid]
         for pid in ended or ():
             self.all.pop(pid).close()
+        if alone is not None and alone.threads > 1:
+            self.forks = -2  # any of its threads may have started something that was not seen
         # Only what ran can have started something, and somewhere something must have been started.
         self.stale = self.stale or ran
         walk = self.stale and (forks != self.forks or forks < 0) and now - self.walked >= patience
