@@ -103,17 +103,22 @@ def demo(
     headless: Annotated[
         bool, typer.Option("--headless", help="Tell the story instead of opening the console.")
     ] = False,
+    functions: Annotated[
+        bool, typer.Option("--functions", help="Tell instead what becomes of a running Python function.")
+    ] = False,
     as_json: Json = False,
     theme: ThemeName = "",
     ascii_only: Ascii = False,
     read_only: ReadOnly = False,
 ) -> None:
     """A live fleet on this machine: real SSH, real processes, real load, and the console on it."""
+    if functions:
+        _become("sidestep.autopilot.functions.demo", *(["--json"] if as_json else []))
     if headless:
         numbers = ["--hosts", str(hosts), "--shards", str(shards), "--seed", str(seed)]
         _become("sidestep.autopilot.demo", "--headless", *(["--json"] if as_json else []), *numbers)
     if as_json:
-        raise typer.BadParameter("--json is for --headless")
+        raise typer.BadParameter("--json is for --headless and --functions")
     from sidestep.console import launch  # noqa: PLC0415
     from sidestep.console.sessions import Demo  # noqa: PLC0415
 

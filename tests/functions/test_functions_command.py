@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 import sidestep
+from sidestep.autopilot.functions import demo
 from sidestep.autopilot.functions.__main__ import literals, main
 from sidestep.autopilot.functions.calling import call_in, call_of, value_of
 from sidestep.autopilot.functions.reporting import report_of
@@ -86,3 +87,14 @@ def test_a_call_is_reported_for_its_function(tmp_path: Path) -> None:
     assert (read.app, read.shard, read.wall_s, read.cpu_s, read.max_rss) == ("work:f", "web1", 0.6, 0.5, 1 << 20)
     assert read.net_bytes == len(call.args) + len(outcome.value) + 100
     assert read.x == (("arg0", 7.0),)
+
+
+async def test_the_demonstration_claims_nothing_that_is_not_so(capsys: pytest.CaptureFixture[str]) -> None:
+    """S2.23, S2.28, S5.10: a move, the kill of a host, and shards, each result held against the plain call."""
+    story = demo.Story(aloud=True)
+    await demo.tell(story, 3.0)
+    told = capsys.readouterr().out
+    # How much was lost is a matter of time, and not of this test.
+    assert [line for line in story.lines if not line.holds and "the loss cost" not in line.words] == []
+    for words in ("moved from", "was killed", "it goes on on", "bit for bit as here", "the same list"):
+        assert words in told
