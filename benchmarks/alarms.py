@@ -9,22 +9,26 @@ from __future__ import annotations
 
 import argparse
 import math
+import os
 import sys
 import time
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Final, NamedTuple
 
-import numpy as np
-from numpy.typing import NDArray
+for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+    os.environ.setdefault(_name, "1")  # CPU is that of one thread, for everyone
 
-from benchmarks.alarms_panels import Panel, panels
-from benchmarks.alarms_run import MARGINAL, OURS, RAW, REACTIVE, YESTERDAY, Run, run
-from benchmarks.alarms_score import FALSE, Truth, brier, caught, climatology, precision
-from benchmarks.harness import Goal, Report, Spread, main_with
-from benchmarks.oracle import synthetic
-from benchmarks.oracle.data import PARTS, Group, load_all
-from sidestep.fleet.inventory import OracleSpec
+import numpy as np  # noqa: E402
+from numpy.typing import NDArray  # noqa: E402
+
+from benchmarks.alarms_panels import Panel, panels  # noqa: E402
+from benchmarks.alarms_run import MARGINAL, OURS, RAW, REACTIVE, YESTERDAY, Run, run  # noqa: E402
+from benchmarks.alarms_score import FALSE, Truth, brier, caught, climatology, precision  # noqa: E402
+from benchmarks.harness import Goal, Report, Spread, main_with  # noqa: E402
+from benchmarks.oracle import synthetic  # noqa: E402
+from benchmarks.oracle.data import PARTS, Group, load_all  # noqa: E402
+from sidestep.fleet.inventory import OracleSpec  # noqa: E402
 
 CAUGHT: Final = 0.55
 AGAINST_REACTIVE: Final = 1.2

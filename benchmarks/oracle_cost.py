@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import importlib
+import itertools
 import os
 import time
 import warnings
@@ -77,7 +78,7 @@ class Aged:
             chance = raw_chance(peaks[part], windows, curves, LEVELS, limit[part], STEPS, 1)
             assert chance.shape == limit[part].shape
             mark()
-        update, quantiles, top, contention, fifth = (1e3 * each for each in np.diff(marks))
+        update, quantiles, top, contention, fifth = (1e3 * (b - a) for a, b in itertools.pairwise(marks))
         return {
             "update_ms": update,
             "quantiles_ms": quantiles,

@@ -9,22 +9,26 @@ series that were not over and for those that were. The other parts are never rea
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from pathlib import Path
 from typing import Final, NamedTuple
 
-import numpy as np
-from numpy.typing import NDArray
+for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+    os.environ.setdefault(_name, "1")  # on small matrices several threads only wait for each other
 
-from benchmarks.alarms_panels import Panel, panels
-from benchmarks.alarms_run import peaks_of
-from benchmarks.oracle.data import Group, load_all
-from sidestep.fleet.forecast import LEVELS
-from sidestep.fleet.inventory import OracleSpec
-from sidestep.forecasting.peak import raw_chance
-from sidestep.forecasting.peak.book import HELD, KNOWN, SIGNS, ChanceBook, Said
-from sidestep.forecasting.peak.pool import logistic
-from sidestep.forecasting.registry import make
+import numpy as np  # noqa: E402
+from numpy.typing import NDArray  # noqa: E402
+
+from benchmarks.alarms_panels import Panel, panels  # noqa: E402
+from benchmarks.alarms_run import peaks_of  # noqa: E402
+from benchmarks.oracle.data import Group, load_all  # noqa: E402
+from sidestep.fleet.forecast import LEVELS  # noqa: E402
+from sidestep.fleet.inventory import OracleSpec  # noqa: E402
+from sidestep.forecasting.peak import raw_chance  # noqa: E402
+from sidestep.forecasting.peak.book import HELD, KNOWN, SIGNS, ChanceBook, Said  # noqa: E402
+from sidestep.forecasting.peak.pool import logistic  # noqa: E402
+from sidestep.forecasting.registry import make  # noqa: E402
 
 OUT: Final = Path(__file__).parents[2] / "forecasting" / "peak" / "prior.py"
 F64 = NDArray[np.float64]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import sys
 from pathlib import Path
@@ -15,9 +16,11 @@ ROOT = Path(__file__).resolve().parents[2]
 if str(ROOT) not in sys.path:
     sys.path.append(str(ROOT))
 
+from benchmarks.harness import Goal, Spread  # noqa: E402
 from benchmarks.oracle import data, rolling, score  # noqa: E402
 from benchmarks.oracle.fleets import held_bytes  # noqa: E402
 from benchmarks.oracle.rules import DOUBT, RULES, empirical, persistence, seasonal, window  # noqa: E402
+from benchmarks.oracle_cost import Aged  # noqa: E402
 from sidestep.fleet.errors import UsageError  # noqa: E402
 from sidestep.forecasting.registry import make  # noqa: E402
 
@@ -325,3 +328,11 @@ def test_the_state_of_the_default_model_is_below_its_bound_at_all_times() -> Non
             core.peaks(np.array([15, 60]), (0.5, 0.9))
         held = held_bytes(core) - held_bytes(vars(core)["network"])
         assert held <= 5000 * series
+
+
+def test_the_cost_of_a_tick_can_be_written_as_json() -> None:
+    """A verdict of numpy's own kind cannot: what was measured for minutes would be lost at the end."""
+    tick = Aged(20, 8).tick()
+    assert all(type(value) is float for value in tick.values())
+    goal = Goal("tick", Spread.of([tick["tick_ms"]]).median, "CPU ms", 1e9, "<=")
+    assert json.loads(json.dumps(goal.to_json()))["holds"] is True
