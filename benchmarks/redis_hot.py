@@ -39,14 +39,16 @@ from sidestep.backends.redis_cluster.topology import View
 from sidestep.fleet.errors import UsageError
 
 #: runs of each; seconds of calm, and of the shape
-FULL: Final = (3, 8.0, 24.0)
+FULL: Final = (3, 4.0, 10.5)
 QUICK: Final = (1, 4.0, 10.5)
 CLIENTS: Final = 4
 #: slots of the hot range, keys of all; cores that the hot range asks for at its highest, and all other keys
 HOT, COLD = 24, 300
 PEAK, BASE = 1.1, 0.12
 #: seconds of the processor that one request takes, about
-COST: Final = 0.001
+COST: Final = 0.002
+#: requests in a row by which that is found out, and how often
+BATCH, CALIBRATIONS = 150, 4
 STEP: Final = 0.25
 LIMIT: Final = 0.75
 SCRIPT: Final = "local x = 0 for i = 1, ARGV[1] do x = x + i % 7 end return 1"
@@ -80,17 +82,19 @@ class Stage:
         self.home = asyncio.run(self._look())
 
     def _calibrated(self) -> int:
-        """Rounds of the script that take COST of a node's processor."""
+        """Rounds of the script that take COST of a node's processor when it is at it all the time."""
+        import redis  # noqa: PLC0415
 
-        def spent(turns: int, times: int) -> float:
-            before = self._cpu(0)
-            for _ in range(times):
-                self.cluster.ask(0, "EVALSHA", self.sha, 1, self.hot[0], turns)
-            return (self._cpu(0) - before) / times
-
-        spent(20_000, 20)
-        each = (spent(60_000, 60) - spent(20_000, 60)) / 40_000
-        return max(1000, int(COST / each))
+        turns = 20_000.0
+        with redis.Redis(port=self.cluster.servers[0].port) as client:
+            for _ in range(CALIBRATIONS):
+                before = self._cpu(0)
+                pipe = client.pipeline(transaction=False)
+                for _ in range(BATCH):
+                    pipe.evalsha(self.sha, 1, self.hot[0], int(turns))
+                pipe.execute()
+                turns *= COST / ((self._cpu(0) - before) / BATCH)
+        return int(turns)
 
     def _cpu(self, at: int) -> float:
         """CPU seconds of a node."""
@@ -286,6 +290,7 @@ def sample(turn: Turn, calm: float) -> Sample:
 def run(arguments: argparse.Namespace) -> Report:
     """All modes in turns, in changing order."""
     runs, calm, seconds = QUICK if arguments.quick else FULL
+    seconds = arguments.seconds or seconds
     rates = shape(seconds, calm, arguments.data)
     samples: dict[str, list[Sample]] = {mode: [] for mode in MODES}
     errors: list[str] = []
@@ -327,4 +332,5 @@ def run(arguments: argparse.Namespace) -> Report:
 if __name__ == "__main__":
     options = argparse.ArgumentParser(description=__doc__)
     options.add_argument("--data", type=Path, metavar="DIR", help="traces (*.npz) whose steepest rise is the shape")
+    options.add_argument("--seconds", type=float, default=0.0, help="of the shape, instead of 10.5")
     main_with("redis_hot", run, options)
