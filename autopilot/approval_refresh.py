@@ -10,12 +10,13 @@ from msgspec.structs import replace
 
 from sidestep.autopilot.daemon_planning import PlanDesk
 from sidestep.autopilot.frames import Picture
+from sidestep.autopilot.planner import plan_move
 from sidestep.autopilot.protocol_levels import Refreshed
 from sidestep.fleet.errors import SidestepError
 from sidestep.fleet.labels import Label, scrub
 from sidestep.fleet.machines import PlanState
 from sidestep.fleet.plans import PLANNER, NoPlan, Plan, PlanStatus
-from sidestep.planning import basis_now, plan_move
+from sidestep.planning import basis_now
 from sidestep.planning.queries.ask import propose_on
 from sidestep.planning.queries.diff import difference
 from sidestep.planning.queries.whatif import World

@@ -15,7 +15,7 @@ from sidestep.autopilot.daemon_planning_jobs import Job, Jobs, limits
 from sidestep.autopilot.daemon_policies import Known, chosen, listing
 from sidestep.autopilot.frames import Picture
 from sidestep.autopilot.journal import Journal
-from sidestep.autopilot.planner import PLUGGED, propose
+from sidestep.autopilot.planner import CONSTRAINTS, PLUGGED, propose
 from sidestep.autopilot.protocol_plans import (
     AskWhy,
     AskWhyNot,
@@ -183,6 +183,7 @@ class PlanDesk:
             fleet=fleet if used == fleet.policy else with_fields(fleet, policy=used),
             placement=self.journal.placement(),
             policy=used,
+            constraints=CONSTRAINTS,
         )
 
     # -- questions about shards and hosts

@@ -25,6 +25,7 @@ from sidestep.autopilot.levels_view import autopilot_view
 from sidestep.autopilot.locks.desk import LockDesk
 from sidestep.autopilot.loop import ControlLoop
 from sidestep.autopilot.loop_approval import Approvals
+from sidestep.autopilot.planner import plan_move, plan_reshard
 from sidestep.autopilot.protocol import (
     VERSION,
     Answer,
@@ -62,8 +63,6 @@ from sidestep.fleet.errors import SidestepError, TooEarly, UsageError
 from sidestep.fleet.inventory import FleetSpec
 from sidestep.fleet.labels import Label, scrub
 from sidestep.fleet.plans import Plan, PlanStatus
-from sidestep.planning import plan_move
-from sidestep.planning.resharding import plan_reshard
 
 #: why a daemon that has just started begins nothing
 STARTING: Final = "the daemon has just started and still looks at the hosts"

@@ -208,7 +208,7 @@ class Executor:
             await self._pause()
             if self._journal.state_of(digest) is PlanState.CANCELLED:
                 return self._journal.status(digest)
-        if differences := plan.basis.differences(context.present(plan)):
+        if differences := context.differences(plan):
             return context.set_plan(digest, PlanState.STALE, "; ".join(differences))
         return context.set_plan(digest, PlanState.RUNNING)
 

@@ -17,7 +17,7 @@ from sidestep.autopilot.journal import Journal
 from sidestep.autopilot.pace import Pace
 from sidestep.autopilot.recovery import committed, to_finish, to_take_back
 from sidestep.autopilot.steps import Hands, routing_table
-from sidestep.autopilot.undo import problem
+from sidestep.autopilot.undo import forbidden, problem
 from sidestep.fleet.errors import SidestepError
 from sidestep.fleet.inventory import ShardSpec
 from sidestep.fleet.labels import Label, scrub
@@ -70,6 +70,10 @@ class Context:
         if self.journal.state_of(digest) is PlanState.CANCELLING:
             return "the plan was cancelled"
         return self.held()
+
+    def differences(self, plan: Plan) -> tuple[str, ...]:
+        """Why a plan that is about to begin is stale, or nothing."""
+        return (*plan.basis.differences(self.present(plan)), *forbidden(plan, self.hands.fleet))
 
     def obstacle(self, plan: Plan, digest: str, action: Action) -> str:
         """What of the world keeps the action from beginning, or nothing."""

@@ -6,8 +6,11 @@ from collections.abc import Container
 from functools import partial
 from typing import Final
 
+from sidestep.planning import plan_move as _plan_move
 from sidestep.planning import propose as _propose
+from sidestep.planning.resharding import plan_reshard as _plan_reshard
 from sidestep.plugins import BACKENDS, PluginError, load
+from sidestep.plugins.constraints import PluggedConstraints
 from sidestep.plugins.goals import Plugged
 
 
@@ -29,6 +32,10 @@ class Resizable(Container[str]):
 
 
 PLUGGED: Final = Plugged()
+CONSTRAINTS: Final = PluggedConstraints()
 RESIZABLE: Final = Resizable()
-#: ``planning.propose`` with every goal and every backend that is installed
-propose: Final = partial(_propose, goals=PLUGGED, resizable=RESIZABLE)
+#: ``planning.propose`` with every goal, constraint and backend that is installed
+propose: Final = partial(_propose, goals=PLUGGED, constraints=CONSTRAINTS, resizable=RESIZABLE)
+#: an operator's own plans, which keep to the constraints likewise
+plan_move: Final = partial(_plan_move, constraints=CONSTRAINTS)
+plan_reshard: Final = partial(_plan_reshard, constraints=CONSTRAINTS)

@@ -1,4 +1,4 @@
-"""The way back of a plan: looked into before each commit, and proposed when somebody wants it. Pure."""
+"""The way back of a plan: looked into before each commit, and proposed when somebody wants it."""
 
 from __future__ import annotations
 
@@ -7,14 +7,18 @@ from typing import Final
 
 from msgspec.structs import replace
 
-from sidestep.fleet.inventory import FleetSpec, ShardSpec
+from sidestep.autopilot.planner import CONSTRAINTS
+from sidestep.fleet.inventory import FleetSpec, HostSpec, ShardSpec
 from sidestep.fleet.labels import Label, scrub
 from sidestep.fleet.machines import HostState
 from sidestep.fleet.placement import Placement
 from sidestep.fleet.plans import Action, Basis, HostFact, PlacementFact, Plan, Reason
+from sidestep.planning.constraints import ConstraintFault, refusal, refusals
 
 #: a person asks for an undo by name, as for any other move
 _CODE: Final = "OPERATOR"
+#: kinds of actions that bring their shard to their destination
+_BRINGS: Final = frozenset({"migrate", "failover", "place"})
 
 
 def back(action: Action, token: int, number: int) -> Action:
@@ -52,9 +56,8 @@ def problem(way: Action, fleet: FleetSpec, present: Basis, placement: Placement)
         return f"{way.shard} or {way.destination} is not declared any more"
     if fact.state != HostState.READY:
         return f"{way.destination} is {fact.state}"
-    lacking = [f"{key}={value}" for key, value in shard.requires if (key, value) not in host.labels]
-    if lacking:
-        return f"{way.destination} lacks the label {lacking[0]} that {way.shard} needs"
+    if ruled_out := _ruled_out(fleet, shard, host):
+        return ruled_out
     others = [
         other
         for other in fleet.shards
@@ -67,6 +70,25 @@ def problem(way: Action, fleet: FleetSpec, present: Basis, placement: Placement)
     short = fact.memory and wanted > fact.memory
     there = f"{wanted} bytes of memory are declared for it, {fact.memory} are there"
     return f"{way.destination} has no room: {there}" if short else ""
+
+
+def forbidden(plan: Plan, fleet: FleetSpec) -> tuple[str, ...]:
+    """What the fleet's constraints have against a plan as things are declared now: where its actions bring shards."""
+    ends = [
+        end
+        for action in plan.actions
+        for end in (
+            [(part.shard, part.destination) for part in action.parts[1:]]
+            if action.kind == "split"
+            else [(action.shard, action.destination)]
+            if action.kind in _BRINGS
+            else []
+        )
+    ]
+    try:
+        return refusals(fleet, CONSTRAINTS, ends)
+    except ConstraintFault as fault:
+        return (str(fault.args[0]),)
 
 
 def reverse(
@@ -115,6 +137,17 @@ def reverse(
         actions=actions,
         summary=scrub(f"undo plan {plan.number}{said}"),
     )
+
+
+def _ruled_out(fleet: FleetSpec, shard: ShardSpec, host: HostSpec) -> str:
+    """Why the shard may not be on the host at all, or nothing."""
+    lacking = [f"{key}={value}" for key, value in shard.requires if (key, value) not in host.labels]
+    if lacking:
+        return f"{host.name} lacks the label {lacking[0]} that {shard.name} needs"
+    try:
+        return refusal(fleet, CONSTRAINTS, shard.name, host.name)
+    except ConstraintFault as fault:
+        return str(fault.args[0])
 
 
 def _of(fleet: FleetSpec, name: str) -> ShardSpec | None:

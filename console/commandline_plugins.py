@@ -12,7 +12,9 @@ from sidestep.console.options import Json
 Name = Annotated[str, typer.Argument(metavar="NAME", help="The name of its entry point.")]
 
 plugin = typer.Typer(
-    rich_markup_mode=None, no_args_is_help=True, help="Plugins: backends, routers, goals (docs/plugins.md)."
+    rich_markup_mode=None,
+    no_args_is_help=True,
+    help="Plugins: backends, constraints, goals and more (docs/plugins.md).",
 )
 
 
@@ -57,6 +59,6 @@ def plugin_check(
     seed: Annotated[int, typer.Option("--seed", help="Chooses these steps.")] = 1,
     as_json: Json = False,
 ) -> None:
-    """Try a backend by every rule of its contract, on hosts of its own; exit code 1 if one is broken."""
+    """Try a backend (on hosts of its own) or a constraint by every rule of its contract; exit code 1 if one breaks."""
     options = ["--driver", driver, "--only", only, "--sample", str(sample), "--seed", str(seed)]
     _end("sidestep.testing", *options, *(["--json"] if as_json else []), "--", name)

@@ -19,7 +19,7 @@ from sidestep.fleet.config_fields import FIELDS
 from sidestep.fleet.config_hosts import host_rows, read_groups, read_hosts
 from sidestep.fleet.config_oracle import Groups, check_candidates
 from sidestep.fleet.config_oracle_tables import read_oracle
-from sidestep.fleet.config_planning import check_goals
+from sidestep.fleet.config_planning import check_constraints, check_goals
 from sidestep.fleet.config_pools import read_pools
 from sidestep.fleet.config_problems import ConfigErrors, Problems
 from sidestep.fleet.config_read import NAME, NAME_HINT
@@ -73,6 +73,7 @@ def parse_documents(documents: Sequence[Document], find: Load = load, plugged: P
     )
     policy = composed(policy, problems, find)
     check_goals(policy.get("goals", ()), plugged, problems.add)
+    check_constraints(policy.get("constraints", ()), plugged, problems.add)
     oracle = read_oracle(found["oracle"], problems)
     router, router_keys = section("router", ("router",), found["router"], problems)
     routing = RouterSpec(**router) if router_keys else None

@@ -125,6 +125,7 @@ DOCS: Final[dict[str, dict[str, str]]] = {
         "semi_lead_most": "Level semi approves actions against contention at most so far ahead.",
         "bandwidth": "Bytes a second that all moves together may carry; 0 is no cap.",
         "preempt_most": "Shards of strictly lower priority that one plan may send to the queue.",
+        "constraints": "Constraints of plugins, each of which must hold (docs/policies.md).",
     },
     "oracle": {
         "enabled": "Whether demand is forecast at all.",

@@ -26,6 +26,7 @@ from sidestep.fleet.config_read import (
     labels,
     lock_socket,
     name,
+    named,
     names,
     ports,
     reference,
@@ -148,6 +149,7 @@ FIELDS: Final[dict[str, dict[str, Field]]] = {
         "semi_lead_most": Field(seconds(0), _SECONDS),
         "bandwidth": Field(size(0), 'write bytes a second, such as "100M", or 0 for no cap'),
         "preempt_most": Field(whole(0, 1000), "write a whole number, such as 2, or 0 for none"),
+        "constraints": Field(named, 'write constraints = ["NAME"], of installed plugins'),
     },
     "oracle": {
         "enabled": Field(flag, _SWITCH),

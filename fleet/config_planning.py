@@ -52,6 +52,15 @@ def check_goals(goals: Iterable[str], plugged: Plugged | None, add: Add) -> None
             add(("policy", "goals"), name, "is no goal", hint)
 
 
+def check_constraints(names: Iterable[str], plugged: Plugged | None, add: Add) -> None:
+    """Note constraints that no plugin has, likewise; with one of them nothing would be planned."""
+    known = sorted(plugged(extensions.CONSTRAINTS)) if plugged is not None and names else []
+    for name in names if plugged is not None else ():
+        if name not in known:
+            hint = f"{closest(name, known)}; its package must be installed here"
+            add(("policy", "constraints"), name, "is no constraint of a plugin", hint)
+
+
 def check_needs(shards: Iterable[ShardSpec], hosts: Sequence[HostSpec], add: Add) -> None:
     """Note shards that no host could ever hold; ``hosts`` are all of the fleet's."""
     by_name = {host.name: host for host in hosts}

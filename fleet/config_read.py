@@ -315,6 +315,12 @@ def distinct(value: object) -> tuple[Label, ...]:
     return _distinct(tuple(_name(item) for item in value))
 
 
+@reads(type="array", items={"type": "string", "pattern": f"^{NAME.pattern}$"}, uniqueItems=True)
+def named(value: object) -> tuple[Label, ...]:
+    """The same, which may also be empty: of constraints."""
+    return () if value == [] else distinct(value)
+
+
 @reads(type="array", items={"type": "integer", "minimum": 1, "maximum": 1000}, minItems=2, maxItems=2)
 def windows(value: object) -> tuple[int, int]:
     """Two numbers, ``[m, n]``: m of the last n."""

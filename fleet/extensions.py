@@ -24,6 +24,7 @@ BACKENDS: Final = "sidestep.backends"
 #: each a callable of RouterSpec and a function from the names of hosts to transports; returns a RouterEngine
 ROUTERS: Final = "sidestep.routers"
 GOALS: Final = "sidestep.goals"
+CONSTRAINTS: Final = "sidestep.constraints"
 TRANSPORTS: Final = "sidestep.transports"
 FORECASTERS: Final = "sidestep.forecasters"
 SOURCES: Final = "sidestep.sources"
@@ -40,6 +41,7 @@ GROUPS: Final = {
     SOURCES: "tells what apps measure of their shards",
     FORECASTERS: "competes with the oracle's own models",
     GOALS: "tells the planner what is better",
+    CONSTRAINTS: "tells the planner where shards may not be",
     ROUTERS: "sends requests to shards",
     NOTIFIERS: "tells people",
     COMMANDS: "is typed after `sidestep`",

@@ -243,6 +243,7 @@ class Policy(Struct, frozen=True, kw_only=True):
     bandwidth: int = 0
     #: shards of strictly lower priority that one plan may send to the queue
     preempt_most: int = 2
+    constraints: tuple[Label, ...] = ()  #: of plugins, hard (``planning.constraints``)
 
 
 class CandidateSpec(Struct, frozen=True, kw_only=True):

@@ -2,7 +2,7 @@
 
 A policy is looked for by name: first in the user's folder, then among those shipped. A fleet
 file names some with ``use``; a named policy may itself ``use`` others. Laid from the first to
-the last, the file's own keys on top, the later one wins; ``goals`` and ``kinds`` are put one
+the last, the file's own keys on top, the later one wins; lists (``goals``, ``kinds``) are put one
 after the other without repeats. What comes out is one flat ``Policy``.
 """
 
@@ -26,7 +26,7 @@ from sidestep.fleet.labels import Label, scrub
 
 SHIPPED: Final = Path(__file__).resolve().parent.parent / "policies"
 #: lists that add up instead of replacing each other
-LISTS: Final = ("goals", "kinds")
+LISTS: Final = ("goals", "kinds", "constraints")
 #: the goals that are ours; ``planning.goals`` makes each of them (held equal by a test)
 GOALS: Final = ("headroom", "cost", "affinity", "spread")
 #: one file; a device is not read into memory

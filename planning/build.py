@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
@@ -17,11 +18,14 @@ from sidestep.fleet.machines import HostState, ShardState
 from sidestep.fleet.placement import Placement
 from sidestep.fleet.resources import DIMENSIONS, PLANNED
 from sidestep.fleet.snapshot import Snapshot
+from sidestep.planning.constraints import NO_CONSTRAINTS, ConstraintMaker, Judged, judge
+from sidestep.planning.goals.about import About
 from sidestep.planning.ladder.leaving import failover
 from sidestep.planning.ladder.remedy import Remedy
 from sidestep.planning.load import Load, Quantile, read
 from sidestep.planning.model import Duty, Move, Problem
-from sidestep.planning.rows import DOMAINS, Rows, bundle, constraints
+from sidestep.planning.rows import DOMAINS, Rows, bundle, domains
+from sidestep.planning.rows import constraints as declared
 from sidestep.planning.rules import Rules
 
 F64 = NDArray[np.float64]
@@ -46,6 +50,8 @@ class Built:
     brake: bool = False
     #: shards whose limits are lowered before anything moves; ``problem`` is the one afterwards
     resized: tuple[Remedy, ...] = ()
+    #: what constraints of plugins say; ``problem`` keeps them
+    judged: Judged = NO_CONSTRAINTS
 
     def shards(self, move: Move) -> tuple[Move, ...]:
         """A move of a row as moves of its shards."""
@@ -73,13 +79,20 @@ def build(
     busy: frozenset[str] = frozenset(),
     settling: frozenset[str] = frozenset(),
     load: Load | None = None,
+    constraints: Mapping[str, ConstraintMaker] | Judged | None = None,
 ) -> Built:
-    """The problem of one instant. The forecast's rows must be the snapshot's."""
+    """The problem of one instant. The forecast's rows must be the snapshot's.
+
+    ``constraints`` are those of plugins by name, or what they said of this snapshot before.
+    Raises ConstraintFault if one that the policy names cannot be judged.
+    """
     load = load or read(snapshot, forecast, policy)
     rules = Rules(snapshot, placement, fleet, busy, settling)
     movable = np.array([not code for code in rules.kept], dtype=np.bool_) & load.known
     rows = bundle(snapshot, fleet, movable)
+    judged = constraints if isinstance(constraints, Judged) else _judged(policy, rules, rows, constraints)
     problem = _problem(snapshot, load, rules, rows, policy, fleet, movable)
+    problem = replace(problem, constraints=judged.narrow(problem.constraints, rows.shards))
     found: dict[int, list[Contention]] = {}
     for contention in load.contentions:
         found.setdefault(rules.host_row[contention.host], []).append(contention)
@@ -104,7 +117,18 @@ def build(
             *_drains(snapshot, problem),
             *_contentions(problem, found, policy),
         )
-    return Built(load, rules, rows, policy, problem, duties, found, brake=brake)
+    return Built(load, rules, rows, policy, problem, duties, found, brake=brake, judged=judged)
+
+
+def _judged(policy: Policy, rules: Rules, rows: Rows, constraints: Mapping[str, ConstraintMaker] | None) -> Judged:
+    """What the policy's constraints say of a snapshot. Raises ConstraintFault."""
+    if not policy.constraints:
+        return NO_CONSTRAINTS
+    about = About(
+        fleet=rules.fleet, hosts=rules.host_names, names=rules.shard_names, apps=rules.snapshot.shards.apps,
+        shards=rows.shards, domains=domains(rules.snapshot),
+    )  # fmt: skip
+    return judge(policy.constraints, about, constraints)
 
 
 def _problem(
@@ -147,7 +171,7 @@ def _problem(
     spec = {host.name: host for host in fleet.hosts}
     cost = np.array([spec[n].cost if n in spec else 0.0 for n in rules.host_names], dtype=np.float64)
     standby = np.array([n in spec and spec[n].standby for n in rules.host_names], dtype=np.bool_)
-    made = constraints(snapshot, fleet, rows)
+    made = declared(snapshot, fleet, rows)
     return Problem(
         dimensions=PLANNED,
         steps=steps,

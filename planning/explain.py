@@ -135,7 +135,7 @@ def _reason(
     duty = duty_of(context, move, moves[:at])
     name, source = rules.shard_names[built.rows.shards[move.shard][0]], rules.host_names[move.source]
     known = {
-        "rule": Reason("REPAIRS", scrub(f"{name} must not be on {source}: a rule is broken there")),
+        "rule": Reason("REPAIRS", scrub(f"{name} must not be on {source}: {_broken(built, move)}")),
         "drain": Reason("DRAINS", scrub(f"{source} is being drained")),
         "failover": Reason("FAILS_OVER", scrub(f"{source} is lost")),
     }
@@ -151,6 +151,11 @@ def _reason(
         return Reason("MAKES_ROOM", scrub(f"makes room on {source}, which the plan needs"))
     to = rules.shard_names[built.rows.shards[guest.shard][0]]
     return Reason("MAKES_ROOM", scrub(f"makes room on {source} for {to}"))
+
+
+def _broken(built: Built, move: Move) -> str:
+    forbids = built.judged.against(built.rows.shards[move.shard], move.source)
+    return f"constraint {forbids[0]} forbids" if forbids else "a rule is broken there"
 
 
 def summary(context: Context, moves: tuple[Move, ...], left: dict[str, Reason]) -> Label:

@@ -6,6 +6,8 @@ business, so no contention and no gain are needed. Shards that must stay near it
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 
 from sidestep.fleet.errors import SidestepError, TooEarly, UsageError
@@ -17,6 +19,7 @@ from sidestep.fleet.plans import Plan, Reason
 from sidestep.fleet.snapshot import Snapshot, basis_for
 from sidestep.planning import explain
 from sidestep.planning.build import Built, build
+from sidestep.planning.constraints import ConstraintMaker
 from sidestep.planning.curves import outlook
 from sidestep.planning.load import persistence
 from sidestep.planning.model import Move, State
@@ -41,6 +44,7 @@ def plan_move(
     author: Label,
     reason: str,
     transfer: TransferModel = DEFAULT_TRANSFER,
+    constraints: Mapping[str, ConstraintMaker] | None = None,
 ) -> Plan:
     """A plan of one move. Without a usable forecast the room is judged by present load.
 
@@ -49,11 +53,11 @@ def plan_move(
     """
     if forecast is None or usable(snapshot, forecast) is not None:
         forecast = persistence(snapshot, policy)
-    built = build(snapshot, forecast, policy, placement, fleet)
+    built = build(snapshot, forecast, policy, placement, fleet, constraints=constraints)
     move = _move(built, shard, destination)
     if not built.load.known[built.rules.shard_row[shard]]:
         forecast = persistence(snapshot, policy)
-        built = build(snapshot, forecast, policy, placement, fleet)
+        built = build(snapshot, forecast, policy, placement, fleet, constraints=built.judged)
     _check(built, move, shard)
     moves = (move,)
     said = f": {reason}" if reason else ""

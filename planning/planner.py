@@ -24,6 +24,7 @@ from sidestep.fleet.snapshot import Snapshot, basis_for
 from sidestep.planning import explain, undone
 from sidestep.planning.advice import Advice, advise
 from sidestep.planning.build import CONTENTION, Built, build
+from sidestep.planning.constraints import ConstraintFault, ConstraintMaker
 from sidestep.planning.curves import outlook
 from sidestep.planning.goals import Maker
 from sidestep.planning.load import Load, persistence
@@ -62,6 +63,7 @@ def propose(
     progress: Callable[[Outcome], None] | None = None,
     prove: bool = False,
     goals: Mapping[str, Maker] | None = None,
+    constraints: Mapping[str, ConstraintMaker] | None = None,
     queue: tuple[Waiting, ...] = (),
     expected: Mapping[str, tuple[float, float]] = MappingProxyType({}),
     looked: Callable[[tuple[Look, ...]], None] | None = None,
@@ -74,7 +76,8 @@ def propose(
     help, so that a plan that was read is not replaced for nothing. A plan may leave hosts
     hot; it says which and why. ``expired`` may end the search early (the plan then says so);
     ``progress`` is told of every better plan on the way; with ``prove`` small fleets are told
-    whether any moves could do what is left. ``goals`` are those of plugins, by name.
+    whether any moves could do what is left. ``goals`` are those of plugins, by name, and so are ``constraints``:
+    if one that the policy names cannot be judged there is no plan.
 
     ``queue`` is who waits for a host: who can be placed is, and for whom less important shards give way;
     ``looked`` is told why the others go on waiting. ``expected`` are the cores and bytes that one
@@ -97,7 +100,12 @@ def propose(
         return none(refusal)
     acting = effective(policy)
     forecast, needs = asking(snapshot, forecast, fleet, queue, expected) if queue else (forecast, NOBODY)
-    built = build(snapshot, forecast, acting, placement, fleet, busy=busy, settling=settling)
+    try:
+        built = build(
+            snapshot, forecast, acting, placement, fleet, busy=busy, settling=settling, constraints=constraints
+        )
+    except ConstraintFault as fault:
+        return none(Reason("CONSTRAINT_FAILED", scrub(f"{scrub(str(fault.args[0]), 140)}; {fault.hint}")))
     built, spared = urgent(built, least_priority(policy))
     built = resize_first(built, resizable)
     if not built.duties and not needs.waiting and not built.resized:
@@ -176,7 +184,10 @@ def _from_present(
 ) -> Label:
     """What would have been planned from present load alone, in a line."""
     policy = built.policy
-    now = build(snapshot, persistence(snapshot, policy), policy, placement, fleet, busy=busy, settling=settling)
+    now = build(
+        snapshot, persistence(snapshot, policy), policy, placement, fleet, busy=busy, settling=settling,
+        constraints=built.judged,
+    )  # fmt: skip
     budget = replace(asked.budget, iterations=min(GLANCE, asked.budget.iterations))
     quiet = Asked(created=asked.created, transfer=asked.transfer, budget=budget, places=places(now, goals))
     found = solve(now, quiet)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -77,6 +79,9 @@ def _worse(built: Built, final: State, move: Move, row: int, room: F64) -> Reaso
 def why_blocked(built: Built, state: State, row: int, host: int) -> tuple[str, Label]:
     """The rule that keeps a row from a host: its code, and the rule in words."""
     problem, rules = built.problem, built.rules
+    forbids = built.judged.against(built.rows.shards[row], host)
+    if forbids:
+        return "FORBIDDEN", forbidden(forbids)
     if not problem.constraints.masks[problem.constraints.mask[row]][host]:
         return "NOT_ALLOWED", Label("lacks a label that the shard requires, or what it must be near is elsewhere")
     avoided = problem.constraints.avoided(row)
@@ -85,6 +90,12 @@ def why_blocked(built: Built, state: State, row: int, host: int) -> tuple[str, L
         names = ", ".join(rules.shard_names[built.rows.shards[int(o)][0]] for o in there[:3])
         return "AVOID", scrub(f"holds {names}, which must not meet this one")
     return "AVOID", Label("its failure domain holds as many shards of the app as it may")
+
+
+def forbidden(names: Sequence[Label]) -> Label:
+    """What a host is that constraints of plugins keep a shard from, in words."""
+    verb = "forbids" if len(names) == 1 else "forbid"
+    return scrub(f"is no host for it: constraint {' and '.join(names[:3])} {verb}")
 
 
 def lacking(built: Built, host: int, column: int, amount: float) -> str:

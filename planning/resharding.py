@@ -15,6 +15,7 @@ from sidestep.fleet.labels import Label, scrub
 from sidestep.fleet.placement import Placement
 from sidestep.fleet.plans import Action, Part, Plan, Reason
 from sidestep.fleet.snapshot import Snapshot, basis_for
+from sidestep.planning.constraints import ConstraintMaker, refusal
 
 Keys = tuple[int, int]
 Kind = Literal["split", "merge"]
@@ -36,6 +37,7 @@ def plan_reshard(
     created: float,
     author: Label,
     reason: str,
+    constraints: Mapping[str, ConstraintMaker] | None = None,
 ) -> Plan:
     """A plan of one split or merge. ``keys`` are those that every shard has now.
 
@@ -57,6 +59,8 @@ def plan_reshard(
     if kind == "split":
         mine, given = _cut(giver, keys[giver.name], at)
         host = Label(destination) or chosen.host
+        if why := refusal(fleet, constraints or {}, chosen.name, host):
+            raise SidestepError(why, hint="name another host: --to HOST")
     else:
         mine, given = keys[giver.name], keys[chosen.name]
         host = placement.owners[chosen.name].host

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from sidestep.fleet.inventory import FleetSpec, ShardSpec
 from sidestep.fleet.snapshot import Snapshot
+from sidestep.planning.goals.about import domains_of
 from sidestep.planning.model import Constraints
 
 I32 = NDArray[np.int32]
@@ -99,14 +100,9 @@ def bundle(snapshot: Snapshot, fleet: FleetSpec, movable: NDArray[np.bool_]) -> 
 
 
 def domains(snapshot: Snapshot) -> I32:
-    """(3, H) the host itself, its rack and its zone, numbered; a host that names none is its own."""
+    """(3, H) the host itself, its rack and its zone, numbered."""
     hosts = snapshot.hosts
-    found = [np.arange(len(hosts.names))]
-    for kind in (hosts.racks, hosts.zones):
-        known: dict[str, int] = {}
-        keys = (name or f"\0{at}" for at, name in enumerate(kind))
-        found.append(np.array([known.setdefault(key, len(known)) for key in keys], dtype=np.int64))
-    return np.stack(found).astype(np.int32) if len(hosts.names) else np.zeros((3, 0), dtype=np.int32)
+    return domains_of(hosts.names, hosts.racks, hosts.zones)
 
 
 def constraints(snapshot: Snapshot, fleet: FleetSpec, rows: Rows) -> Constraints:

@@ -66,6 +66,9 @@ def _where(built: Built, duty: Duty) -> str:
         lead = show_seconds(contention.lead)
         return f"{contention.host} {contention.dimension} {contention.probability:.0%} in {lead}"
     if duty.kind == "rule":
+        forbids = built.judged.against(built.rows.shards[duty.shards[0]], duty.host) if len(duty.shards) == 1 else ()
+        if forbids:
+            return f"constraint {forbids[0]} forbids {subject(built, duty)} on {built.rules.host_names[duty.host]}"
         return f"the rule between {subject(built, duty)} is broken"
     state = built.rules.snapshot.hosts.states[duty.host]
     return f"{built.rules.host_names[duty.host]} is {state} and holds {len(built.problem.on(duty.host))} shards"
@@ -94,6 +97,9 @@ def _no_room(built: Built, left: Left) -> str:
         if left.code == "NO_ORDER":
             return f"no order of moves exists for {name}: it needs {needs} first"
         return f"{name} needs {needs}"
+    forbids = built.judged.nowhere(built.rows.shards[left.shard])
+    if forbids:
+        return f"no host may take {name}: constraint {forbids[0]} forbids all of them"
     codes = [f"{n} {c}" for n, c in zip(rules.host_names, rules.received, strict=True) if c][:4]
     return f"no host may take {name}" + (f" ({', '.join(codes)})" if codes else ": rules keep it from all others")
 

@@ -20,13 +20,14 @@ from sidestep.backends.routing.engine import Endpoint, EndpointLoad, RouterEngin
 from sidestep.backends.ssh.base import Channel, Completed, Transport
 from sidestep.backends.ssh.target import SshTarget
 from sidestep.fleet.errors import HostError, HostUnreachable, SidestepError
-from sidestep.fleet.extensions import BACKENDS, GOALS, ROUTERS, Loaded, PluginError, available, load
+from sidestep.fleet.extensions import BACKENDS, CONSTRAINTS, GOALS, ROUTERS, Loaded, PluginError, available, load
 from sidestep.fleet.inventory import HostSpec, ShardSpec
 from sidestep.fleet.labels import Label, scrub
 from sidestep.fleet.machines import ShardState, StepName
 from sidestep.fleet.pages import Page, PageLine, PageView, Role
 from sidestep.fleet.routing import RouterSpec
 from sidestep.fleet.sources import Reading, Source, SourceMaker
+from sidestep.planning.constraints import Constraint
 from sidestep.planning.goals import About, Goal
 from sidestep.planning.model import State
 from sidestep.plugins.goals import load_goals
@@ -36,6 +37,7 @@ from sidestep.plugins.transports import Connector
 
 __all__ = [
     "BACKENDS",
+    "CONSTRAINTS",
     "GOALS",
     "ROUTERS",
     "About",
@@ -44,6 +46,7 @@ __all__ = [
     "Channel",
     "Completed",
     "Connector",
+    "Constraint",
     "Endpoint",
     "EndpointLoad",
     "Goal",

@@ -1,4 +1,4 @@
-"""``python -m sidestep.testing NAME``: run an installed backend through the kit, and print its report card.
+"""``python -m sidestep.testing NAME``: run an installed backend or constraint through the kit, and print its card.
 
 Exit code 0 when no rule is broken, 1 when one is, 2 for a name or rule that does not exist. A plugin whose
 shards are not started by a command brings a ``Subject`` of its own: an entry point of the same name in the
@@ -15,8 +15,9 @@ from typing import Final
 import msgspec
 
 from sidestep.fleet.errors import SidestepError
-from sidestep.plugins import BACKENDS, available, load
-from sidestep.testing.card import Finding
+from sidestep.plugins import BACKENDS, CONSTRAINTS, available, load
+from sidestep.testing.card import Finding, ReportCard
+from sidestep.testing.constraints import check_constraint, constraint_rules
 from sidestep.testing.kit import check_backend_now, rule_names
 from sidestep.testing.subject import CounterSubject, Subject
 
@@ -32,14 +33,26 @@ def subject_of(name: str, driver: str) -> Subject:
     return CounterSubject(make=lambda: kind("kit"), driver=driver)
 
 
+def _is_constraint(name: str) -> bool:
+    """Whether a constraint is called so, and no backend: backends go first."""
+    return name in (str(each.name) for each in available(CONSTRAINTS)) and not any(
+        each.name == name for group in (BACKENDS, SUBJECTS) for each in available(group)
+    )
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """The program."""
     parser = argparse.ArgumentParser(
-        "sidestep plugin check", description="Try a backend by every rule of its contract."
+        "sidestep plugin check", description="Try a backend or a constraint by every rule of its contract."
     )
     parser.add_argument("name", help="the name of its entry point")
     parser.add_argument("--driver", choices=("hook", "restart"), default="hook", help="of the counter that is moved")
-    parser.add_argument("--only", default="", metavar="RULE,...", help=f"of {', '.join(rule_names())}")
+    parser.add_argument(
+        "--only",
+        default="",
+        metavar="RULE,...",
+        help=f"of {', '.join(rule_names())}; constraints: {', '.join(constraint_rules())}",
+    )
     parser.add_argument("--sample", type=int, default=0, metavar="N", help="try N steps a rule; all without")
     parser.add_argument("--seed", type=int, default=1, help="chooses these steps")
     parser.add_argument("--json", action="store_true")
@@ -51,8 +64,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     try:
         only = tuple(word for word in given.only.split(",") if word)
-        subject = subject_of(given.name, given.driver)
-        card = check_backend_now(subject, only=only, sample=given.sample, seed=given.seed, told=told)
+        if _is_constraint(given.name):
+            maker = load(CONSTRAINTS, given.name)
+            card: ReportCard = check_constraint(maker, given.name, only=only, seed=given.seed, told=told)
+        else:
+            subject = subject_of(given.name, given.driver)
+            card = check_backend_now(subject, only=only, sample=given.sample, seed=given.seed, told=told)
     except SidestepError as error:
         print(f"sidestep: {error}", file=sys.stderr)
         return 2

@@ -1,4 +1,4 @@
-"""What goals may know of a problem beyond its numbers: names, apps, and who prefers to be near whom."""
+"""What goals and constraints may know of a fleet beyond its numbers: names, apps, labels, who prefers whom."""
 
 from __future__ import annotations
 
@@ -9,12 +9,21 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from sidestep.fleet.inventory import FleetSpec, ShardSpec
-from sidestep.fleet.snapshot import Snapshot
-from sidestep.planning.model import Problem
+from sidestep.fleet.inventory import FleetSpec, HostSpec, ShardSpec
 from sidestep.planning.model.problem import F64, I64
 
 I32 = NDArray[np.int32]
+Texts = NDArray[np.str_]
+
+
+def domains_of(names: Sequence[str], racks: Sequence[str], zones: Sequence[str]) -> I32:
+    """(3, H) the host itself, its rack and its zone, numbered; a host that names none is its own."""
+    found = [np.arange(len(names))]
+    for kind in (racks, zones):
+        known: dict[str, int] = {}
+        keys = (name or f"\0{at}" for at, name in enumerate(kind))
+        found.append(np.array([known.setdefault(key, len(known)) for key in keys], dtype=np.int64))
+    return np.stack(found).astype(np.int32) if len(names) else np.zeros((3, 0), dtype=np.int32)
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -34,16 +43,56 @@ class About:
     domains: I32
 
     @classmethod
-    def of(cls, snapshot: Snapshot, fleet: FleetSpec, problem: Problem, shards: Sequence[Sequence[int]]) -> About:
-        """What there is to know of a problem made of that snapshot; ``shards`` are those of its rows."""
+    def declared(cls, fleet: FleetSpec) -> About:
+        """A fleet as its file declares it, every shard a row of its own."""
+        hosts = fleet.hosts
         return cls(
             fleet=fleet,
-            hosts=snapshot.hosts.names,
-            names=snapshot.shards.names,
-            apps=snapshot.shards.apps,
-            shards=shards,
-            domains=problem.constraints.domains,
+            hosts=tuple(host.name for host in hosts),
+            names=tuple(shard.name for shard in fleet.shards),
+            apps=tuple(shard.app for shard in fleet.shards),
+            shards=tuple((row,) for row in range(len(fleet.shards))),
+            domains=domains_of(
+                *zip(*((h.name, h.rack, h.zone) for h in hosts), strict=True) if hosts else ((), (), ())
+            ),
         )
+
+    @cached_property
+    def host_names(self) -> Texts:
+        """(H,) the names of the hosts."""
+        return _texts(self.hosts)
+
+    @cached_property
+    def shard_names(self) -> Texts:
+        """(N,) the names of the shards."""
+        return _texts(self.names)
+
+    @cached_property
+    def shard_apps(self) -> Texts:
+        """(N,) the apps of the shards."""
+        return _texts(self.apps)
+
+    @cached_property
+    def zones(self) -> Texts:
+        """(H,) the zones of the hosts as declared; "" where nobody says."""
+        return _texts([spec.zone if (spec := self._hosts.get(name)) else "" for name in self.hosts])
+
+    @cached_property
+    def racks(self) -> Texts:
+        """(H,) the racks of the hosts, likewise."""
+        return _texts([spec.rack if (spec := self._hosts.get(name)) else "" for name in self.hosts])
+
+    def labels(self, key: str) -> Texts:
+        """(H,) what the hosts' labels of that key say; "" where there is none."""
+        found = []
+        for name in self.hosts:
+            spec = self._hosts.get(name)
+            found.append(next((value for own, value in spec.labels if own == key), "") if spec else "")
+        return _texts(found)
+
+    @cached_property
+    def _hosts(self) -> Mapping[str, HostSpec]:
+        return {spec.name: spec for spec in self.fleet.hosts}
 
     @cached_property
     def specs(self) -> Mapping[str, ShardSpec]:
@@ -131,3 +180,9 @@ class About:
             held = np.bincount(domain[where], minlength=int(domain.max()) + 1)
             near += held[domain[rows]] / len(where)
         return near / len(self.domains)
+
+
+def _texts(values: Sequence[str]) -> Texts:
+    out = np.array([str(value) for value in values], dtype=np.str_)
+    out.flags.writeable = False
+    return out

@@ -21,6 +21,7 @@ from sidestep.planning.build import Built, build
 from sidestep.planning.model import Move, State
 from sidestep.planning.model.state import TOLERANCE
 from sidestep.planning.queries.whatif import World
+from sidestep.planning.rejected import forbidden
 from sidestep.planning.rows import DOMAINS
 from sidestep.planning.rules import WHY_HOST_NOT, WHY_SHARD_NOT
 
@@ -39,7 +40,16 @@ class Ground:
         """The problem that the planner would make of this world."""
         policy = effective(world.policy)
         return cls(
-            build(world.snapshot, world.forecast, policy, world.placement, world.fleet, busy=busy, settling=settling)
+            build(
+                world.snapshot,
+                world.forecast,
+                policy,
+                world.placement,
+                world.fleet,
+                busy=busy,
+                settling=settling,
+                constraints=world.constraints,
+            )
         )
 
     @cached_property
@@ -91,7 +101,10 @@ class Ground:
         """The rules that keep a row from a host, given where all are now."""
         constraints = self.built.problem.constraints
         at, found = self.start.at, list[Reason]()
-        if not constraints.masks[constraints.mask[row], host]:
+        forbids = self.built.judged.against(self.built.rows.shards[row], host)
+        if forbids:
+            found.append(Reason("FORBIDDEN", forbidden(forbids)))
+        elif not constraints.masks[constraints.mask[row], host]:
             found.append(
                 Reason("NOT_ALLOWED", Label("lacks a label that it requires, or what it must be near is elsewhere"))
             )

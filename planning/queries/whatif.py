@@ -7,8 +7,8 @@ host (chances, peaks) is not said of a host whose demand was changed: there the 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from typing import Literal
 
@@ -25,6 +25,7 @@ from sidestep.fleet.machines import HostState
 from sidestep.fleet.nearest import near
 from sidestep.fleet.placement import Placement
 from sidestep.fleet.snapshot import Snapshot
+from sidestep.planning.constraints import ConstraintMaker
 from sidestep.planning.queries.reshape import grow, scaled, silenced
 
 Mask = NDArray[np.bool_]
@@ -41,6 +42,8 @@ class World:
     fleet: FleetSpec
     placement: Placement
     policy: Policy
+    #: constraints of plugins by name, for those that the policy names
+    constraints: Mapping[str, ConstraintMaker] = field(default_factory=dict)
 
 
 class Drain(Struct, frozen=True):

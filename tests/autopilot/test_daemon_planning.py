@@ -5,13 +5,17 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import AsyncIterator
+from importlib.metadata import EntryPoint
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from loop_doubles import POLICY, Scene
+from msgspec.structs import replace as with_fields
 from world_doubles import small_fleet
 
+from sidestep.autopilot import planner
 from sidestep.autopilot.daemon_planning import PlanDesk
 from sidestep.autopilot.daemon_planning_jobs import MOST_OPEN
 from sidestep.autopilot.protocol_plans import (
@@ -35,12 +39,14 @@ from sidestep.autopilot.protocol_plans import (
     WhyView,
 )
 from sidestep.autopilot.server import UnknownReference
+from sidestep.fleet import extensions
 from sidestep.fleet.errors import SidestepError, UsageError
 from sidestep.fleet.labels import Label
 from sidestep.fleet.machines import PlanState
 from sidestep.fleet.plans import NoPlan, Plan
 from sidestep.fleet.questions import PolicyList
 from sidestep.planning import propose
+from sidestep.planning.goals import About
 from sidestep.planning.model import Move, Outcome
 
 OPS = Label("ops")
@@ -351,3 +357,43 @@ async def test_without_a_forecast_nothing_can_be_asked(scene: Asked) -> None:
     await scene.tick()
     with pytest.raises(SidestepError, match="no forecast yet"):
         await scene.ask(NewPlan())
+
+
+class NowhereElse:
+    """Whatever there is stays on h1."""
+
+    def __init__(self, about: About) -> None:
+        self.about = about
+
+    def forbidden(self) -> tuple[np.ndarray, np.ndarray]:
+        return np.zeros(len(self.about.names), dtype=np.int64), self.about.host_names[None] != "h1"
+
+
+async def test_the_daemon_plans_under_the_constraints_of_installed_plugins_and_never_without(
+    scene: Asked, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """X3: the daemon's own planner, questions and hosts for new work; the loop keeps on when a constraint is gone."""
+    entry = EntryPoint(name="theirs", value=f"{__name__}:NowhereElse", group=extensions.CONSTRAINTS)
+    found = extensions.entries
+    monkeypatch.setattr(
+        extensions, "entries", lambda group: {"theirs": entry} if group == extensions.CONSTRAINTS else found(group)
+    )
+    scene.planner = planner.propose
+    scene.loop.level = "off"
+    scene.oracle.peak = 3.5
+    await scene.tick()
+    free = await scene.plan(what_if=("load=host:h1:x1",))
+    assert free.answer is not None and free.answer.plan is not None, "a plan, and no proposal"
+    policy = with_fields(POLICY, constraints=(Label("theirs"),))
+    scene.desk.fleet = small_fleet(policy=policy)
+    bound = await scene.plan()
+    assert bound.answer is not None and bound.answer.no_plan is not None
+    assert "FORBIDDEN" in {each.reason.code for each in (await scene.ask(AskWhyNot("s1", "h2"))).why_not.obstacles}
+    offers = await scene.ask(FindHost(cpu=0.1, memory=1))
+    assert {offer.host for offer in offers.best.offers} <= {"h1"}
+    scene.desk.fleet = small_fleet(policy=with_fields(POLICY, constraints=(Label("gone"),)))
+    refused = await scene.plan()
+    assert refused.answer is not None and refused.answer.no_plan is not None
+    assert [reason.code for reason in refused.answer.no_plan.reasons] == ["CONSTRAINT_FAILED"]
+    with pytest.raises(SidestepError, match="constraint gone cannot be judged"):
+        await scene.ask(AskWhyNot("s1", "h2"))

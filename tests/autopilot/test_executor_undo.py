@@ -5,13 +5,16 @@ from __future__ import annotations
 from pathlib import Path
 
 import msgspec
+import numpy as np
 import pytest
 from move_doubles import OPERATOR, Bench, FaultsAt, an_action
 from test_executor_side_by_side import wide
 
+from sidestep.autopilot import undo
 from sidestep.fleet.errors import SidestepError
 from sidestep.fleet.labels import Label
 from sidestep.fleet.machines import ActionState, PlanState
+from sidestep.planning.goals import About
 
 P = PlanState
 #: s3 goes where s1 has left
@@ -100,3 +103,33 @@ async def test_what_is_in_the_way_is_said_and_nothing_is_proposed(bench: Bench) 
     with pytest.raises(SidestepError, match="cannot be undone now: h1 is CORDONED"):
         bench.executor().undo(digest, author=OPERATOR)
     assert len(bench.journal.plans()) == 1
+
+
+async def test_nothing_is_undone_to_where_a_constraint_forbids_it_or_cannot_be_judged(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What a plan took away from a forbidden host does not come back to it."""
+
+    class NotThere:
+        def __init__(self, about: About) -> None:
+            self.about = about
+
+        def forbidden(self) -> tuple[np.ndarray, np.ndarray]:
+            return np.zeros(len(self.about.names), dtype=np.int64), self.about.host_names[None] == "h1"
+
+    policy = msgspec.structs.replace(bench.fleet.policy, constraints=(Label("theirs"),))
+    bench.fleet = msgspec.structs.replace(bench.fleet, policy=policy)
+    monkeypatch.setattr(undo, "CONSTRAINTS", {"theirs": NotThere})
+    there = await bench.executor().run(bench.approved(an_action(1, "s3", "h2", "h1")))
+    assert there.state is P.STALE and there.note == "constraint theirs forbids s3 on h1", "approved, and not begun"
+    status = await bench.executor().run(bench.approved())
+    assert status.state is P.SUCCEEDED
+    ((_, why),) = bench.journal.ways_back(status.digest).values()
+    assert why == "constraint theirs forbids s1 on h1"
+    with pytest.raises(SidestepError, match="cannot be undone now: constraint theirs forbids s1 on h1"):
+        bench.executor().undo(status.digest, author=OPERATOR)
+    monkeypatch.setattr(undo, "CONSTRAINTS", {})
+    with pytest.raises(SidestepError, match="constraint theirs cannot be judged"):
+        bench.executor().undo(status.digest, author=OPERATOR)
+    bench.fleet = msgspec.structs.replace(bench.fleet, policy=msgspec.structs.replace(policy, constraints=()))
+    assert bench.executor().undo(status.digest, author=OPERATOR).state is P.PROPOSED

@@ -302,6 +302,7 @@ def test_a_fleet_that_is_written_reads_back_equal(
             aggressiveness=5,
             prefer="bytes",
             goals=(Label("cost"), Label("their-goal")),
+            constraints=(Label("residency"),),
             kinds=("migrate", "activate"),
             tolerate="host",
             split_windows=(2, 7),

@@ -190,6 +190,7 @@ KEYS = st.fixed_dictionaries(
         "settle": st.floats(0, 100),
         "goals": st.lists(st.sampled_from(GOALS), min_size=1, unique=True).map(tuple),
         "kinds": st.lists(st.sampled_from(["migrate", "split", "merge"]), min_size=1, unique=True).map(tuple),
+        "constraints": st.lists(st.sampled_from(["a", "b", "c"]), min_size=1, unique=True).map(tuple),
     },
 )
 
@@ -250,6 +251,25 @@ def test_a_goal_that_nobody_has_is_refused_where_plugins_are_known() -> None:
         parse_documents([document], plugged=lambda group: {"theirs"})
     assert "did you mean headroom?" in str(caught.value)
     assert parse_documents([document]).policy.goals == ("headrom", "theirs")
+
+
+def test_a_constraint_that_nobody_has_is_refused_where_plugins_are_known() -> None:
+    from sidestep.fleet.config import parse_documents
+    from sidestep.fleet.config_document import read_document
+
+    document = read_document(FLEET + 'constraints = ["residence", "theirs"]\n', "fleet.toml")
+    with pytest.raises(ConfigError, match=r"fleet\.toml:8: policy\.constraints = 'residence': is no con") as caught:
+        parse_documents([document], plugged=lambda group: {"theirs", "residency"})
+    assert "did you mean residency?" in str(caught.value) and "theirs" not in str(caught.value.args[0])
+    assert parse_documents([document]).policy.constraints == ("residence", "theirs")
+
+
+def test_no_policy_that_is_laid_over_another_takes_its_constraints_away() -> None:
+    declared = policy('constraints = ["residency"]')
+    over = policies.over(declared, ["cost-aware"])
+    assert over.constraints == ("residency",) and over.name == "cost-aware"
+    more = NamedPolicy(name=Label("more"), does=Label("x."), source="-", shipped=False, values={"constraints": ("b",)})
+    assert policies.over(declared, ["more"], lambda name: more).constraints == ("residency", "b")
 
 
 @given(st.text(max_size=300))

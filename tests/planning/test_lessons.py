@@ -23,8 +23,9 @@ NOT_OURS = {
     # of approval and of the automation levels: tests/autopilot/test_approval_rules.py, test_levels_*.py
     "freezes", "quiet", "windows", "zone", "reason_required", "two_person", "semi_bytes", "semi_freeze",
     "semi_lead_least", "semi_lead_most", "semi_priority", "semi_probability",
-    # of the executor and of the queue: tests/autopilot/test_bandwidth.py, tests/planning/test_queue.py
-    "bandwidth", "preempt_most",
+    # of the executor, of the queue and of plugins: tests/autopilot/test_bandwidth.py, tests/planning/test_queue.py,
+    # tests/planning/test_constraint_plugins.py
+    "bandwidth", "preempt_most", "constraints",
 }  # fmt: skip
 
 

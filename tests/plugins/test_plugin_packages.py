@@ -72,6 +72,50 @@ def test_a_plugin_that_cannot_be_loaded_is_told_with_its_reason_and_the_others_a
     assert "Traceback" not in told.stderr
 
 
+CONSTRAINT = """
+import numpy as np
+from sidestep.plugins import About
+
+class Residency:
+    "Apps called eu-... run in zones called eu-... only."
+    def __init__(self, about: About) -> None:
+        self.about = about
+    def forbidden(self):
+        european = np.char.startswith(self.about.shard_apps, "eu-")
+        return np.where(european, 0, -1), ~np.char.startswith(self.about.zones, "eu-")[None, :]
+"""
+FLEET = """
+[fleet]
+name = "demo"
+[policy]
+constraints = ["residency"]
+[hosts.h1]
+address = "192.0.2.1"
+cpu = 4
+memory = "8G"
+"""
+
+
+def test_a_constraint_that_is_installed_is_listed_checked_and_named_by_a_fleet_file(tmp_path: Path) -> None:
+    """X3, X5."""
+    file, site = tmp_path / "fleet.toml", tmp_path / "site"
+    info = site / "residency-1.dist-info"
+    info.mkdir(parents=True)
+    file.write_text(FLEET)
+    without = sidestep("fleet", "check", str(file), beside=site)
+    assert without.returncode == 2 and "is no constraint of a plugin" in without.stdout + without.stderr
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: residency\nVersion: 1\n")
+    (info / "entry_points.txt").write_text("[sidestep.constraints]\nresidency = residency_of_data:Residency\n")
+    (site / "residency_of_data.py").write_text(CONSTRAINT)
+    assert "sidestep.constraints" in sidestep("plugin", "list", beside=site).stdout
+    checked = sidestep("plugin", "check", "residency", beside=site)
+    assert checked.returncode == 0 and "6 holds" in checked.stdout, checked.stdout + checked.stderr
+    assert sidestep("fleet", "check", str(file), beside=site).returncode == 0
+    (site / "residency_of_data.py").write_text(CONSTRAINT.replace("np.where(european, 0, -1)", "european"))
+    broken = sidestep("plugin", "check", "residency", beside=site)
+    assert broken.returncode == 1 and "not whole numbers" in broken.stdout
+
+
 @pytest.mark.parametrize("name", ["", "Upper", "1st", "a-b", "__x", "class", "a" * 3 + "\x1b", "../up"])
 def test_a_name_that_is_none_is_refused_with_the_remedy(name: str, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="cannot name a plugin"):
