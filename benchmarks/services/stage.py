@@ -67,13 +67,17 @@ class Stage(Controller):
     async def proposed(self, matches: Callable[[PlanView], bool]) -> PlanView:
         """The newest plan that the daemon proposed by itself and that is such. Raises TimeoutError."""
         async with asyncio.timeout(2 * PATIENCE):
-            while True:
-                found = await self.call(ListPlans())
-                for view in found.plans:
-                    if view.status.state is PlanState.PROPOSED and matches(view):
-                        assert isinstance(view, PlanView)
-                        return view
+            while (view := await self.proposal(matches)) is None:  # noqa: ASYNC110 - of another process
                 await asyncio.sleep(0.3)
+            return view
+
+    async def proposal(self, matches: Callable[[PlanView], bool]) -> PlanView | None:
+        """The same, if there is one now."""
+        for view in (await self.call(ListPlans())).plans:
+            if view.status.state is PlanState.PROPOSED and matches(view):
+                assert isinstance(view, PlanView)
+                return view
+        return None
 
     async def carried_out(self, view: PlanView) -> PlanView:
         """Approved, and done. Raises RuntimeError."""
