@@ -214,7 +214,7 @@ def judged(size: float) -> dict[str, tuple[Callable[..., Any], Callable[[], tupl
     return {
         "julia": (julia, lambda: (n(350, 2), n(350, 2), 300)),
         "distances": (distances, lambda: (words(n(42_000)), "transformation")),
-        "life": (life, lambda: ([[(i * j + i) % 3 % 2 for j in range(n(200, 2))] for i in range(n(200, 2))], 100)),
+        "life": (life, lambda: ([[(i * j + i) % 3 % 2 for j in range(n(400, 2))] for i in range(n(400, 2))], 25)),
         "nearest": (nearest, lambda: (rows(n(140_000), 4), rows(20, 4))),
         "counts": (counts, lambda: ([i * i % 100_003 for i in range(n(2_000_000))], 997)),
         "queens": (queens, lambda: (9 if size > 0.5 else 6,)),
@@ -222,7 +222,7 @@ def judged(size: float) -> dict[str, tuple[Callable[..., Any], Callable[[], tupl
         "sorted rows": (sorted_rows, lambda: (whole(n(600), 6000),)),
         "spectrum": (spectrum, lambda: (np.arange(20_000) % 17 / 17.0, n(6000))),
         "sweep": (sweep, lambda: (np.arange(float(n(1200) * 2000)).reshape(n(1200), 2000), np.zeros((n(1200), 2000)),
-                                  120)),
+                                  30)),
         "walks": (walks, lambda: (list(range(1, n(80))), 120_000)),
         "checksums": (checksums, lambda: ([bytes(range(256)) * 200] * n(400),)),
         "transposed": (transposed, lambda: (rows(n(1400, 2), n(1400, 2)), rows(n(1400, 2), n(1400, 2)))),
