@@ -93,7 +93,9 @@ class _Run:
         self.rest(left)
         yield self.outcome()
         yield from self.improve()
-        yield from self.mended()
+        if not self.previous:
+            # who has seen a plan would rather keep it than save a move by several other actions
+            yield from self.mended()
 
     def rest(self, left: Sequence[Duty]) -> None:
         """Do one by one what is left, and take back what that made needless."""
