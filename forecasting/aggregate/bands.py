@@ -30,6 +30,9 @@ FIRST: Final = 0.2
 LONG: Final = 0.03
 #: so many scores' worth of the next shorter horizon stand for what a horizon has not shown yet
 DOUBT: Final = 40.0
+#: what wanders and was seen for an hour has not shown yet how far it strays in a day: its edges a horizon h ahead
+#: are wider by (1 + h / n) to these powers after n scores of the next step
+YOUTH: Final[F32] = np.array([0.8, 0.4, 0.4, 0.8], np.float32)[:, None]
 
 
 class Edges:
@@ -45,13 +48,13 @@ class Edges:
         """Bytes of all rows."""
         return self.log.nbytes + self.count.nbytes + sum(held.nbytes for held in self._held)
 
-    def settle(self, clock: int, truth: F32, due: list[int]) -> None:
-        """Move the edges by what came at this step."""
+    def settle(self, clock: int, truth: F32, due: list[int], wander: F32) -> None:
+        """Move the edges by what came at this step; ``wander`` (S,) as in ``shrunk``."""
         for group in due:
             held = self._held[group][Weighing._at(clock, group)]
             median, edges = held[0], held[1:]
             valid = np.isfinite(truth) & np.isfinite(median)
-            reach = np.maximum((edges - median) * _SIDE, 0.0) * np.exp(self.shrunk(group))
+            reach = np.maximum((edges - median) * _SIDE, 0.0) * np.exp(self.shrunk(group, wander))
             beyond = (truth - median) * _SIDE > reach
             rate = np.maximum(FIRST / np.sqrt(1.0 + self.count[group]), LONG)
             move = np.where(beyond, 1.0 - _BEYOND, -_BEYOND) * rate
@@ -67,17 +70,22 @@ class Edges:
         if without.any():
             held[:, without] = np.nan
 
-    def shrunk(self, group: int) -> F32:
+    def shrunk(self, group: int, wander: F32) -> F32:
+        """(E, S) a horizon's factors; ``wander`` (S,) is 0 of a series about a level, 1 of a walk."""
+        young = np.log1p(np.float32(JUDGED[group]) / (1.0 + self.count[0]))
+        return np.asarray(self._learned(group) + YOUTH * (young * wander))
+
+    def _learned(self, group: int) -> F32:
         """(E, S) a horizon's factors, leaning on the next shorter one while it has few scores."""
         own = self.log[:, group]
         if group == 0:
             return own
         count = self.count[group]
-        return np.asarray((count * own + DOUBT * self.shrunk(group - 1)) / (count + DOUBT))
+        return np.asarray((count * own + DOUBT * self._learned(group - 1)) / (count + DOUBT))
 
-    def widen(self, mixed: F32) -> None:
+    def widen(self, mixed: F32, wander: F32) -> None:
         """Take every distance from the median of (Q, B, S) times its factor, in place; quantiles still ascend."""
-        factors = np.exp(np.stack([self.shrunk(group) for group in range(len(JUDGED))], axis=1))
+        factors = np.exp(np.stack([self.shrunk(group, wander) for group in range(len(JUDGED))], axis=1))
         at = np.empty((len(WATCHED), len(KNOTS), factors.shape[2]), np.float32)
         for b, (low, part) in enumerate(PLACES):
             np.multiply(factors[:, low], 1 - part, out=at[:, b])

@@ -65,7 +65,7 @@ class AggregateCore:
             clock = self.memory.clock
             # once a step the horizons whose turn it is are judged, and said anew
             due = [g for g, knot in enumerate(JUDGED) if self.weighing.due(clock, g)]
-            self.edges.settle(clock, relative, due)
+            self.edges.settle(clock, relative, due, self.memory.wander())
             self.weighing.settle(clock, relative, due)
             said, mixed = self._think()
             for g in due:
@@ -110,7 +110,7 @@ class AggregateCore:
             self._think()
         assert self._mixed is not None
         if not self._wide:
-            self.edges.widen(self._mixed)
+            self.edges.widen(self._mixed, self.memory.wander())
             self._wide = True
         return self._mixed
 

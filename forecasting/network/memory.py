@@ -249,6 +249,13 @@ class Memory:
         """(S,) how far values usually stray from their mean; 0 for a series that never changed."""
         return np.asarray(np.sqrt(np.maximum(SHARES[0] * self.spread[0] + SHARES[1] * self.spread[1], 0.0)))
 
+    def wander(self) -> F32:
+        """(S,) how changes grow with time: 0 where four steps move as far as one does, 1 from a walk on."""
+        one, four = self.change[0], self.change[1]
+        grown = (one > 0) & (four > one)
+        ratio = np.divide(four, one, out=np.ones_like(one), where=grown)
+        return np.asarray(np.minimum(np.log2(ratio), np.float32(1.0)))
+
     def last(self) -> F32:
         """(S,) the newest value, or the quick mean where it is missing; relative to the anchor."""
         newest = self.back(0)

@@ -240,3 +240,32 @@ def test_weights_from_elsewhere_are_checked_and_never_run() -> None:
     for data in (b"", b"PK\x03\x04 broken", pickle.dumps(1), file.getvalue(), shipped().to_bytes()[:-200]):
         with pytest.raises(BadWeights):
             Weights.from_bytes(data)
+
+
+def test_what_wanders_gets_room_while_it_is_young_and_what_stays_does_not() -> None:
+    """S5.6: an hour of a walk has not shown how far it goes in a day; noise about a level has shown all."""
+    g = np.random.default_rng(4)
+    noise = g.normal(size=(60, 200))
+    walk = 100 + noise.cumsum(axis=0)
+    for block, low, high in ((walk, 0.84, 0.99), (100 + noise, 0.88, 0.99)):
+        core = AggregateCore(200, 0.0, None)
+        core.observe(block[:24])
+        steps = np.array([5, 18])
+        said = core.forecast(steps, (0.025, 0.975))
+        truth = block[24 + steps - 1].T
+        held = ((truth >= said[..., 0]) & (truth <= said[..., 1])).mean()
+        assert low < held < high
+
+
+def test_how_much_a_series_wanders_is_seen_from_its_changes() -> None:
+    g = np.random.default_rng(4)
+    noise = g.normal(size=(400, 3))
+    block = np.concatenate(
+        [noise, noise.cumsum(axis=0), np.arange(400.0)[:, None] * np.ones(3), np.ones((400, 2))], axis=1
+    )
+    memory = Memory(11)
+    for row in block:
+        memory.observe(row)
+    wander = memory.wander()
+    assert (wander[:3] < 0.3).all() and (wander[3:6] > 0.6).all() and (wander[6:9] == 1).all()
+    assert (wander[9:] == 0).all()
