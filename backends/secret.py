@@ -35,7 +35,7 @@ def fetched(reference: str, what: str, folder: Path | None = None) -> bytes:
         return _from_file(folder / Path(rest.strip()).expanduser(), what)
     if kind == "command" and rest.strip():
         return _from_command(rest, what, folder)
-    raise ValueError(f"the {what} is given by reference: write file:PATH or command:LINE")
+    raise ValueError(f"the {what} is given by reference: write file:PATH or command:LINE, never the {what} itself")
 
 
 def _from_file(path: Path, what: str) -> bytes:

@@ -54,13 +54,14 @@ class Watched:
     fleet = lively(70, 200)
 
     def __init__(self, console: Console, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.console, self.grid, self.direct, self.bytes = console, whole(console), 0, 0
+        self.console, self.grid, self.direct, self.bytes = console, whole(console), 0, 0  # bytes of lines written alone
 
         def display(app: ConsoleApp, screen: Screen[Any], update: Any) -> None:
             if update is not None:
                 data = update.render_segments(app.console)
-                self.direct += isinstance(update, DirectUpdate)
-                self.bytes += len(data)
+                if isinstance(update, DirectUpdate):
+                    self.direct += 1
+                    self.bytes += len(data)
                 write(self.grid, data)
 
         monkeypatch.setattr(ConsoleApp, "_display", display)

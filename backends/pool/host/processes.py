@@ -166,10 +166,12 @@ class Processes:
 
         return await asyncio.wait_for(asked(), seconds)
 
-    def _freeze(self, instance: Instance) -> None:
+    async def _freeze(self, instance: Instance) -> None:
         if self.config["idle"] == "frozen":
             os.killpg(instance.pid, signal.SIGSTOP)
             instance.frozen = True
+            while state(instance.pid) not in "TtZX":  # a process on a core stops only at its next interrupt
+                await asyncio.sleep(0.001)
 
     def _thaw(self, instance: Instance) -> None:
         if instance.frozen:
@@ -198,10 +200,15 @@ def dying() -> None:
     ctypes.CDLL(None).prctl(1, signal.SIGKILL)
 
 
-def alive(pid: int) -> bool:
-    """Whether that process runs, and is no zombie."""
+def state(pid: int) -> str:
+    """The letter of a process's state in proc(5); X where there is none."""
     try:
         with open("/proc/%d/stat" % pid) as file:
-            return file.read().rpartition(")")[2].split()[0] not in ("Z", "X")
+            return file.read().rpartition(")")[2].split()[0]
     except OSError:
-        return False
+        return "X"
+
+
+def alive(pid: int) -> bool:
+    """Whether that process runs, and is no zombie."""
+    return state(pid) not in "ZX"

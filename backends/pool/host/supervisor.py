@@ -135,7 +135,7 @@ class Supervisor(Processes):
                 instance.state = "dead"
                 raise
             self._remove(name + ".cold")
-            self._freeze(instance)
+            await self._freeze(instance)
             instance.state = "ready"
             return instance.told()
 
@@ -230,7 +230,7 @@ class Supervisor(Processes):
                     instance.tenant, instance.saved = "", {}
                     await self._probe(instance)
                     instance.dirty, instance.state = False, "ready"
-                    self._freeze(instance)
+                    await self._freeze(instance)
                     return instance.told()
                 except (Refused, OSError, asyncio.TimeoutError) as error:
                     instance.detail = "scrub failed: %s" % error
