@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Final, Protocol
 
 import numpy as np
@@ -26,6 +27,7 @@ from sidestep.autopilot.levels_governor import Governor
 from sidestep.autopilot.levels_view import with_notices
 from sidestep.autopilot.loop_alerts import Alerts
 from sidestep.autopilot.loop_approval import Approvals
+from sidestep.autopilot.loop_planning import Planning
 from sidestep.autopilot.loop_proposals import Proposals
 from sidestep.autopilot.loop_runs import Runs
 from sidestep.autopilot.loop_words import says_of
@@ -45,6 +47,8 @@ from sidestep.planning.load import persistence
 
 #: plans that every picture carries
 SHOWN_PLANS: Final = 20
+#: share of an interval that a tick waits for the planner before it shows the fleet without its answer
+PATIENCE: Final = 0.5
 
 
 class OracleLike(Protocol):
@@ -108,6 +112,7 @@ class ControlLoop:
         self._alerts = Alerts(parts.fleet.policy, parts.log.told("forecast"))
         self._oracle_says = ""
         self._trouble = ""
+        self._planning = Planning(parts.clock)
         self._acting = Acting(self.governor, parts.proposals, parts.approvals, parts.runs, parts.log, parts.clock)
 
     def switch(self, fleet: FleetSpec) -> None:
@@ -131,6 +136,12 @@ class ControlLoop:
 
     async def run(self) -> None:
         """Tick every ``fleet.interval`` seconds until cancelled."""
+        try:
+            await self._ticks()
+        finally:
+            await self._planning.aclose()
+
+    async def _ticks(self) -> None:
         clock, interval = self._parts.clock, self._parts.fleet.interval
         due = clock.monotonic()
         while True:
@@ -211,16 +222,18 @@ class ControlLoop:
 
     async def _advise(self, snapshot: Snapshot, forecast: Forecast, foresight: Foresight) -> NoPlan | None:
         parts = self._parts
-        no_plan = await parts.proposals.consider(
+        search = partial(
+            parts.proposals.consider,
             snapshot,
             forecast,
             parts.journal.placement(),
             busy=parts.moving(),
             settling=parts.runs.settling() | self.governor.levels.off() | self._apart(),
         )
-        if forecast.confidence == "ok":
+        ended = await self._planning.turn(search, PATIENCE * parts.fleet.interval)
+        if ended and forecast.confidence == "ok":
             self._acting.act(foresight.contention)
-        return no_plan
+        return self._planning.no_plan
 
     def _lost(self) -> tuple[Label, ...]:
         kept, losses, foreign = self._parts.capsules, self._parts.losses, self._parts.foreign
@@ -257,6 +270,6 @@ class ControlLoop:
             past=self._past.columns(),
             past_step=self._parts.fleet.interval,
             quality=quality_of(self._parts.world.panel),
-            alerts=(*alerts(self._parts.journal), *self._lost(), *self.notices()),
+            alerts=(*alerts(self._parts.journal), *self._planning.notices(), *self._lost(), *self.notices()),
             plans=tuple(PlanView(s.digest, p, s) for p, s in self._parts.journal.plans(SHOWN_PLANS)),
         )
