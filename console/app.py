@@ -89,6 +89,8 @@ class ConsoleApp(
             patterns=self.no_color or few or ascii_only if patterns is None else patterns,
             settings=settings,
         )
+        #: what stands at the end of a line that is wider than its pane
+        self.cut_sign = self.given.glyphs.cut
         self.clockwork = Clockwork(self.given)
         self.said = theme
         self._before: tuple[str, str] = ("fleet", "")

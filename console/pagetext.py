@@ -111,8 +111,11 @@ def trust_lines(view: AutopilotView, now: float, width: int, glyphs: Glyphs) -> 
         ),
         (
             Span("   plans      ", "muted"),
-            Span(f"{found.succeeded} of the last {found.plans} succeeded; "),
-            Span(_ratios(found.peak_over, found.freeze_ratio, found.bytes_ratio), "muted"),
+            Span(f"{found.succeeded} of the last {found.plans} succeeded"),
+        ),
+        (
+            Span("   outcomes   ", "muted"),
+            Span(_ratios(found.peak_over, found.freeze_ratio, found.bytes_ratio)),
         ),
         (),
         (Span(" levels", "strong"), Span("  the most cautious of all that concern an action holds", "muted")),

@@ -254,8 +254,9 @@ def host_lines(item: PlanView, curves: Curves, width: int, glyphs: Glyphs) -> It
     """
     if not item.plan.outlook:
         return
-    room = max(0, min(24, (width - 48) // 2))
-    titles = f"{fit('HOST', 14, glyphs)} {'':7}{'PEAK':>10}{'CHANCE':>16}"
+    arrow = len(glyphs.arrow)
+    titles = f"{fit('HOST', 14, glyphs)} {'':7}{'PEAK':>{9 + arrow}}{'CHANCE':>{14 + arrow}}"
+    room = max(0, min(24, (width - len(titles) - 4) // 2))
     sparks = f"   {fit('WITHOUT', room, glyphs)} {fit('WITH PLAN', room, glyphs)}" if room >= 8 else ""
     yield (Span(f"{titles}{sparks}", "muted"),)
     for row in item.plan.outlook:

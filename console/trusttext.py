@@ -22,7 +22,7 @@ class Mark(NamedTuple):
 
 _INSUFFICIENT: Final = "too few valid windows yet; do nothing on account of these"
 _REACTIVE: Final = "cannot be forecast; only what is measured counts"
-_UNPROVEN: Final = "has not beaten the host's own frequency yet; it decides nothing"
+_UNPROVEN: Final = "no better than its past yet; decides nothing"
 
 
 def marks(*, confidence: str, model: str, fallback: str, reactive: bool, proven: bool) -> tuple[Mark, ...]:

@@ -237,7 +237,7 @@ def summary(asked: Asked, asked_for: float) -> Line:
     counts = [asked.over(name) for name in ("peak_now", "peak_before", "peak_after")]
     moves = len(asked.answer.plan.actions) if asked.answer.plan is not None else 0
     return (
-        span(f" hosts with a peak above {percent(asked.limit)} of {asked.dimension}: ", "muted"),
+        span(f" peaks above {percent(asked.limit)} of {asked.dimension}: ", "muted"),
         Span(f"now {counts[0]}, "),
         Span(f"if {counts[1]}, ", "error" if counts[1] > counts[0] else "text"),
         Span(f"with the plan {counts[2]}", "error" if counts[2] else "ok"),

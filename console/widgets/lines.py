@@ -21,7 +21,7 @@ from textual.widget import Widget
 
 from sidestep.console.compositing import DirectLines
 from sidestep.console.ink import Ink, Written
-from sidestep.console.text import HEAT, Line, StyleName, span, width_of
+from sidestep.console.text import HEAT, UNICODE, Line, StyleName, span, width_of
 from sidestep.themes.colour import contrast
 
 #: the theme's variables for foreground and background, and whether it is bold. Not component classes:
@@ -122,7 +122,16 @@ class LinePane(ScrollView, DirectLines):
             run, style = run + " " * (width - used), look
         if run:
             segments.append(Segment(run, style))
-        return list(Strip(segments, used).adjust_cell_length(width)) if used > width else segments
+        return self._cut(Strip(segments, used), width) if used > width else segments
+
+    def _cut(self, strip: Strip, width: int) -> list[Segment]:
+        """As much as fits, and the sign that there is more."""
+        if strip.text.rstrip() == (kept := strip.crop(0, width)).text.rstrip():
+            return list(kept)
+        kept, rest = strip.crop(0, max(0, width - 1)), strip.crop(max(0, width - 1), width)
+        style = next((segment.style for segment in rest), None)
+        sign = Segment(str(getattr(self.app, "cut_sign", UNICODE.cut)), style)
+        return list(Strip([*kept, sign]).adjust_cell_length(width))
 
     def look(self, name: StyleName, marked: bool) -> Style:
         """The Rich style of a name, on the cursor's background if marked."""
