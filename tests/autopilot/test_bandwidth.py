@@ -76,6 +76,7 @@ class Bench:
     chunk=st.integers(1024, MIB),
 )
 def test_at_no_time_has_more_gone_than_the_limit_allows(rate: int, sizes: list[int], chunk: int) -> None:
+    """S5.21"""
     bench = Bench(rate)
     began, chunk = bench.clock.now, max(chunk, max(sizes) // 200)
     bench.clock.run(*(bench.carry(str(n), size, chunk) for n, size in enumerate(sizes)))

@@ -64,7 +64,7 @@ def _json(capsys: pytest.CaptureFixture[str], *given: str) -> dict[str, Any]:
 
 
 def test_a_function_is_analysed_without_importing_its_module(module: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """S1.4, S2.2: verdicts, contracts and refusals by code, line and text."""
+    """S1.4, S2.2, S2.3: verdicts, contracts and refusals by code, line and text."""
     found = _json(capsys, f"{module}:double")
     loops = [b for b in found["graph"]["blocks"] if b["kind"] != "straight"]
     assert [b["kind"] for b in loops] == ["reduction", "refused"]

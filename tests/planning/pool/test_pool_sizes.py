@@ -153,7 +153,7 @@ def test_overload_adds_what_is_lacking_at_once_and_quiet_takes_it_back_slowly() 
 
 
 def test_the_lead_is_the_measured_p95_and_before_that_what_is_assumed() -> None:
-    """S4.6"""
+    """S4.6, S4.15"""
     known = Durations(2, np.array([0.5, 0.5]))
     assert known.p95().tolist() == [0.5, 0.5]
     for seconds in np.linspace(0.01, 0.2, 20):
