@@ -26,7 +26,8 @@ import numpy as np
 from benchmarks.capsules_corpus import Outcome, corpus
 from benchmarks.capsules_kernels import ARRAYS, KERNELS, PLAIN
 from benchmarks.harness import Goal, Report, Spread, main_with
-from sidestep.sharding.capsules import Chain, HostKey, MemoryChunks, Origin, opened, state_of
+from sidestep.sharding.capsules import Chain, HostKey, MemoryChunks, Origin, opened
+from sidestep.sharding.capsules.base import Base
 from sidestep.sharding.codec import Encoded, decode, loads, same
 from sidestep.sharding.resume import Program, Suspended, suspender
 
@@ -162,27 +163,29 @@ def weights(name: str, count: int) -> dict[str, float]:
 def pauses(size: int, count: int) -> tuple[list[float], list[float], float]:
     """Wall and CPU milliseconds for which a function with ``size`` bytes stands still in a move that was pre-copied.
 
-    From the suspension to the first loop head of the new program: final delta, signature, opening, decoding. And what
-    stopping and starting anew costs: running up to the same point again.
+    From the loop head where it stops to the first one of the new program: capture, final delta, signature, opening,
+    what changed put into the state that went ahead, decoding; CPU without the capture. And what stopping and starting
+    anew costs: running up to the same point again.
     """
     turns = 4000
     wall, cpu, restart = [], [], 0.0
     for _ in range(count):
         here = Program(HOLDING)
-        chain, chunks, ahead = Chain(KEY), MemoryChunks(), []
-        asks = suspender(here)
+        chain, chunks, base = Chain(KEY), MemoryChunks(), Base()
+        ahead: list[Encoded] = []
+        asks: Any = suspender(here)
         begun = time.process_time()
         asks.request(ahead.append, skip=turns // 2)
         try:
             here.run("main", size, turns)
             restart = (time.process_time() - begun) / 2 * 1e3
-            opened(chain.make(ahead[0], origin(here)).data, chunks)
+            base.settle(base.follow(opened(chain.make(ahead[0], origin(here)).data, chunks).header, chunks))
             asks.request(skip=turns // 2 + 200)
             here.run("main", size, turns)
         except Suspended as stopped:
-            times = time.perf_counter(), time.process_time()
-            made = chain.make(stopped.captured, origin(here))
-            decode(state_of(opened(made.data, chunks).header, chunks), copy=False)
+            times = time.perf_counter() - asks.took, time.process_time()
+            sealed = opened(chain.make(stopped.captured, origin(here)).data, chunks)
+            decode(base.follow(sealed.header, chunks), copy=False)
             wall.append((time.perf_counter() - times[0]) * 1e3)
             cpu.append((time.process_time() - times[1]) * 1e3)
         finally:

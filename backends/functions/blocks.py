@@ -65,6 +65,8 @@ class Outcome(Word, frozen=True, kw_only=True):
     #: of a suspension: the capsule's manifest, and the chunks that the last one kept did not have, if they are few
     capsule: bytes = b""
     delta: dict[bytes, bytes] = msgspec.field(default_factory=dict)
+    #: the bytes of them that went straight to where the block is to go on
+    sent: int = 0
     cpu_s: float = 0.0
     wall_s: float = 0.0
     max_rss: int = 0
@@ -135,6 +137,15 @@ class Prepare(Word, frozen=True):
     trusted: dict[str, bytes] = msgspec.field(default_factory=dict)
 
 
+class Arrive(Word, frozen=True):
+    """A capsule of a block that is to come, and those of its chunks that did not go ahead; the last one is decoded."""
+
+    capsule: bytes
+    trusted: dict[str, bytes]
+    delta: dict[bytes, bytes] = msgspec.field(default_factory=dict)
+    last: bool = True
+
+
 class Prepared(Word, frozen=True):
     """The seat is ready for the block, or cannot be."""
 
@@ -154,7 +165,7 @@ class Withdraw(Word, frozen=True):
     """Never mind the last wish."""
 
 
-ToSeat = Job | Prepare | ShardsDone | Shard | Suspend | Keep | Withdraw
+ToSeat = Job | Prepare | Arrive | ShardsDone | Shard | Suspend | Keep | Withdraw
 FromSeat = Began | Prepared | CannotStop | Kept | Outcome | ShardsWanted | ShardResult
 
 

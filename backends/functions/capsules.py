@@ -37,16 +37,16 @@ class Store(ChunkStore):
 
     def __init__(self, root: Path) -> None:
         super().__init__(root)
-        #: chunks that were read before, and found to be what their names say
-        self.ready: dict[bytes, bytes] = {}
+        #: chunks in memory that were found to be what their names say
+        self._known: dict[bytes, bytes] = {}
 
-    def preload(self, names: Iterable[bytes]) -> None:
-        """Have chunks in memory, checked. Raises KeyError, BadChunk."""
-        self.ready |= {name: super(Store, self).get(name) for name in set(names)}
+    def learn(self, given: Mapping[bytes, bytes]) -> None:
+        """Have the chunks of these records in memory, and no others, once all are checked. Raises Refused."""
+        self._known = {name: self._check(name, record) for name, record in given.items()}
 
     def get(self, name: bytes) -> bytes:
         """A chunk. Raises BadChunk if it is damaged, KeyError if it is not there."""
-        found = self.ready.get(name)
+        found = self._known.get(name)
         return found if found is not None else super().get(name)
 
     def have(self, names: Iterable[bytes]) -> list[bytes]:
@@ -79,14 +79,16 @@ class Store(ChunkStore):
         self._check(name, self.records([name])[0])
 
     @staticmethod
-    def _check(name: bytes, record: bytes) -> None:
+    def _check(name: bytes, record: bytes) -> bytes:
+        """The chunk of a record."""
         try:
             ((said, packed, plain),) = records(memoryview(record))
-            unpacked(name, packed, plain=plain)
+            chunk = unpacked(name, packed, plain=plain)
         except (BadChunk, ValueError) as error:
             raise Refused(f"chunk {name.hex()}: {error}: refused") from None
         if said != name:
             raise Refused(f"chunk {name.hex()} calls itself {said.hex()}: refused")
+        return chunk
 
     def _write(self, path: Path, record: bytes) -> None:
         path.parent.mkdir(mode=0o700, exist_ok=True)

@@ -7,6 +7,7 @@ are kept on the way are cut and stored by a third, from a private copy.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import queue
 import resource
@@ -20,7 +21,8 @@ from sidestep.backends.functions import blocks, capsules, payload
 from sidestep.backends.functions.loading import Loaded
 from sidestep.fleet.errors import SidestepError
 from sidestep.sharding import codec
-from sidestep.sharding.capsules import Gate, Origin
+from sidestep.sharding.capsules import Gate, Origin, Rejected
+from sidestep.sharding.capsules.base import Base
 from sidestep.sharding.execute.contract import ExecutorLost, HostShare, plan
 from sidestep.sharding.resume import Suspended, Suspender, suspender
 
@@ -59,11 +61,38 @@ class Ahead:
     """What a block needs that can be had before it comes: its module, and most of its state."""
 
     def __init__(self, word: blocks.Prepare, folder: Path) -> None:
-        """Raises whatever the module does, and capsules.Refused."""
+        """Raises whatever the module does."""
+        self._block, self._base = word.block, Base()
+        #: the capsule that was decoded already, and what runs on from it, once
+        self._ready: tuple[bytes, Callable[[], Any]] | None = None
         self.store = capsules.Store(folder / "chunks")
         self.loaded = Loaded(folder / "sources" / word.source, word.module, word.function)
         if word.capsule:
-            self.store.preload(capsules.opened(word.capsule, Gate(word.trusted), block=word.block).header.names())
+            self.arrive(blocks.Arrive(word.capsule, word.trusted, last=False))
+
+    def arrive(self, word: blocks.Arrive) -> None:
+        """Take over what is new in a capsule; decode the last one, while others decide whether the block goes on.
+
+        What cannot be is refused when it is told to.
+        """
+        self._ready, program = None, self.loaded.program
+        if program is None:
+            return
+        with contextlib.suppress(SidestepError, Rejected, codec.Damaged, codec.Refused, OSError):
+            gate = Gate(word.trusted)
+            header = capsules.opened(word.capsule, gate, block=self._block, program=program.digest, here=True).header
+            self.store.learn(word.delta)
+            state = self._base.follow(header, self.store)
+            if word.last:
+                self._ready = word.capsule, program.ready(state, copy=False)
+                self._base.give_away()
+            else:
+                self._base.settle(state)
+
+    def take(self, capsule: bytes) -> Callable[[], Any] | None:
+        """What runs on from a capsule, if it was decoded."""
+        (known, ready), self._ready = self._ready or (b"", None), None
+        return ready if known == capsule else None
 
 
 class Computation:
@@ -126,9 +155,11 @@ class Computation:
             header = capsules.opened(job.capsule, gate, block=job.block, program=digest, here=True).header
             if header.token >= job.token:
                 raise capsules.Refused(f"a capsule of token {header.token} for token {job.token}: refused")
-            captured = capsules.restored(header, self._store)
+            ready = self._ahead.take(job.capsule) if self._ahead is not None else None
+            if ready is None:
+                ready = program.ready(capsules.restored(header, self._store), copy=False)
             self._prepare(loaded, header.sequence)
-            return lambda: program.resume(captured)
+            return ready
         args, kwargs = payload.decode_call(job.args)
         # What runs as shards is not stopped, so that a call which wants capsules keeps its loops to itself.
         wanted = job.peers and (job.force or not job.every)

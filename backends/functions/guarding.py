@@ -27,6 +27,8 @@ LOOK: Final = 0.02
 CARRY: Final = 120.0
 #: seconds for which a worker is asked to wait until a block computes
 WAIT: Final = 5.0
+#: seconds for which a worker is asked to wait until a block has stopped
+HALT: Final = 10.0
 #: seconds that a block may take to begin, or a host to get ready for it
 BEGIN: Final = 10.0
 #: chunks that travel at a time
@@ -96,11 +98,22 @@ class Guard:
 
     async def prepare(self, host: str, job: blocks.Job, saved: Saved | None) -> None:
         """Have a host get ready for a block. Nothing depends on it: what does not come about costs time later."""
-        sealed, trusted = (saved.sealed, self._cluster.keys) if saved is not None else (b"", {})
-        words = [job.block, job.source, job.module, job.function, sealed, trusted]
+        sealed = saved.sealed if saved is not None else b""
+        words = [job.block, job.source, job.module, job.function, sealed, self._cluster.keys]
         with contextlib.suppress(WorkerLost, VerbFailed, TimeoutError):
             async with asyncio.timeout(BEGIN):
                 await self._cluster.runner.run(self._cluster.address(host), "prepare", words)
+
+    async def reach(self, host: str, target: str) -> None:
+        """Have a connection between two workers. Nothing depends on it either."""
+        with contextlib.suppress(WorkerLost, VerbFailed):
+            await self._cluster.runner.ask(self._cluster.address(host), "reach", [self._cluster.address(target)])
+
+    async def follow(self, host: str, saved: Saved) -> None:
+        """Tell a seat that is ready of a further capsule that went ahead. Nothing depends on it either."""
+        words = [saved.header.shard, saved.sealed, self._cluster.keys, {}, False, False]
+        with contextlib.suppress(WorkerLost, VerbFailed):
+            await self._cluster.runner.ask(self._cluster.address(host), "check", words)
 
     async def forget(self, host: str, block: str) -> None:
         """A block that was to come does not."""
@@ -139,12 +152,24 @@ class Guard:
         return "it reached no safepoint"
 
     async def wish(self, host: str, block: str, token: int, verb: str) -> None:
-        """Ask a block to suspend or keep. Raises VerbFailed when it does not run there."""
+        """Ask a block to keep, or to forget it. Raises VerbFailed when it does not run there."""
+        await self._wish(host, block, token, verb)
+
+    async def halt(self, host: str, block: str, token: int, target: str) -> Any:
+        """Have a block stop, and what is new of it go to the target; what its worker says of its end.
+
+        None when it says nothing for a while. Raises VerbFailed when it does not run there.
+        """
+        said = await self._wish(host, block, token, "halt", HALT, self._cluster.address(target))
+        return said if said is not True else None
+
+    async def _wish(self, host: str, block: str, token: int, verb: str, *more: float | str) -> Any:
         until = time.monotonic() + BEGIN
-        while not await self._cluster.runner.ask(self._cluster.address(host), verb, [block, token]):
+        while not (said := await self._cluster.runner.ask(self._cluster.address(host), verb, [block, token, *more])):
             if time.monotonic() > until:
                 raise VerbFailed(f"{block} does not run on {host} with token {token}")
             await asyncio.sleep(LOOK)
+        return said
 
     async def bring(self, saved: Saved, target: str) -> int:
         """Have all chunks on a host, straight from one that holds them; the bytes that were missing."""
@@ -165,18 +190,31 @@ class Guard:
                 why = str(error)
         raise WorkerLost(f"a capsule of {saved.header.shard} did not come to {target}: {why}")
 
-    async def arrive(self, saved: Saved, former: Saved | None, delta: dict[bytes, bytes], host: str) -> int:
+    async def arrive(self, saved: Saved, former: Saved | None, stopped: blocks.Outcome, host: str) -> int:
         """Bring what is missing, and have the host prove that it holds the whole capsule; the bytes that travelled.
 
-        A host that holds the capsule before this one needs the delta only, which goes with the question.
-        Raises VerbFailed or WorkerLost.
+        A host that holds the capsule before this one needs the delta only: its maker sent it there, or it goes with the
+        question. Raises VerbFailed or WorkerLost.
         """
+        delta, sent = stopped.delta, stopped.sent
         fresh = set(saved.header.names()) - set(former.header.names() if former is not None else ())
-        travels = delta if former is not None and host in former.holders and fresh <= delta.keys() else {}
-        moved = sum(map(len, travels.values())) if travels else await self.bring(saved, host)
-        words: list[Any] = [saved.header.shard, saved.sealed, self._cluster.keys, travels]
-        size: int = await self._cluster.runner.ask(self._cluster.address(host), "check", words)
+        near = former is not None and host in former.holders and (sent > 0 or fresh <= delta.keys())
+        travels = delta if near else {}
+        moved = sent or sum(map(len, travels.values())) if near else await self.bring(saved, host)
+        try:
+            size = await self._whole(saved, host, travels, sent=sent > 0)
+        except VerbFailed:
+            if not sent:
+                raise
+            # What its maker said to have sent is not there.
+            moved = await self.bring(saved, host)
+            size = await self._whole(saved, host, {}, sent=False)
         if size != saved.header.nbytes:
             raise VerbFailed(f"{host} holds {size} bytes of a capsule of {saved.header.nbytes}")
         saved.holders.add(host)
         return moved
+
+    async def _whole(self, saved: Saved, host: str, travels: dict[bytes, bytes], *, sent: bool) -> int:
+        words: list[Any] = [saved.header.shard, saved.sealed, self._cluster.keys, travels, sent, True]
+        size: int = await self._cluster.runner.ask(self._cluster.address(host), "check", words)
+        return size

@@ -14,7 +14,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 
@@ -115,6 +115,8 @@ class Block:
     #: where a move takes it, from which token on, and what came of it
     target: str = ""
     arrival: asyncio.Future[Arrival] | None = None
+    #: by token: told what a worker says of the end of an execution that was stopped
+    stopped: dict[int, asyncio.Future[Any]] = field(default_factory=dict)
     paused: float = 0.0
     #: bytes that travelled while it stood
     last: int = 0
@@ -187,7 +189,7 @@ class Conductor:
             block.used += outcome.cpu_s
             target = block.target or host
             try:
-                block.last = await self.guard.arrive(saved, former, outcome.delta, target)
+                block.last = await self.guard.arrive(saved, former, outcome, target)
             except SidestepError as error:
                 # Before the commit point: it goes on where it was.
                 target, why = host, error
@@ -222,17 +224,20 @@ class Conductor:
         token = self.ledger.give(block.name, host, beside=beside)
         block.at[token] = host
         block.since[token] = time.monotonic()
+        block.stopped[token] = asyncio.get_running_loop().create_future()
         watching = asyncio.create_task(self._watch(block, host, token))
         try:
             address = await self._ready(block, host)
             job = self.job(block, host, token, capsule)
-            outcome = msgspec.convert(await self.cluster.runner.compute(address, job), blocks.Outcome)
+            said = await self.cluster.runner.compute(address, job, block.stopped[token])
+            outcome = msgspec.convert(said, blocks.Outcome)
         except (WorkerLost, VerbFailed, HostError, msgspec.ValidationError) as error:
             self._lose(block, host, token, str(error))
             return None
         finally:
             watching.cancel()
             block.at.pop(token, None)
+            block.stopped.pop(token, None)
         if (outcome.block, outcome.token) != (block.name, token):
             self._lose(block, host, token, f"its worker answered for {outcome.block} with token {outcome.token}")
             return None

@@ -67,20 +67,26 @@ async def _move(conductor: Conductor, name: str, target: str, *, precopy: bool) 
             block.saved = saved
             if len(ahead) == 1:
                 await guard.prepare(target, conductor.job(block, target, token, b""), saved)
+                await guard.reach(source, target)
+            else:
+                await guard.follow(target, saved)
             if ahead[-1] <= SMALL or (len(ahead) > 1 and ahead[-1] > 0.8 * ahead[-2]):
                 break
         if not precopy:
             await guard.prepare(target, conductor.job(block, target, token, b""), None)
         block.arrival = arrival = asyncio.get_running_loop().create_future()
         block.target, block.paused = target, time.monotonic()
-        try:
-            await guard.wish(source, name, token, "suspend")
-        except SidestepError:
-            block.target, block.paused = "", 0.0
-            raise
+    patience = block.paused + SAFEPOINT
+    try:
+        said = await guard.halt(source, name, token, target)
+    except SidestepError:
+        block.target, block.paused = "", 0.0
+        raise
+    if said is not None and token in block.stopped and not block.stopped[token].done():
+        block.stopped[token].set_result(said)
     try:
         async with asyncio.timeout(SAFEPOINT + ARRIVAL):
-            arrived = await _arrives(conductor, name, source, token, arrival)
+            arrived = await _arrives(conductor, name, source, token, arrival, patience)
     except TimeoutError:
         raise SidestepError(f"{name} was not seen on {target} in time") from None
     block.moves += 1
@@ -107,13 +113,11 @@ async def _suited(conductor: Conductor, name: str, host: str, token: int) -> Non
 
 
 async def _arrives(
-    conductor: Conductor, name: str, source: str, token: int, arrival: asyncio.Future[Arrival]
+    conductor: Conductor, name: str, source: str, token: int, arrival: asyncio.Future[Arrival], until: float
 ) -> Arrival:
     """Wait for the block on the other side; take the wish back when it reaches no safepoint."""
-    block = conductor.blocks[name]
-    until = time.monotonic() + SAFEPOINT
     while not arrival.done():
-        if name not in conductor.blocks:
+        if (block := conductor.blocks.get(name)) is None:
             raise SidestepError(f"{name} ended before it moved")
         if token in block.at and time.monotonic() > until:
             why = await conductor.guard.why(source, name, token)

@@ -6,6 +6,7 @@ Dask cluster that was there before, the first verb does.
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import os
 import signal
@@ -17,13 +18,16 @@ import threading
 import time
 from concurrent.futures import Future
 from pathlib import Path
-from typing import BinaryIO, ClassVar, Self
+from typing import TYPE_CHECKING, BinaryIO, ClassVar, Self
 
 import msgspec
 
 from sidestep.backends.functions import blocks, frames
 from sidestep.backends.functions.setup import Setup, new_signing_key
 from sidestep.fleet.errors import SidestepError
+
+if TYPE_CHECKING:
+    from sidestep.backends.functions.capsules import Store
 
 
 class Seat:
@@ -95,6 +99,20 @@ class Running:
         self.capsule, self.kept_at, self.fresh = b"", 0.0, 0
         self.computes = False
         self.unsuited = ""
+        #: how it ends, for whoever had it stopped and waits
+        self.outcome: Future[blocks.Outcome | None] = Future()
+        self.awaited = False
+
+
+class Coming:
+    """A block that is to come: the seat that is ready for a program, and whose capsules are believed."""
+
+    def __init__(self, program: tuple[str, str, str], seat: Seat, trusted: dict[str, bytes]) -> None:
+        self.program, self.seat, self.trusted = program, seat, trusted
+        #: the capsule that the seat knows of
+        self.sealed = b""
+        #: set once the last one came from where the block stood
+        self.came = asyncio.Event()
 
 
 class Place:
@@ -107,8 +125,8 @@ class Place:
         self.folder, self.name, self.signing = folder, name, signing
         self.nursery = Nursery(folder / f"nursery-{os.getpid()}.log")
         self.running: dict[str, Running] = {}
-        #: by block: seats that are ready for one that is to come, and for which program
-        self._ready: dict[str, tuple[tuple[str, str, str], Seat]] = {}
+        #: blocks that are to come
+        self._ready: dict[str, Coming] = {}
         #: chunks that this process has checked as they came
         self.proven: set[bytes] = set()
         #: by block and token: how executions end that were begun without a task of their own
@@ -155,28 +173,39 @@ class Place:
             former.seat.close()
         return True
 
-    def expect(self, block: str, program: tuple[str, str, str], seat: Seat) -> None:
+    def expect(self, word: blocks.Prepare, seat: Seat) -> None:
         """Have a seat ready for a block that is to come; one that was ready before is ended."""
-        self.forget(block)
+        self.forget(word.block)
         with self._turn:
-            self._ready[block] = (program, seat)
+            self._ready[word.block] = Coming((word.source, word.module, word.function), seat, word.trusted)
+
+    def coming(self, block: str) -> Coming | None:
+        """What is ready for a block that is to come."""
+        with self._turn:
+            return self._ready.get(block)
 
     def seat(self, job: blocks.Job) -> Seat:
         """The seat that is ready for a block's program, else a new one. Raises SidestepError."""
         with self._turn:
-            program, seat = self._ready.pop(job.block, (("", "", ""), None))
-        if seat is not None and program == (job.source, job.module, job.function):
-            return seat
-        if seat is not None:
-            seat.close()
+            coming = self._ready.pop(job.block, None)
+        if coming is not None and coming.program == (job.source, job.module, job.function):
+            return coming.seat
+        if coming is not None:
+            coming.seat.close()
         return Seat(self.nursery)
 
     def forget(self, block: str) -> None:
         """End the seat that is ready for a block."""
         with self._turn:
-            _, seat = self._ready.pop(block, (None, None))
-        if seat is not None:
-            seat.close()
+            coming = self._ready.pop(block, None)
+        if coming is not None:
+            coming.seat.close()
+
+    def receive(self, store: Store, given: dict[bytes, bytes]) -> int:
+        """Store chunks that came from elsewhere, once all are checked; the bytes that were new. Raises Refused."""
+        new = store.take(given)
+        self.proven.update(given)
+        return new
 
     def current(self, block: str, token: int) -> Running | None:
         """The block's execution, if it is that of the token."""

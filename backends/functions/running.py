@@ -68,11 +68,22 @@ class RunnerLink:
         """A verb that takes its time, pinned to a worker; no deadline. Raises WorkerLost or VerbFailed."""
         return _opened(await self._ask(words.Run(self._next(), worker, _body(verb, argument)), None))
 
-    async def compute(self, worker: str, job: blocks.Job) -> Any:
-        """What a worker says at the end of an execution. One that goes on from a capsule begins before its task does.
+    async def compute(self, worker: str, job: blocks.Job, stopped: asyncio.Future[Any]) -> Any:
+        """What a worker says at the end of an execution, or what ``stopped`` is told of it sooner.
 
         Raises WorkerLost or VerbFailed.
         """
+        saying = asyncio.create_task(self._compute(worker, job))
+        # What it says after it was stopped is not asked any more.
+        saying.add_done_callback(lambda done: done.cancelled() or done.exception())
+        try:
+            await asyncio.wait((saying, stopped), return_when=asyncio.FIRST_COMPLETED)
+            return stopped.result() if stopped.done() else saying.result()
+        finally:
+            saying.cancel()
+
+    async def _compute(self, worker: str, job: blocks.Job) -> Any:
+        """One that goes on from a capsule begins before its task does."""
         body = msgspec.msgpack.encode(job)
         if not job.capsule:
             return await self.run(worker, "start", body)

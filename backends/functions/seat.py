@@ -58,7 +58,8 @@ def sit(connection: socket.socket) -> None:
             line.say(blocks.Prepared(os.getpid(), f"{type(error).__name__}: {error}"[:500]))
             return
         line.say(blocks.Prepared(os.getpid()))
-        word = line.hear()
+        while isinstance(word := line.hear(), blocks.Arrive):
+            ahead.arrive(word)
     if isinstance(word, blocks.Shard):
         line.say(blocks.Began(os.getpid()))
         line.say(_shard(word))

@@ -6,32 +6,27 @@ verb answers ``{"ok": …}`` or ``{"error": text}`` in msgpack. Dask calls these
 
 from __future__ import annotations
 
-import asyncio
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import Future
 from typing import Any, Final
 
 import msgspec
 
-from sidestep.backends.functions import blocks, capsules
+from sidestep.backends.functions import blocks, capsules, handover
 from sidestep.backends.functions.place import Place, Running, Seat
 from sidestep.backends.functions.shards import Peers
 from sidestep.backends.functions.sources import store_source
 from sidestep.fleet.errors import SidestepError
-from sidestep.sharding.capsules import Gate
-
-#: seconds between two looks whether a block computes
-_SOON: Final = 0.002
 
 
-async def verb(body: bytes) -> bytes:
-    """A short verb, on the worker's event loop: ``[name, argument]``."""
+async def verb(body: bytes, dask_worker: Any = None) -> bytes:
+    """A short verb, on the worker's event loop: ``[name, argument]``. Dask puts the worker in."""
     try:
         name, argument = msgspec.msgpack.decode(body)
-        if name == "began":
-            return msgspec.msgpack.encode({"ok": await began(argument)})
+        if (wait := _WAITING.get(name)) is not None:
+            return msgspec.msgpack.encode({"ok": await wait(argument, dask_worker)})
     except Exception as error:  # noqa: BLE001 - nothing but bytes may leave
         return _refused(error)
     return _answer(_SHORT, body)
@@ -69,23 +64,6 @@ def status(_: object) -> list[blocks.BlockStatus]:
     return Place.here().status()
 
 
-async def began(words: Sequence[Any]) -> bool:
-    """Wait so many seconds at most until an execution computes; whether it does."""
-    block, token, seconds = words
-    until = time.monotonic() + min(float(seconds), 10.0)
-    while time.monotonic() < until:
-        found = Place.here().current(block, token)
-        if found is not None and found.computes:
-            return True
-        await asyncio.sleep(_SOON)
-    return False
-
-
-def suspend(words: Sequence[Any]) -> bool:
-    """Ask a block to stop at its next safepoint; False when it does not run here with that token."""
-    return _wish(words, blocks.Suspend())
-
-
 def keep(words: Sequence[Any]) -> bool:
     """Ask a block to keep a capsule at its next safepoint and go on."""
     return _wish(words, blocks.Keep())
@@ -109,30 +87,6 @@ def fence(words: Sequence[Any]) -> bool:
     """Refuse every token of a block that is older, from now on, and end what runs with one."""
     block, token = words
     return Place.here().fence(block, token - 1)
-
-
-def check(words: Sequence[Any]) -> int:
-    """Whether a capsule is whole here: its signature, and every chunk against its name. The bytes of its state.
-
-    The chunks that travelled with the manifest are stored first.
-    """
-    block, sealed, trusted, delta = words
-    header = capsules.opened(sealed, Gate(trusted), block=block).header
-    store = capsules.Store(Place.here().chunks)
-    _take(store, delta)
-    proven = Place.here().proven
-    for name in dict.fromkeys(header.names()):
-        # What was checked as it came is read by the seat, which checks it again.
-        if name not in proven:
-            store.prove(name)
-            proven.add(name)
-    return header.nbytes
-
-
-def _take(store: capsules.Store, given: dict[bytes, bytes]) -> int:
-    new = store.take(given)
-    Place.here().proven.update(given)
-    return new
 
 
 def forget(block: str) -> bool:
@@ -174,6 +128,9 @@ def start(body: bytes) -> blocks.Outcome:
     try:
         seat.say(msgspec.structs.replace(job, signing=place.signing, host=place.name))
         outcome = _attend(running, Peers(job.peers))
+        if outcome is not None:
+            outcome = msgspec.structs.replace(outcome, block=job.block, token=job.token)
+        running.outcome.set_result(outcome)
     except (OSError, SidestepError) as error:
         outcome = None
         text = str(error)
@@ -182,11 +139,14 @@ def start(body: bytes) -> blocks.Outcome:
     finally:
         if place.running.get(job.block) is running:
             del place.running[job.block]
+        if not running.outcome.done():
+            running.outcome.set_result(None)
         seat.close()
     wall = time.monotonic() - began
     if outcome is None:
         return blocks.Outcome(block=job.block, token=job.token, kind=blocks.DIED, text=text, wall_s=wall)
-    return msgspec.structs.replace(outcome, block=job.block, token=job.token)
+    # The chunks that were told to whoever waited are in the store, and need not travel twice.
+    return msgspec.structs.replace(outcome, delta={}) if running.awaited else outcome
 
 
 def _attend(running: Running, peers: Peers) -> blocks.Outcome | None:
@@ -270,13 +230,13 @@ def put(words: Sequence[Any], former: bytes) -> int:
     said = msgspec.msgpack.decode(former)
     if "error" in said:
         raise SidestepError(f"the other host: {said['error']}")
-    return _take(capsules.Store(Place.here().chunks), dict(zip(names, said["ok"], strict=True)))
+    return Place.here().receive(capsules.Store(Place.here().chunks), dict(zip(names, said["ok"], strict=True)))
 
 
 def store(words: Sequence[Any]) -> int:
     """Store chunks that come from the conductor."""
     (named,) = words
-    return _take(capsules.Store(Place.here().chunks), named)
+    return Place.here().receive(capsules.Store(Place.here().chunks), named)
 
 
 def prepare(words: Sequence[Any]) -> bool:
@@ -293,22 +253,27 @@ def prepare(words: Sequence[Any]) -> bool:
         seat.close()
         raise SidestepError(heard.error if isinstance(heard, blocks.Prepared) else "its process ended without a word")
     seat.pid = heard.pid
-    place.expect(word.block, (word.source, word.module, word.function), seat)
+    place.expect(word, seat)
     return True
 
 
 _SHORT: Final[dict[str, Callable[[Any], Any]]] = {
     "have": have,
     "status": status,
-    "suspend": suspend,
     "keep": keep,
     "withdraw": withdraw,
-    "check": check,
     "fence": fence,
     "end": end,
     "source": source,
     "forget": forget,
     "begin": begin,
+}
+_WAITING: Final[dict[str, Callable[[Any, Any], Awaitable[Any]]]] = {
+    "began": handover.began,
+    "halt": handover.halt,
+    "reach": handover.reach,
+    "arrive": handover.arrive,
+    "check": handover.check,
 }
 _LONG: Final[dict[str, Callable[[Any], Any]]] = {
     "start": start,

@@ -51,30 +51,37 @@ def opened(data: bytes, store: Chunks, *, source: str = "capsule") -> Sealed:
 
 def parts_of(header: CapsuleHeader, store: Chunks, *, limits: Limits = LIMITS) -> Iterator[NDArray[np.uint8]]:
     """The parts of a capsule's state, each in memory of its own. Raises Rejected."""
-    _bounded(header, limits)
+    bounded(header, limits)
     names = iter(header.names())
     for size in header.parts:
         yield _part(size, names, store)
 
 
-def _bounded(header: CapsuleHeader, limits: Limits) -> None:
+def bounded(header: CapsuleHeader, limits: Limits) -> None:
+    """Raise Rejected for a state that is larger than it may be, or none."""
     if header.nbytes > limits.memory:
         raise Rejected("size", f"{header.nbytes} bytes of state; {limits.memory} are allowed")
+    if not header.parts:
+        raise Rejected("chunk", "a capsule without a state")
 
 
 def _chunks(size: int, names: Iterator[bytes], store: Chunks) -> Iterator[tuple[int, bytes]]:
     """The chunks of a part and where they belong, each of its length. Raises Rejected."""
     for at in range(0, size, CHUNK):
-        name = next(names)
-        try:
-            chunk = store.get(name)
-        except KeyError:
-            raise Rejected("missing", f"chunk {name.hex()} is not here: a capsule before this one is") from None
-        except BadChunk as error:
-            raise Rejected("chunk", str(error)) from error
-        if len(chunk) != min(CHUNK, size - at):
-            raise Rejected("chunk", f"chunk {name.hex()} has another length than its place")
-        yield at, chunk
+        yield at, chunk_of(next(names), min(CHUNK, size - at), store)
+
+
+def chunk_of(name: bytes, length: int, store: Chunks) -> bytes:
+    """A chunk that has the length of its place. Raises Rejected."""
+    try:
+        chunk = store.get(name)
+    except KeyError:
+        raise Rejected("missing", f"chunk {name.hex()} is not here: a capsule before this one is") from None
+    except BadChunk as error:
+        raise Rejected("chunk", str(error)) from error
+    if len(chunk) != length:
+        raise Rejected("chunk", f"chunk {name.hex()} has another length than its place")
+    return chunk
 
 
 def _part(size: int, names: Iterator[bytes], store: Chunks) -> NDArray[np.uint8]:
@@ -86,9 +93,7 @@ def _part(size: int, names: Iterator[bytes], store: Chunks) -> NDArray[np.uint8]
 
 def state_of(header: CapsuleHeader, store: Chunks, *, limits: Limits = LIMITS) -> Encoded:
     """The state of a function, for ``Program.resume``. Raises Rejected."""
-    _bounded(header, limits)
-    if not header.parts:
-        raise Rejected("chunk", "a capsule without a state")
+    bounded(header, limits)
     names = iter(header.names())
     # The first part is the stream, and is read as bytes: it is put together as such.
     stream = b"".join(chunk for _, chunk in _chunks(header.parts[0], names, store))

@@ -65,7 +65,7 @@ class Builder:
             raise Damaged("arrays whose memory is not there")
         memories: list[NDArray[np.uint8] | None] = [None]
         for one, at in zip(given, align, strict=True):
-            if copy or not _own(one):
+            if copy or not _own(one, at):
                 self._reader.claim(one.nbytes + 2 * ALIGN)
                 memories.append(room(one.nbytes, at))
                 np.copyto(memories[-1], one)  # type: ignore[arg-type]
@@ -119,9 +119,10 @@ class Builder:
             assert group.extra is not None
             self.objects[span] = [deque(maxlen=one) for one in group.extra.resolved(self.objects)]
         elif group.kind == BYTEARRAY:
-            if set(map(type, group.items.values)) - {bytes}:
+            if set(map(type, group.items.values)) - {bytes, bytearray}:
                 raise Damaged("bytes expected")
-            self.objects[span] = list(map(bytearray, group.items.values))
+            # Those that were read as bytearrays are this group's own.
+            self.objects[span] = [one if type(one) is bytearray else bytearray(one) for one in group.items.values]
 
     def _at_once(self, group: Group) -> bool:
         """Make a group of tuples, ranges or slices in one go, if all they hold is there."""
@@ -309,11 +310,12 @@ def _bounded(done: Any, length: int) -> int:
     return done
 
 
-def _own(one: NDArray[np.uint8]) -> bool:
+def _own(one: NDArray[np.uint8], align: int) -> bool:
     root: Any = one
     while type(root.base) is np.ndarray:
         root = root.base
-    return root.base is None and bool(one.flags.writeable)
+    address: int = one.__array_interface__["data"][0]
+    return root.base is None and bool(one.flags.writeable) and address % ALIGN == align
 
 
 _FILL: Final = frozenset({LIST, SET, DEQUE, *MAPPINGS})

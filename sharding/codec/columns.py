@@ -132,7 +132,8 @@ def _bytes(out: list[bytes], values: Sequence[bytes | bytearray], code: int) -> 
         return
     out += (bytes((code,)), varint(len(values)))
     ints(out, lengths)
-    out.append(b"".join(values))
+    # A single one is not copied here: all pieces are put together at the end.
+    out.append(b"".join(values) if len(values) != 1 else values[0])  # type: ignore[arg-type]
 
 
 def _shared(out: list[bytes], values: Sequence[object], code: int) -> bool:

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from typing import Any, Final
 
+from sidestep.sharding.codec.arrays import ALIGN
 from sidestep.sharding.codec.building import Builder
 from sidestep.sharding.codec.encoding import END, VERSION, encode
 from sidestep.sharding.codec.framing import unpack
 from sidestep.sharding.codec.groups import GROUPS, Group
 from sidestep.sharding.codec.limits import LIMITS, Damaged, Data, Encoded, Limits, Sets
-from sidestep.sharding.codec.reading import Reader
+from sidestep.sharding.codec.reading import Column, Reader
 
 _OBJECT: Final = 64
 
@@ -22,21 +23,10 @@ def decode(encoded: Encoded, *, limits: Limits = LIMITS, copy: bool = True) -> o
     """The value. Raises Damaged, or Refused if a set would iterate in another order here.
 
     Never runs what the bytes name, never takes more than ``limits``. With ``copy=False`` arrays lie in the buffers
-    themselves, where those own their memory and may be written.
+    themselves, where those own their memory, may be written, and lie where they did modulo 64.
     """
     reader = Reader(encoded.stream, limits)
-    if reader.byte() != VERSION:
-        raise Damaged("a value of another version")
-    root = reader.column()
-    groups: list[Group] = []
-    total = 0
-    while (kind := reader.byte()) != END:
-        if (shape := GROUPS.get(kind)) is None:
-            raise Damaged(f"no kind of object is written as {kind}")
-        count = reader.varint()
-        reader.claim(_OBJECT * count, count)
-        groups.append(shape(kind, total, count, reader))
-        total += count
+    root, groups, total = _read(reader)
     builder = Builder(groups, total, reader)
     builder.memory(encoded.buffers, copy=copy)
     if len(root) != 1 or reader.rest or reader.refs_below > total:
@@ -49,6 +39,32 @@ def decode(encoded: Encoded, *, limits: Limits = LIMITS, copy: bool = True) -> o
             raise
         raise Damaged(f"no value: {error}") from error
     return value
+
+
+def _read(reader: Reader) -> tuple[Column, list[Group], int]:
+    """The value's own column, all groups, and the number of their objects. Raises Damaged."""
+    if reader.byte() != VERSION:
+        raise Damaged("a value of another version")
+    root = reader.column()
+    groups: list[Group] = []
+    total = 0
+    while (kind := reader.byte()) != END:
+        if (shape := GROUPS.get(kind)) is None:
+            raise Damaged(f"no kind of object is written as {kind}")
+        count = reader.varint()
+        reader.claim(_OBJECT * count, count)
+        groups.append(shape(kind, total, count, reader))
+        total += count
+    return root, groups, total
+
+
+def alignments(encoded: Encoded, *, limits: Limits = LIMITS) -> list[int]:
+    """Where each buffer has to lie modulo 64, for ``decode`` to leave arrays in it. Raises Damaged."""
+    reader = Reader(encoded.stream, limits)
+    _read(reader)
+    reader.counts()
+    reader.counts()
+    return reader.ints(ALIGN - 1, 0)
 
 
 def loads(data: Data, *, limits: Limits = LIMITS) -> object:

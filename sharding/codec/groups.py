@@ -95,7 +95,10 @@ class Fixed(Group):
 
     def read(self, reader: Reader) -> None:
         """The parts of all objects."""
-        self.fixed(1 if self.kind == BYTEARRAY else 3, reader.column())
+        if self.kind == BYTEARRAY:
+            self.fixed(1, reader.column(changing=True))
+        else:
+            self.fixed(3, reader.column())
 
 
 class Iterators(Group):

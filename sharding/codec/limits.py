@@ -62,7 +62,7 @@ class Encoded:
     copied): copy them, or send them, before the value changes. After ``unpack`` they are views of the packed bytes.
     """
 
-    stream: bytes
+    stream: bytes | memoryview
     buffers: tuple[NDArray[np.uint8], ...] = ()
 
     @property

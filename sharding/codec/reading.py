@@ -75,8 +75,8 @@ class Column:
 class Reader:
     """A place in a stream, and what may still be allocated."""
 
-    def __init__(self, data: bytes, limits: Limits) -> None:
-        self._data, self._at = data, 0
+    def __init__(self, data: bytes | memoryview, limits: Limits) -> None:
+        self._data, self._at = memoryview(data), 0
         self._memory, self._objects = limits.memory, limits.objects
         self.refs_below = 0
 
@@ -97,7 +97,7 @@ class Reader:
         if size > self.rest:
             raise Damaged("cut short")
         self._at += size
-        return self._data[self._at - size : self._at]
+        return bytes(self._data[self._at - size : self._at])
 
     def skip(self, size: int) -> None:
         """Pass bytes that mean nothing. Raises Damaged."""
@@ -107,7 +107,8 @@ class Reader:
 
     def byte(self) -> int:
         """The next byte. Raises Damaged."""
-        return self.take(1)[0]
+        self.skip(1)
+        return self._data[self._at - 1]
 
     def varint(self) -> int:
         """The next count, below 2**63. Raises Damaged."""
@@ -142,8 +143,8 @@ class Reader:
             raise Damaged("text expected")
         return column.values
 
-    def column(self) -> Column:
-        """A column of any values. Raises Damaged."""
+    def column(self, *, changing: bool = False) -> Column:
+        """A column of any values; strings of bytes as bytearrays, if they are to change. Raises Damaged."""
         code, count = self.byte(), self.varint()
         if code == PAD:
             self.skip(count)
@@ -153,6 +154,8 @@ class Reader:
             return Column([], self._references(code, count), None)
         if code == MIXED:
             return self._mixed(count)
+        if code == BYTES and changing:
+            return Column(self._bytearrays(count))
         return Column(self._plain(code, count))
 
     def _references(self, code: int, count: int) -> Sequence[int]:
@@ -230,6 +233,15 @@ class Reader:
         joined = self.take(sum(lengths))
         self.claim(2 * len(joined))
         return [joined[a:b] for a, b in pairwise(chain((0,), accumulate(lengths)))]
+
+    def _bytearrays(self, count: int) -> list[Any]:
+        lengths = self.counts()
+        self.claim(2 * sum(lengths))
+        if len(lengths) != count or sum(lengths) > self.rest:
+            raise Damaged("a column whose length is not true")
+        starts = accumulate(lengths, initial=self._at)
+        self._at += sum(lengths)
+        return [bytearray(self._data[start : start + length]) for start, length in zip(starts, lengths, strict=False)]
 
     def _shared(self, _: int) -> list[Any]:
         where = self.ints(1 << 48, 0)

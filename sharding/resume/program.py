@@ -7,7 +7,7 @@ import builtins
 import dis
 import random
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from types import CodeType, FrameType, FunctionType, MappingProxyType, ModuleType
 from typing import Any, Final
 
@@ -109,7 +109,17 @@ class Program:
 
     def resume(self, captured: Encoded) -> Any:
         """Run on from a capture. Raises Damaged, what the function raises, and Suspended."""
-        frames, around = self._decoded(captured)
+        return self.ready(captured)()
+
+    def ready(self, captured: Encoded, *, copy: bool = True) -> Callable[[], Any]:
+        """What runs on from a capture, once, with everything decoded. Raises Damaged.
+
+        Without a copy its arrays stay in the capture's memory where they can, which is then the program's.
+        """
+        frames, around = self._decoded(captured, copy=copy)
+        return lambda: self._go_on(frames, around)
+
+    def _go_on(self, frames: list[tuple[str, int, dict[str, object]]], around: dict[str, Any]) -> Any:
         self._restore(around)
         chain: Any = None
         for _, position, values in reversed(frames):
@@ -220,9 +230,9 @@ class Program:
             self._reach[entry] = frozenset(wanted), functions, why
         return self._reach[entry]
 
-    def _decoded(self, captured: Encoded) -> _State:
+    def _decoded(self, captured: Encoded, *, copy: bool) -> _State:
         """Frames and surroundings. Raises Damaged for what no capture of this program can be."""
-        value: Any = decode(captured)
+        value: Any = decode(captured, copy=copy)
         try:
             frames, around = value
             for at, (name, number, values) in enumerate(frames):

@@ -57,7 +57,9 @@ class _Requests:
         self._skip, self._until, self._next = 0, 0.0, 0.0
         self.refused: tuple[str, str] | None = None
         self.tried = 0
+        #: seconds from the last request to its capture, and those that the capture itself took
         self.latency = 0.0
+        self.took = 0.0
         self._asked = 0.0
 
     def _ask(self, keep: Callable[[Encoded], None] | None, skip: int) -> None:
@@ -79,6 +81,7 @@ class _Requests:
         if begun < self._next:
             return
         self.tried += 1
+        stood = time.perf_counter()
         try:
             captured = self._program.capture(frame).frozen()
         except (Unsuited, Refused) as error:
@@ -89,7 +92,8 @@ class _Requests:
                 self._off()
             return
         self._off()
-        self.latency = time.perf_counter() - self._asked
+        now = time.perf_counter()
+        self.latency, self.took = now - self._asked, now - stood
         if (keep := self._keep) is None:
             raise Suspended(captured)
         keep(captured)

@@ -73,10 +73,12 @@ def gated(n, mark, gate):
         file.write(f"{os.getpid()}\\n")
     rows = [0.0] * 20000
     total = 0.0
+    waited = 0
     for i in range(n):
         if i == n // 2:
             while not os.path.exists(gate):
                 time.sleep(0.01)
+                waited += 1
         total += (i * 7) % 11 * 0.1
         rows[i % 20000] += total
     return total, rows[:50]
