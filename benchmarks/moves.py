@@ -5,7 +5,8 @@ Runs inside a test fleet (docs/testfleet.md):
 state in a folder of 200 files; one file in a hundred changes between the copying ahead and the stop. Ours is the time
 from the first byte of ``freeze`` to the end of ``resume`` over persistent connections, without the executor's journal
 (about 4 ms a step); theirs is the time of three commands over the same connections, rsync with an SSH session of its
-own as everybody runs it. rsync digests nothing; ours compares digests of everything at both ends.
+own as everybody runs it. rsync digests nothing; ours compares digests of everything at both ends. What a step takes is
+what its caller waits for: hosts begin with some of capture, restore and verify while the step before is answered.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any, Final
 
@@ -45,6 +46,8 @@ STEPS: Final = tuple(step for step in MOVE_STEPS if step not in {StepName.COMMIT
 UNIT: Final = "[Service]\nType=exec\nExecStart=/bin/sh -c 'exec sleep 100000'\n"
 KEY: Final = "/etc/bench-key"
 TOOLS: Final = "/opt/bench"
+
+Found = dict[str, dict[str, list[float]]]
 
 
 class Stage:
@@ -94,8 +97,8 @@ class Stage:
         if done.status:
             raise UsageError(f"{command}: {done.stderr.decode(errors='replace').strip()}")
 
-    async def ours(self, driver: Driver, size: int) -> float:
-        """Milliseconds of one move by that driver."""
+    async def ours(self, driver: Driver, size: int) -> dict[StepName, float]:
+        """Milliseconds of every step in which one move by that driver stands still."""
         self.runs += 1
         hooks: dict[str, str] = {}
         if driver == "hook":
@@ -115,15 +118,16 @@ class Stage:
             await self.backend.start(source, shard, 1, self.addresses[0])
             await asyncio.sleep(OLD)
             notes: dict[str, str] = {}
-            frozen = 0.0
+            frozen = dict[StepName, float]()
             for step in STEPS:
                 if step is StepName.FREEZE and driver == "restart":
                     await self.run(source, f"cd {folder} && {_churn(size)}")
                 began = time.perf_counter()
                 result = await self.backend.step(step, move, source, destination, dict(notes))
-                frozen += time.perf_counter() - began if step in FROZEN else 0.0
+                if step in FROZEN:
+                    frozen[step] = (time.perf_counter() - began) * 1e3
                 notes |= result.notes
-            return frozen * 1e3
+            return frozen
         finally:
             for end in self.ends:
                 await self.backend.stop(end, shard, 9)
@@ -181,10 +185,11 @@ async def _put(end: Any, path: str, content: bytes) -> None:
     await end.send(path, chunks())
 
 
-async def measure(sizes: tuple[int, ...], runs: int) -> Mapping[str, Mapping[str, list[float]]]:
-    """Milliseconds by contender and size, in turns."""
+async def measure(sizes: tuple[int, ...], runs: int) -> tuple[Found, Found]:
+    """Milliseconds by contender and size, in turns; and of every step of ours."""
     stage = Stage(Fleet(os.environ.get("SIDESTEP_TESTFLEET", "")))
-    found: dict[str, dict[str, list[float]]] = {name: {} for name in ("restart", "hook", "stop-rsync-start")}
+    found: Found = {name: {} for name in ("restart", "hook", "stop-rsync-start")}
+    steps: Found = {"restart": {}, "hook": {}}
     try:
         await stage.ready()
         for size in sizes:
@@ -192,12 +197,14 @@ async def measure(sizes: tuple[int, ...], runs: int) -> Mapping[str, Mapping[str
             for _ in range(runs):
                 for driver in ("restart", "hook"):
                     took = await stage.ours(driver, size)  # type: ignore[arg-type]
-                    found[driver].setdefault(key, []).append(took)
+                    found[driver].setdefault(key, []).append(sum(took.values()))
+                    for step, ms in took.items():
+                        steps[driver].setdefault(f"{step} ms p50 {key}", []).append(ms)
                 found["stop-rsync-start"].setdefault(key, []).append(await stage.theirs(size))
                 print(key, {name: round(rows[key][-1]) for name, rows in found.items()}, file=sys.stderr, flush=True)
     finally:
         await stage.aclose()
-    return found
+    return found, steps
 
 
 def run(options: argparse.Namespace) -> Report:
@@ -206,7 +213,7 @@ def run(options: argparse.Namespace) -> Report:
         raise UsageError("no test fleet", hint="python -m scripts.testfleet run -- python -m benchmarks.moves")
     sizes = (20_000_000,) if options.quick else (20_000_000, 200_000_000)
     runs = options.runs or (2 if options.quick else 7)
-    found = asyncio.run(measure(sizes, runs))
+    found, steps = asyncio.run(measure(sizes, runs))
     goals, figures = [], dict[str, dict[str, Spread]]()
     for key in found["restart"]:
         theirs = statistics.median(found["stop-rsync-start"][key])
@@ -217,6 +224,7 @@ def run(options: argparse.Namespace) -> Report:
         for key, values in rows.items():
             figures[name][f"downtime_ms p50 {key}"] = Spread.of(values)
             figures[name][f"downtime_ms p99 {key}"] = Spread.of([_p99(values)])
+        figures[name] |= {step: Spread.of(values) for step, values in steps.get(name, {}).items()}
     note = f"p99 of {runs} runs is near their maximum; load of the machine {os.getloadavg()[0]:.0f}"
     return Report("moves", tuple(goals), figures, runs, options.quick, (note,))
 

@@ -23,8 +23,9 @@ main() {
         fi
         mv -f "$d/capsule.new.$key" "$d/capsule.$key" || fail host 'cannot keep the capsule'
     fi
+    c_size=$(size_of "$d/capsule.$key") || fail host 'cannot keep the capsule'
     say capsule "$d/capsule.$key"
-    say bytes "$(size_of "$d/capsule.$key")"
+    say bytes "$c_size"
     say digest "$(file_digest "$d/capsule.$key")"
     if [ -f "$d/seed.$key/used" ]; then
         read -r dry <"$d/dry.$key" || fail host "cannot read $d/dry.$key"

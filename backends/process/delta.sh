@@ -126,16 +126,25 @@ grow() {
         fail host 'cannot remove what has changed'
     tar -C "$home" --exclude=delta.kinds --exclude=delta.changed -xf "$d/capsule.$key" ||
         fail host 'tar cannot unpack the capsule'
-    mv -f "$home/delta.changed" "$d/changed.$key"
+}
+
+# What was planted is on the disk already.
+make_grown_durable() {
+    if (cd "$d/state" && { find . -type d && cat "$d/unpack.$key/delta.changed"; } | xargs -d '\n' sync --) 2>/dev/null &&
+        sync "$d" "$d/unpack.$key" 2>/dev/null; then return 0; fi
+    make_durable "$d/state"
 }
 
 # At the destination: digests of what came with the seed count for files that the capsule did not bring.
 grown_digest() {
-    digests_of state <"$d/changed.$key" >"$d/now.$key"
-    (cd "$d/state" && find . -mindepth 1 -printf '%y %P\n') | awk -v changed="$d/changed.$key" -v now="$d/now.$key" '
+    home=$d/unpack.$key
+    (digests_of state <"$home/delta.changed" >"$d/now.$key") &
+    digesting=$!
+    (cd "$d/state" && find . -mindepth 1 -printf '%y %P\n') | awk -v changed="$home/delta.changed" '
         FILENAME == changed { new[$0] = 1; next }
-        FILENAME == now { print; next }
         FILENAME != "" && FILENAME != "-" { sum[substr($0, 67)] = $0; next }
         { print; path = substr($0, 3); if ($1 == "f" && !(path in new) && (path in sum)) print sum[path] }
-        ' "$d/changed.$key" "$d/now.$key" "$d/planted.$key" - | LC_ALL=C sort | sha
+        ' "$home/delta.changed" "$d/planted.$key" - >"$home/kept" || fail host "cannot look at $d/state"
+    wait "$digesting" || exit 9
+    LC_ALL=C sort "$home/kept" "$d/now.$key" | sha
 }

@@ -3,6 +3,5 @@ main() {
     lock
     not_taken_back
     [ -f "$d/move.$key" ] || fail host 'the destination was not prepared for this move'
-    head -c "$bytes" >"$d/capsule.$key.$$" || fail host "cannot write $d/capsule.$key"
-    mv -f "$d/capsule.$key.$$" "$d/capsule.$key" || fail host "cannot write $d/capsule.$key"
+    head -c "$bytes" >"$d/capsule.$key" || fail host "cannot write $d/capsule.$key"
 }

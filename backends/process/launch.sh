@@ -39,13 +39,14 @@ launch() {
 define_leader() {
     # shellcheck disable=SC2016 # expanded by the new shell
     leader='
-start=$1 file=$2 until=$3 by=$4
+start=$1 file=$2 until=$3 by=$4 unit=${5:-}
 read -r line <"/proc/$$/stat" || exit 9
 set -f; set -- ${line##*") "}; set +f
 [ "$3" = "$$" ] || { echo "sidestep: the shard got no process group of its own"; exit 9; }
 shift 19
 printf "%s %s %s %s %s\n" "$$" "$1" "$TOKEN" "$PORT" "$ADDRESS" >"$file.new" || exit 9
-sync "$file.new" 2>/dev/null
+sync "$file.new" ${unit:+"$unit.new"} 2>/dev/null # names without their contents would outlive a power loss
+[ -z "$unit" ] || mv -f "$unit.new" "$unit" || exit 9
 mv -f "$file.new" "$file" || exit 9
 if [ -n "$until" ]; then
     read -r _ last <"$until" && read -r up _ </proc/uptime && [ "${up%.*}" -lt "$last" ] &&

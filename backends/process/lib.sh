@@ -178,8 +178,10 @@ not_taken_back() {
     [ ! -f "$d/undone" ] || ! grep -qxF "$key" "$d/undone" || fail host 'this move was taken back here already'
 }
 
-# One operation on a shard at a time: a repeated step must not meet the first one half way.
+# One operation on a shard at a time: a repeated step must not meet the first one half way. Several that follow one
+# another in one process ($chained) have it together.
 lock() {
+    [ "${chained:-}" != locked ] || return 0
     [ -d "$d" ] || mkdir -p "$d" || fail host "cannot make $d"
     n=0
     self=${self:-$$}
@@ -201,6 +203,14 @@ lock() {
     trap 'exit 9' HUP INT TERM
     end_pause
     [ ! -f "$d/loading" ] || end_loading
+    [ -z "${chained:-}" ] || chained=locked
+}
+
+unlock() {
+    [ "${chained:-}" = locked ] || return 0
+    rm -f "$d/lock"
+    trap - EXIT
+    chained=unlocked
 }
 
 # A process that was never given all of its state, since whoever did that was killed (revive.sh). Only under the lock.

@@ -16,7 +16,7 @@ from contextlib import suppress
 from typing import Final
 
 from sidestep.backends.base import Capability, Move, ShardObservation, StepResult
-from sidestep.backends.process.handing import hand_over
+from sidestep.backends.process.handing import ahead, hand_over
 from sidestep.backends.process.operations import Notes, ShellOperations
 from sidestep.backends.process.revive import started
 from sidestep.backends.process.scripts import perform
@@ -191,6 +191,11 @@ class ShellMoves(ShellOperations):
         return f"; {made['bytes']} bytes carried before" if planted.get("planted") == "yes" else ""
 
     async def _freeze(self, move: Move, source: Transport, destination: Transport, notes: Notes) -> StepResult:
+        if seeded := notes.get("seeded", ""):  # else capturing takes its time, or is not ours
+            shell = self._stands.of(move.key, source.host)
+            values = self._of_move(source, "freeze", move, token=move.old_token, seeded=seeded)
+            stages = dict.fromkeys(("freeze", "capture", "lift"), values)
+            await ahead(source, shell, "freeze", stages, self._timeout)
         found = await self._at(source, "freeze", "freeze", move, token=move.old_token)
         return StepResult(detail=scrub(found["how"] or "no quiesce command: relies on the router holding requests"))
 
@@ -210,9 +215,8 @@ class ShellMoves(ShellOperations):
         there = _need(destination, "transfer", notes, "destination_capsule")
         expected = _need(source, "transfer", notes, "digest")
         size = int(notes["bytes"]) if "bytes" in notes else None
-        digest = await self._hand_over(move, source, destination, size)
-        if digest == expected:
-            return StepResult(detail=scrub(f"sha256 {digest[:12]} arrived through the controller"))
+        if await self._hand_over(move, source, destination, notes, size):
+            return StepResult(detail=scrub(f"sha256 {expected[:12]} arrived through the controller"))
         carried = await transfer(
             source, here, destination, there, timeout=self._carry, size=size, pace=self.pace, within=move.deadline
         )
@@ -224,32 +228,33 @@ class ShellMoves(ShellOperations):
         why = f" ({carried.reason})" if carried.reason else ""
         return StepResult(detail=scrub(f"sha256 {carried.digest[:12]} arrived {way}{why}"))
 
-    async def _hand_over(self, move: Move, source: Transport, destination: Transport, size: int | None) -> str | None:
-        """The capsule, if it is small, between the shells that stand ready; the digest of what was carried, or None."""
+    async def _hand_over(
+        self, move: Move, source: Transport, destination: Transport, notes: Notes, size: int | None
+    ) -> bool:
+        """Whether the capsule, if it is small, went between the shells that stand ready.
+
+        No process runs at the destination before the commit where the state is files, so those are put in place and
+        looked at as soon as they are there.
+        """
         if not move.source or (self.pace is not None and self.pace.limited):
-            return None
+            return False
         ends = [self._stands.of(move.key, end.host) for end in (source, destination)]
-        values = (
-            self._of_move(source, "transfer", move, token=move.old_token),
-            self._of_move(destination, "transfer", move, token=move.new_token),
+        here = self._of_move(source, "transfer", move, token=move.old_token)
+        there = self._of_move(destination, "transfer", move, token=move.new_token)
+        stages = {"land": there}
+        if notes.get("grows"):
+            stages |= {"restore": {**there, **_restoring(move, notes)}, "verify": {**there, "files": notes["files"]}}
+        return await hand_over(
+            source, ends[0], destination, ends[1], (here, stages), size, notes["digest"], timeout=self._timeout
         )
-        return await hand_over(source, ends[0], destination, ends[1], values, size, timeout=self._timeout)
 
     async def _restore(self, move: Move, source: Transport, destination: Transport, notes: Notes) -> StepResult:
         if _anew(move, notes):
             await self._at(destination, "restore", "empty", move, token=move.new_token)
             return StepResult(detail=Label("no capsule: begins with nothing"))
-        found = await self._at(
-            destination,
-            "restore",
-            "restore",
-            move,
-            token=move.new_token,
-            digest=_need(destination, "restore", notes, "digest"),
-            grows=notes.get("grows", ""),
-            stays="yes" if move.source == move.destination else "",
-            **await self._lease(destination, move.shard),
-        )
+        _need(destination, "restore", notes, "digest")
+        how = {**_restoring(move, notes), **await self._lease(destination, move.shard)}
+        found = await self._at(destination, "restore", "restore", move, token=move.new_token, **how)
         if move.shard.driver == "hook":
             return StepResult(detail=scrub(f"pid {found['pid']}, not serving"), notes=_process(found))
         return StepResult(detail=Label("state in place, not started"))
@@ -287,6 +292,16 @@ class ShellMoves(ShellOperations):
 def _anew(move: Move, notes: Notes) -> bool:
     """Whether the shard comes from nowhere and brings nothing."""
     return not move.source and "digest" not in notes
+
+
+def _restoring(move: Move, notes: Notes) -> dict[str, str | int]:
+    """What restoring is told; where files are compared afterwards, that brings them to the disk, too."""
+    return {
+        "digest": notes["digest"],
+        "grows": notes.get("grows", ""),
+        "stays": "yes" if move.source == move.destination else "",
+        "compared": notes.get("files", ""),
+    }
 
 
 def _need(transport: Transport, step: str, notes: Notes, key: str) -> str:

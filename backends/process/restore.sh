@@ -12,13 +12,26 @@ main() {
     fi
     [ "${stays:-}" != yes ] || need_owner "$token" # takes keys beside its own: made anew it would have only those
     fenced
-    if [ "$driver" = restart ] && [ "$token" -gt "$f_at" ]; then # one bringing to the disk for both: users wait
+    if [ "$driver" = restart ]; then
+        ! alive || fail host "the shard already runs here (pid $p_pid)"
+        mark_restored & # beside the unpacking: users wait
+        marking=$!
+        trap 'wait "$marking"; rm -f "$d/lock"' EXIT
+        unpack
+    else
+        write_file "$d/restored.$key" "$token"
+        make_durable "$d/capsule.$key" # resume makes the process again from it
+        load_into
+    fi
+}
+
+# One bringing to the disk for both. From here on older tokens are kept out, and what is put in place can be taken back.
+mark_restored() {
+    if [ "$token" -gt "$f_at" ]; then
         write_both "$d/restored.$key" "$token" "$d/fence" "$token"
     else
         write_file "$d/restored.$key" "$token"
     fi
-    [ "$driver" = restart ] || make_durable "$d/capsule.$key" # resume makes the process again from it
-    if [ "$driver" = hook ]; then load_into; else unpack; fi
 }
 
 load_into() {
@@ -36,10 +49,28 @@ load_into() {
 }
 
 unpack() {
-    ! alive || fail host "the shard already runs here (pid $p_pid)"
-    raise_fence "$token"
+    if [ "$grows" != yes ] || [ ! -f "$d/grown.$key" ]; then # else done by an earlier try
+        fresh
+        marked
+        [ ! -e "$d/state" ] || rm -rf "$d/state"
+        mv "$d/unpack.$key/state" "$d/state" || fail host 'cannot put the state in place'
+        if [ "$grows" = yes ]; then : >"$d/grown.$key"; else rm -rf "$d/unpack.$key"; fi # else with the rest, in the end
+    else
+        marked
+    fi
+    # the source gives its own away once this is committed; before that it is compared, and on the disk by then
+    [ -n "${compared:-}" ] || make_durable "$d/state"
+    say port "$port"
+}
+
+marked() {
+    wait "$marking" || exit 9
+    trap 'rm -f "$d/lock"' EXIT
+}
+
+# The state, beside its place.
+fresh() {
     if [ "$grows" = yes ]; then
-        if [ -f "$d/grown.$key" ]; then return 0; fi # done by an earlier try
         grow
     else
         rm -rf "$d/unpack.$key"
@@ -47,9 +78,4 @@ unpack() {
         tar -C "$d/unpack.$key" -xf "$d/capsule.$key" || fail host 'tar cannot unpack the capsule'
     fi
     [ -d "$d/unpack.$key/state" ] && [ ! -L "$d/unpack.$key/state" ] || fail host 'the capsule holds no state folder'
-    [ ! -e "$d/state" ] || rm -rf "$d/state"
-    mv "$d/unpack.$key/state" "$d/state" || fail host 'cannot put the state in place'
-    if [ "$grows" = yes ]; then : >"$d/grown.$key"; else rm -rf "$d/unpack.$key"; fi # else with the rest, in the end
-    make_durable "$d/state" # the source gives its own away once this is committed
-    say port "$port"
 }

@@ -11,8 +11,8 @@ from __future__ import annotations
 import asyncio
 import secrets
 from collections import Counter
-from collections.abc import Coroutine, Iterable, Mapping
-from contextlib import suppress
+from collections.abc import AsyncIterator, Coroutine, Iterable, Mapping, Sequence
+from contextlib import asynccontextmanager, suppress
 from typing import Any, Final
 
 from sidestep.backends.ssh.base import Channel, Completed, Transport
@@ -28,7 +28,8 @@ MOST: Final = 2
 _LINE: Final = 1 << 20
 _STDERR: Final = 64 << 10
 #: Takes the texts, says its number, and then runs programs: each begins with a mark, and ends with it. A program that
-#: does not come whole is not run. What it says is said at once; its complaints follow, between marks.
+#: does not come whole is not run. What it says is said at once; its complaints follow, between marks. One that fails
+#: may not have read what it was given: that is never taken for programs, since nothing is read any more.
 _LOOP: Final = """\
 IFS= read -r size && eval "$(head -c "$size")" || exit 9
 exec 3>&1
@@ -39,7 +40,9 @@ while IFS= read -r mark; do
 "; done
     [ "$line" = "$mark" ] || exit 0
     complaints=$( (read -r self _ </proc/self/stat; eval "$text") 2>&1 >&3 3>&-)
-    printf '\\n%s %s\\n%s\\n%s\\n' "$mark" "$?" "$complaints" "$mark"
+    status=$?
+    printf '\\n%s %s\\n%s\\n%s\\n' "$mark" "$status" "$complaints" "$mark"
+    case $mark in give-*) [ "$status" = 0 ] || exit 0 ;; esac
 done
 exit 0
 """
@@ -50,6 +53,10 @@ class ShellLost(Exception):
     """The shell is not there any more; what it was running may have been done or not."""
 
 
+class _Busy(ShellLost):
+    """It is there, but with other things to do."""
+
+
 class StandingShell:
     """One of them, on one host; ``stand`` is the only maker. Runs one program at a time."""
 
@@ -57,6 +64,8 @@ class StandingShell:
         self._transport, self._channel, self._pid = transport, channel, pid
         self._turn = asyncio.Lock()
         self._ended = False
+        #: of the program that is under way in stages: its mark, and what has not been asked for yet
+        self._mark, self._stages = b"", list[str]()
         self._limit = asyncio.get_running_loop().call_later(LIFE, self.end)
 
     @property
@@ -64,20 +73,51 @@ class StandingShell:
         """Whether it takes programs."""
         return not self._ended
 
+    def awaits(self, stage: str) -> bool:
+        """Whether that is the next stage of the program that is under way."""
+        return self.ready and self._stages[:1] == [stage]
+
     async def run(self, program: bytes, *, timeout: float, give: bytes = b"", take: int = 0) -> Completed:
         """Run a program to its end; ``give`` is its standard input.
 
-        With ``take`` it says a line ``raw=``, and after it so many bytes, which are returned as its output.
-        Raises ShellLost, HostUnreachable, and HostError when it has not ended in time: then it is killed.
+        With ``take`` it may say a line ``raw=N``, and after it N bytes, no more than that, which are returned as its
+        output. Raises ShellLost, HostUnreachable, and HostError when it has not ended in time: then it is killed.
         """
+        async with self._told(timeout):
+            if self._stages:  # of which somebody else waits for the end
+                raise _Busy
+            mark = await self._begin(program, give)
+            return await self._answer(mark, "", take)
+
+    async def begin(self, program: bytes, stages: Sequence[str], *, timeout: float, give: bytes = b"") -> None:
+        """Have a program run that says a line ``stage=NAME`` after each of these but the last. Raises as ``run``."""
+        async with self._told(timeout):
+            if self._stages:
+                raise _Busy
+            self._mark, self._stages = await self._begin(program, give), list(stages)
+
+    async def stage(self, *, timeout: float, take: int = 0) -> Completed:
+        """What the program that is under way said in its next stage, once that is over. Raises as ``run``.
+
+        A program ends with the first stage that fails.
+        """
+        async with self._told(timeout):
+            if not self._stages:
+                raise _Busy
+            name = self._stages.pop(0)
+            return await self._answer(self._mark, name if self._stages else "", take)
+
+    @asynccontextmanager
+    async def _told(self, timeout: float) -> AsyncIterator[None]:
+        """Being asked something, and what becomes of the shell where it does not answer."""
         async with self._turn:
             if self._ended:
                 raise ShellLost
-            mark = secrets.token_hex(16).encode()
             try:
                 async with asyncio.timeout(timeout):
-                    await self._channel.write(b"%s\n%s\n%s\n%s" % (mark, program.rstrip(b"\n"), mark, give))
-                    return await self._answer(mark, take)
+                    yield
+            except _Busy:
+                raise
             except TimeoutError as error:
                 self.end(kill=True)
                 raise HostError(
@@ -93,18 +133,32 @@ class StandingShell:
                 self.end(kill=True)
                 raise
 
-    async def _answer(self, mark: bytes, take: int) -> Completed:
+    async def _begin(self, program: bytes, give: bytes) -> bytes:
+        mark = b"give-" * bool(give) + secrets.token_hex(16).encode()
+        await self._channel.write(b"%s\n%s\n%s\n%s" % (mark, program.rstrip(b"\n"), mark, give))
+        return mark
+
+    async def _answer(self, mark: bytes, stage: str, take: int) -> Completed:
         said, raw = bytearray(), bytearray()
         while not (line := await self._line()).startswith(mark):
-            said += line
-            if line == b"raw=\n" and take:
-                while len(raw) < take:
-                    raw += await self._bytes(take - len(raw))
+            if stage and line == b"stage=%s\n" % stage.encode():
+                return Completed(0, bytes(said), b"")
+            if take and line.startswith(b"raw="):
+                size = int(line[4:])
+                if not 0 <= size <= take:
+                    raise ValueError(size)
+                while len(raw) < size:
+                    raw += await self._bytes(size - len(raw))
+            else:
+                said += line
+        self._stages.clear()
         status = int(line[len(mark) :])
         complaints = bytearray()
         while (line := await self._line()) != mark + b"\n":
             complaints += line
             del complaints[:-_STDERR]
+        if status and mark.startswith(b"give-"):
+            self.end()
         return Completed(status, bytes(raw if take and status == 0 else said[:-1]), bytes(complaints))
 
     async def _line(self) -> bytes:

@@ -119,16 +119,15 @@ d=$1 until=$2 by=$3 name=$4 manager=$5 group="" old=""
 while IFS= read -r line; do
     case $line in 0::*) group=${line#0::} ;; *:name=systemd:*) old=${line#*:name=systemd:} ;; esac
 done </proc/self/cgroup
+start=$(cat "$d/start")
 if [ "$6" = wait ]; then
     word=$(timeout 900 head -n 1 <"$d/go") || exit 0
     case $word in "go "*) ;; *) exit 0 ;; esac
     word=${word#go } by=${word%% *} until=${word#* }
 fi
 printf "%s %s %s\n" "$name" "$manager" "${group:-$old}" >"$d/unit.new" || exit 9
-sync "$d/unit.new" 2>/dev/null # a name without its contents would outlive a power loss
-mv -f "$d/unit.new" "$d/unit" || exit 9
 cd "$d/state" || exit 9
-set -- "$(cat "$d/start")" "$d/pid" "${until#-}" "$by"' "$leader"; } >"$d/leader" || fail host "cannot write $d/leader"
+set -- "$start" "$d/pid" "${until#-}" "$by" "$d/unit"' "$leader"; } >"$d/leader" || fail host "cannot write $d/leader"
     set -- "$1" -p Restart=no -p TimeoutStopSec=10 -p UMask=0077 -p CPUAccounting=yes -p MemoryAccounting=yes
     [ "${limit_cpu:-0}" -eq 0 ] || set -- "$@" -p "CPUQuota=$(quota)"
     # memory is reclaimed a little before it is refused

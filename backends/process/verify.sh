@@ -2,7 +2,11 @@
 main() {
     lock
     if [ "$driver" = restart ]; then
+        # once this is committed the source gives its own away: it is on the disk by then
+        if [ -f "$d/grown.$key" ]; then make_grown_durable & else make_durable "$d/state" & fi
+        syncing=$!
         if [ -f "$d/grown.$key" ]; then found=$(grown_digest); else found=$(state_digest); fi
+        wait "$syncing" || exit 9
         [ "$found" = "$files" ] || fail host "the files here have digest $found, captured were $files"
         return 0
     fi

@@ -40,10 +40,58 @@ async def test_any_bytes_go_through_it_both_ways(tmp_path: Path) -> None:
     put = f"head -c {len(data)} >{path}".encode()
     assert (await shell.run(put, timeout=PATIENCE, give=data)).status == 0
     assert path.read_bytes() == data
-    said = await shell.run(f"echo raw=\ncat {path}".encode(), timeout=PATIENCE, take=len(data))
+    said = await shell.run(f"echo raw={len(data)}\ncat {path}".encode(), timeout=PATIENCE, take=len(data))
     assert (said.status, said.stdout) == (0, data)
     said = await shell.run(b"echo cannot >&2; exit 4", timeout=PATIENCE, take=10)
     assert (said.status, said.stderr.strip()) == (4, b"cannot")
+    shell.end()
+
+
+async def test_what_is_given_to_a_program_that_fails_is_never_run(tmp_path: Path) -> None:
+    """It may hold what looks like a program, between marks."""
+    host = Shell()
+    shell = await standing(host)
+    path = tmp_path / "made"
+    said = await shell.run(b"exit 7", timeout=PATIENCE, give=f"mark\n: >{path}\nmark\n".encode() * 2)
+    assert said.status == 7
+    assert await host.started[0].process.wait() == 0
+    assert not path.exists() and not shell.ready
+
+
+async def test_a_host_never_says_more_than_it_was_asked_for() -> None:
+    shell = await standing(Shell())
+    with pytest.raises(ShellLost):
+        await shell.run(b"echo raw=11\nprintf 'hello world'", timeout=PATIENCE, take=10)
+    assert not shell.ready
+
+
+async def test_stages_of_a_program_are_told_as_they_end(tmp_path: Path) -> None:
+    """The next one does not wait for anybody; meanwhile the shell has no time for other programs."""
+    shell = await standing(Shell())
+    path = tmp_path / "made"
+    program = f"echo a=1\necho stage=one\n: >{path}\necho stage=two\necho raw=3\nprintf abc".encode()
+    await shell.begin(program, ["one", "two", "three"], timeout=PATIENCE)
+    with pytest.raises(ShellLost):
+        await shell.run(b"echo", timeout=PATIENCE)
+    assert shell.awaits("one") and not shell.awaits("two")
+    assert (await shell.stage(timeout=PATIENCE)).stdout == b"a=1\n"
+    assert (await shell.stage(timeout=PATIENCE)).stdout == b""
+    assert path.exists()
+    assert (await shell.stage(timeout=PATIENCE, take=3)).stdout == b"abc"
+    assert (await shell.run(b"echo on", timeout=PATIENCE)).stdout == b"on\n"
+    shell.end()
+
+
+async def test_a_program_ends_with_the_stage_that_fails() -> None:
+    shell = await standing(Shell())
+    await shell.begin(
+        b"echo stage=one\necho why >&2\nexit 5\necho stage=two", ["one", "two", "three"], timeout=PATIENCE
+    )
+    assert (await shell.stage(timeout=PATIENCE)).status == 0
+    said = await shell.stage(timeout=PATIENCE)
+    assert (said.status, said.stderr.strip()) == (5, b"why")
+    assert not shell.awaits("three")
+    assert (await shell.run(b"echo on", timeout=PATIENCE)).stdout == b"on\n"
     shell.end()
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import signal
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ import pytest
 from moving import STEPS, shard_spec
 
 from sidestep.backends.process import ProcessBackend
+from sidestep.backends.process.standing import StandingShell
 from sidestep.fleet.errors import HostError
 from sidestep.fleet.machines import StepName
 
@@ -63,6 +65,66 @@ async def test_no_session_is_opened_while_a_shard_stands_still(pair: Any, driver
     assert opened == []
     assert await pair.at_destination("add") == "4"
     await gone(pair)
+
+
+def counted(monkeypatch: Any) -> list[str]:
+    """The names of operations that shells are asked for from now on, those that are asked for at once in one line."""
+    asked: list[str] = []
+    begin = StandingShell._begin
+
+    def counting(shell: StandingShell, program: bytes, give: bytes) -> Any:
+        asked.append(" ".join(re.findall(r"^operation_(\w+)", program.decode(), re.MULTILINE)))
+        return begin(shell, program, give)
+
+    monkeypatch.setattr(StandingShell, "_begin", counting)
+    return asked
+
+
+async def test_what_follows_one_another_on_a_host_waits_for_no_round_trip(pair: Any, monkeypatch: Any) -> None:
+    """Once all but changes is there: three round trips from freeze to resume."""
+    spec = shard_spec("restart", pair.port)
+    await pair.start(spec)
+    (pair.source_dir / "state" / "ballast").write_bytes(bytes(2 << 20))
+    await pair.at_source("add 3")
+    move = pair.move(spec)
+    asked = counted(monkeypatch)
+    for name in STEPS:
+        await pair.step(name, move)
+    assert asked == ["freeze capture lift", "land restore verify", "resume"]
+    assert await pair.at_destination("add") == "4"
+    await gone(pair)
+
+
+@pytest.mark.parametrize("last", [StepName.FREEZE, StepName.CAPTURE, StepName.TRANSFER])
+async def test_what_was_done_ahead_is_taken_back_with_the_step_before_it(pair: Any, last: StepName) -> None:
+    spec = shard_spec("restart", pair.port)
+    await pair.start(spec)
+    (pair.source_dir / "state" / "ballast").write_bytes(bytes(2 << 20))
+    pid = (await pair.at_source("who")).split()[2]
+    move = pair.move(spec)
+    done = STEPS[: STEPS.index(last) + 1]
+    for name in done:
+        await pair.step(name, move)
+    for name in (StepName.FREEZE, *reversed(done)):
+        await pair.abort(name, move)
+    assert (await pair.at_source("who")).split()[2] == pid
+    assert await pair.at_source("add") == "1"
+    assert {f.name for f in pair.source_dir.iterdir()} <= {"fence", "log", "pid", "state", "undone"}
+    assert {f.name for f in pair.destination_dir.iterdir()} <= {"fence", "log", "undone"}
+    await gone(pair)
+
+
+async def test_a_step_that_is_repeated_while_the_next_is_done_already_is_sent_whole(pair: Any) -> None:
+    spec = shard_spec("restart", pair.port)
+    await pair.start(spec)
+    (pair.source_dir / "state" / "ballast").write_bytes(bytes(2 << 20))
+    await pair.at_source("add 3")
+    move = pair.move(spec)
+    for name in STEPS:
+        first = await pair.step(name, move)
+        second = await pair.step(name, move)
+        assert first.notes == second.notes, name
+    assert await pair.at_destination("add") == "4"
 
 
 async def test_a_shell_that_is_lost_is_no_harm(pair: Any) -> None:
