@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 from collections.abc import Generator
@@ -12,12 +13,21 @@ from hypothesis import HealthCheck, settings
 # whoever starts the tests in the background has them ignore interrupts, and what they start inherits that
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
+# what is loaded and collected here stays to the end: no sweep need look through it (see ``pytest_collection_finish``)
+gc.disable()
+
 # how long an example takes says something of the machine only; what takes long is seen by --durations
 settings.register_profile("ours", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("ours")
 
 #: a test that says so has checked nothing, because a program of `make test` is missing
 UNCHECKED = ("Skipped: NOT CHECKED", "Skipped: NO BROWSER")
+
+
+def pytest_collection_finish() -> None:
+    """Sweeps of the garbage collector begin, with what the tests themselves make."""
+    gc.freeze()
+    gc.enable()
 
 
 @pytest.hookimpl(wrapper=True)
