@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping
 from typing import Final
 
 from sidestep.autopilot.daemon_log import AUTOPILOT
+from sidestep.autopilot.executor_graph import too_late
 from sidestep.autopilot.journal import Journal
 from sidestep.autopilot.planner import propose
 from sidestep.autopilot.world_clock import Clock
@@ -92,9 +93,11 @@ class Proposals:
     ) -> NoPlan | None:
         """Ask the planner; returns its reasons if it has no plan.
 
-        Where the planner has just searched long and in vain, its answer stands for a while.
+        Where the planner has just searched long and in vain, its answer stands for a while. A proposal of which
+        something would begin too late gives way at once: the executor would leave that out.
         """
         current, began = self.current(), self._clock.monotonic()
+        overdue = _overdue(current, self._clock.wall()) if current is not None else ""
         if self._in_vain is not None and began < self._resting:
             return self._in_vain
         waiting, looks = self._journal.queue(), list[Look]()
@@ -120,8 +123,11 @@ class Proposals:
         self._resting = now + min(REST_AT_MOST, REST * (now - began))
         self._in_vain = answer if isinstance(answer, NoPlan) else None
         if isinstance(answer, NoPlan):
+            if current is not None and overdue:
+                self._end(current, PlanState.SUPERSEDED, overdue)
             return answer
         self._needed_at = now
+        current = None if overdue else current
         if not self._known(answer, current) and not self._being_read(current):
             self._journal.add(answer)
         return None
@@ -147,6 +153,11 @@ class Proposals:
 
     def _end(self, plan: Plan, state: PlanState, note: str) -> None:
         self._journal.set_state(plan.digest(), state, actor=Label(AUTOPILOT), note=note)
+
+
+def _overdue(plan: Plan, now: float) -> str:
+    """Why not all of the plan could run any more, or nothing."""
+    return next((why for action in plan.actions if (why := too_late(plan, action, now))), "")
 
 
 def _needless(plan: Plan) -> str:

@@ -32,6 +32,8 @@ class FakeOracle:
 
     def __init__(self) -> None:
         self.peak = 0.5
+        #: steps until then
+        self.ahead = 20
         self.error: Exception | None = None
         self.confidence = "ok"
         self.fallback = ""
@@ -45,11 +47,11 @@ class FakeOracle:
             raise self.error
         hosts = np.full((3, 2, STEPS, len(LEVELS)), 0.3, dtype=np.float32)
         hosts[:, 1] = 1e8
-        hosts[0, 0, 20:] = np.float32(self.peak)
+        hosts[0, 0, self.ahead :] = np.float32(self.peak)
         spread = np.linspace(0.97, 1.03, len(LEVELS), dtype=np.float32)
         shards = np.full((3, 2, STEPS, len(LEVELS)), 0.05, dtype=np.float32)
         shards[:, 1] = 1e7
-        shards[:2, 0, 20:] = np.float32(self.peak / 2)
+        shards[:2, 0, self.ahead :] = np.float32(self.peak / 2)
         return Forecast(
             id=f"f{snapshot.number}",
             snapshot=snapshot.number - self.behind,

@@ -49,6 +49,32 @@ async def test_predicted_contention_is_said_once_and_proposed_once(scene: Scene)
     assert scene.executor.ran == []
 
 
+async def test_a_proposal_that_can_no_longer_run_in_time_gives_way_to_one_that_can(scene: Scene) -> None:
+    """What an operator may approve is what the executor would begin."""
+    scene.oracle.peak = 2.9
+    await scene.tick()
+    first = scene.newest()[0]
+    while scene.clock.wall() <= first.actions[0].latest_start:
+        assert scene.states() == [PlanState.PROPOSED]
+        await scene.tick()
+    newest, status = scene.newest()
+    assert (newest.number, status.state) == (2, PlanState.PROPOSED)
+    assert newest.actions[0].latest_start > scene.clock.wall()
+    assert [(a.shard, a.destination) for a in newest.actions] == [(a.shard, a.destination) for a in first.actions]
+    assert scene.journal.plan(first.digest())[1].state is PlanState.SUPERSEDED
+
+
+async def test_a_proposal_that_can_no_longer_run_in_time_ends_where_nothing_helps_now(scene: Scene) -> None:
+    scene.oracle.peak = 2.9
+    await scene.tick()
+    scene.proposals._planner = lambda *args, **more: NoPlan(created=0.0, snapshot=0, forecast="", reasons=())
+    await scene.tick(9)
+    assert scene.states() == [PlanState.PROPOSED]
+    await scene.tick(3)
+    assert scene.states() == [PlanState.SUPERSEDED]
+    assert scene.newest()[1].note.startswith("too late: to end in time it had to begin")
+
+
 async def test_a_proposal_is_taken_back_once_contention_is_gone_for_good(scene: Scene) -> None:
     scene.oracle.peak = 2.9
     await scene.tick()
@@ -65,7 +91,7 @@ async def test_a_proposal_is_taken_back_once_contention_is_gone_for_good(scene: 
 async def test_a_proposal_is_not_taken_from_under_the_eyes_of_its_reader(
     scene: Scene, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    scene.oracle.peak = 2.9
+    scene.oracle.peak, scene.oracle.ahead = 2.9, 50  # soon, but not so soon that it would be too late before
     await scene.tick()
     shown, _ = scene.newest()
     real = scene.proposals._planner
