@@ -3,7 +3,9 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
+# pip would compile on one processor what all of them can afterwards; some files are for other Pythons.
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile -c constraints.txt
+COMPILED := $(BIN)/python -m compileall -qq -j 0 $(VENV)/lib || true
 DEMO_ARGS ?=
 FUZZ_SECONDS ?= 30
 # Without compiled files every process that a test starts would compile all of sidestep again.
@@ -29,11 +31,13 @@ $(VENV)/made:
 
 $(VENV)/run-ready: $(VENV)/made pyproject.toml constraints.txt
 	$(PIP) -e .
+	@$(COMPILED)
 	@touch $@
 
-$(VENV)/test-ready: $(VENV)/run-ready
+$(VENV)/test-ready: $(VENV)/made pyproject.toml constraints.txt
 	$(PIP) -e '.[test]'
-	@touch $@
+	@$(COMPILED)
+	@touch $(VENV)/run-ready $@
 
 demo: $(VENV)/run-ready
 	@$(BIN)/sidestep demo $(DEMO_ARGS)
@@ -41,14 +45,14 @@ demo: $(VENV)/run-ready
 test: $(VENV)/test-ready
 	@scripts/debian-packages openssh-client openssh-server perl mawk gawk busybox fish tcsh zsh rsync ansible-core prometheus prometheus-node-exporter chromium haproxy redis-server tmux
 	@scripts/debian-packages --if-root mmdebstrap lxcfs iproute2 systemd
+	scripts/side-by-side '$(BIN)/python -m scripts.testfleet run -- $(BIN)/python -m pytest tests/systemd' \
 	$(BIN)/python -m pytest -n 4 --dist loadfile --durations 40 --durations-min 5 -m "not alone" $(TEST_ARGS)
 	$(BIN)/python -m pytest -m alone tests/endtoend
-	$(BIN)/python -m scripts.testfleet run -- $(BIN)/python -m pytest tests/systemd
 
 check: $(VENV)/test-ready
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/mypy -p sidestep -p scripts.testfleet -p scripts.faultmatrix
+	$(BIN)/mypy -n 2 -p sidestep -p scripts.testfleet -p scripts.faultmatrix
 	$(BIN)/lint-imports
 	$(BIN)/python -m scripts.traceability --check
 
