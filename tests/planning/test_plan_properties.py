@@ -43,28 +43,30 @@ class Truth:
     """The planner's promise computed the long way: one host, one set of shards at a time."""
 
     def __init__(self, small: Small) -> None:
-        self.small, self.forecast = small, small.forecast()
+        forecast = small.forecast()
+        self.small = small
         self.rows = {h.name: i for i, h in enumerate(small.hosts)}
         self.shards = {s.name: i for i, s in enumerate(small.shards)}
         self.limit = np.array([[h.cpu * 0.8, h.memory * 0.85] for h in small.hosts])
+        self.median = forecast.hosts[..., MEDIAN].astype(float)
+        self.away = forecast.hosts[..., LEVELS.index(QUANTILE)].astype(float) - self.median
+        self.mean, self.sd = forecast.shard_mean.astype(float), forecast.shard_sd.astype(float)
+        self.here = {h.name: [i for i, s in enumerate(small.shards) if s.host == h.name] for h in small.hosts}
 
     def upper(self, host: str, gone: frozenset[str], come: frozenset[str]) -> np.ndarray:
-        row = self.rows[host]
-        here = [i for n, i in self.shards.items() if self.small.named(n).host == host]
+        row, here = self.rows[host], self.here[host]
         left = [i for i in here if self.small.shards[i].name not in gone]
         added = [self.shards[n] for n in come]
-        median = self.forecast.hosts[row, :, :, MEDIAN].astype(float)
-        away = self.forecast.hosts[row, :, :, LEVELS.index(QUANTILE)] - median
-        mean, sd = self.forecast.shard_mean.astype(float), self.forecast.shard_sd.astype(float)
+        median = self.median[row]
         for i in here:
             if i not in left:
-                median = median - mean[i]
+                median = median - self.mean[i]
         median = np.maximum(median, 0)
         for i in added:
-            median = median + mean[i]
-        before, rest, after = (self._variance(sd, rows) for rows in (here, left, left + added))
+            median = median + self.mean[i]
+        before, rest, after = (self._variance(self.sd, rows) for rows in (here, left, left + added))
         share = np.where(before > 0, rest / np.where(before > 0, before, 1), 1.0)
-        return median + np.sqrt(away**2 * share + Z**2 * (after - rest))
+        return median + np.sqrt(self.away[row] ** 2 * share + Z**2 * (after - rest))
 
     @staticmethod
     def _variance(sd: np.ndarray, rows: list[int]) -> np.ndarray:
