@@ -117,8 +117,8 @@ class Keeper:
         # Chunks outlive links here, so that no link is ever needed to go on.
         self._chain = Chain(key, longest=None, sequence=sequence)
 
-    def keep(self, captured: Encoded) -> Kept:
-        """Cut, sign and store a capture."""
+    def keep(self, captured: Encoded, *, last: bool = False) -> Kept:
+        """Cut, sign and store a capture; of the last one, new chunks that are few are left to the worker to store."""
         made = self._chain.make(captured, self._origin)
         start = len(made.data) - made.header.payload
         payload = memoryview(made.data)[start:]
@@ -128,12 +128,12 @@ class Keeper:
             size = _EXTRA + len(packed)
             new[name] = bytes(payload[at : at + size])
             at += size
+        few = new if made.header.payload <= FEW else {}
         fresh = 0
         for name, record in new.items():
-            if name not in self._store:
+            if not (last and few) and name not in self._store:
                 self._store._write(self._store._path(name), record)
                 fresh += len(record)
-        few = new if made.header.payload <= FEW else {}
         return Kept(made.header, made.data[:start], fresh, few)
 
 

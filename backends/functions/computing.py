@@ -213,7 +213,7 @@ class Computation:
     def _suspended(self, captured: codec.Encoded) -> dict[str, Any]:
         self._quiet()
         assert self._keeper is not None
-        kept = self._keeper.keep(captured)
+        kept = self._keeper.keep(captured, last=True)
         return {"kind": blocks.SUSPENDED, "capsule": kept.sealed, "delta": kept.delta}
 
     def _quiet(self) -> None:

@@ -109,6 +109,8 @@ def main() -> None:
     os.dup2(2, 1)
     dask.config.set(CONFIG)
     if setup.role == "worker":
+        # Whoever checks chunks in a thread lets the loop go on while it does.
+        sys.setswitchinterval(0.001)
         Place.take(setup)
     threading.Thread(target=_end_with, args=(sys.stdin.buffer,), daemon=True).start()
     asyncio.run(serve(setup, out))

@@ -114,13 +114,10 @@ def _whole(block: str, sealed: bytes, trusted: dict[str, bytes], delta: dict[byt
         coming.sealed = sealed
         with contextlib.suppress(OSError):
             coming.seat.say(blocks.Arrive(sealed, trusted, delta, last))
-    store = capsules.Store(place.chunks)
-    place.receive(store, delta)
+    place.shelf.catch(delta)
     for name in dict.fromkeys(header.names()):
         # What was checked as it came is read by the seat, which checks it again.
-        if name not in place.proven:
-            store.prove(name)
-            place.proven.add(name)
+        place.shelf.prove(name)
     return header.nbytes
 
 

@@ -26,6 +26,8 @@ def main() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     seat.warm()
     gc.freeze()
+    # A wish is heard that much sooner by a block that computes; seats inherit it.
+    sys.setswitchinterval(0.001)
     me = os.getpid()
     try:
         while True:

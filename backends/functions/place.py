@@ -17,6 +17,7 @@ import tempfile
 import threading
 import time
 from concurrent.futures import Future
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, ClassVar, Self
 
@@ -27,7 +28,7 @@ from sidestep.backends.functions.setup import Setup, new_signing_key
 from sidestep.fleet.errors import SidestepError
 
 if TYPE_CHECKING:
-    from sidestep.backends.functions.capsules import Store
+    from sidestep.backends.functions.shelf import Shelf
 
 
 class Seat:
@@ -102,6 +103,8 @@ class Running:
         #: how it ends, for whoever had it stopped and waits
         self.outcome: Future[blocks.Outcome | None] = Future()
         self.awaited = False
+        #: set when nobody wants anything of it any more
+        self.let_go = threading.Event()
 
 
 class Coming:
@@ -127,8 +130,6 @@ class Place:
         self.running: dict[str, Running] = {}
         #: blocks that are to come
         self._ready: dict[str, Coming] = {}
-        #: chunks that this process has checked as they came
-        self.proven: set[bytes] = set()
         #: by block and token: how executions end that were begun without a task of their own
         self.begun: dict[tuple[str, int], Future[blocks.Outcome]] = {}
         self._tokens: dict[str, int] = {}
@@ -155,10 +156,13 @@ class Place:
         """Where source files are, by digest."""
         return self.folder / "sources"
 
-    @property
-    def chunks(self) -> Path:
-        """Where chunks of capsules are, by name."""
-        return self.folder / "chunks"
+    @cached_property
+    def shelf(self) -> Shelf:
+        """Chunks of capsules, by name."""
+        # Not before it is needed: a scheduler has none, and it takes numpy.
+        from sidestep.backends.functions.shelf import Shelf  # noqa: PLC0415
+
+        return Shelf(self.folder / "chunks")
 
     def fence(self, block: str, token: int) -> bool:
         """Take a token if it is newer than all that were seen for the block; older executions are then ended."""
@@ -170,6 +174,7 @@ class Place:
                 del self.begun[key]
         former = self.running.get(block)
         if former is not None:
+            former.let_go.set()
             former.seat.close()
         return True
 
@@ -188,6 +193,8 @@ class Place:
         """The seat that is ready for a block's program, else a new one. Raises SidestepError."""
         with self._turn:
             coming = self._ready.pop(job.block, None)
+        if job.capsule and (coming is None or coming.sealed != job.capsule):
+            self.shelf.settle()
         if coming is not None and coming.program == (job.source, job.module, job.function):
             return coming.seat
         if coming is not None:
@@ -200,12 +207,6 @@ class Place:
             coming = self._ready.pop(block, None)
         if coming is not None:
             coming.seat.close()
-
-    def receive(self, store: Store, given: dict[bytes, bytes]) -> int:
-        """Store chunks that came from elsewhere, once all are checked; the bytes that were new. Raises Refused."""
-        new = store.take(given)
-        self.proven.update(given)
-        return new
 
     def current(self, block: str, token: int) -> Running | None:
         """The block's execution, if it is that of the token."""

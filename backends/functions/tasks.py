@@ -14,11 +14,14 @@ from typing import Any, Final
 
 import msgspec
 
-from sidestep.backends.functions import blocks, capsules, handover
+from sidestep.backends.functions import blocks, handover
 from sidestep.backends.functions.place import Place, Running, Seat
 from sidestep.backends.functions.shards import Peers
 from sidestep.backends.functions.sources import store_source
 from sidestep.fleet.errors import SidestepError
+
+#: seconds for which the task of a block that was stopped stays open, at most
+_LINGER: Final = 1.0
 
 
 async def verb(body: bytes, dask_worker: Any = None) -> bytes:
@@ -56,7 +59,7 @@ def _refused(error: Exception) -> bytes:
 
 def have(names: Sequence[bytes]) -> list[bytes]:
     """Which of these chunks are here."""
-    return capsules.Store(Place.here().chunks).have(names)
+    return Place.here().shelf.have(names)
 
 
 def status(_: object) -> list[blocks.BlockStatus]:
@@ -86,6 +89,10 @@ def _wish(words: Sequence[Any], wish: blocks.ToSeat) -> bool:
 def fence(words: Sequence[Any]) -> bool:
     """Refuse every token of a block that is older, from now on, and end what runs with one."""
     block, token = words
+    found = Place.here().running.get(block)
+    if found is not None and found.job.token < token:
+        found.let_go.set()
+        found.seat.close()
     return Place.here().fence(block, token - 1)
 
 
@@ -101,6 +108,7 @@ def end(words: Sequence[Any]) -> bool:
     found = Place.here().running.get(block)
     if found is None or found.job.token > token:
         return False
+    found.let_go.set()
     found.seat.close()
     return True
 
@@ -130,7 +138,13 @@ def start(body: bytes) -> blocks.Outcome:
         outcome = _attend(running, Peers(job.peers))
         if outcome is not None:
             outcome = msgspec.structs.replace(outcome, block=job.block, token=job.token)
+            if outcome.delta:
+                place.shelf.hold(outcome.delta)
+        running.computes = False
         running.outcome.set_result(outcome)
+        if running.awaited and outcome is not None and outcome.kind == blocks.SUSPENDED:
+            # Its task's end is told when the block is elsewhere: until then that would only be in the way.
+            running.let_go.wait(_LINGER)
     except (OSError, SidestepError) as error:
         outcome = None
         text = str(error)
@@ -221,7 +235,7 @@ def ended(words: Sequence[Any]) -> blocks.Outcome:
 
 def fetch(names: Sequence[bytes]) -> list[bytes]:
     """Chunks by name, in order."""
-    return capsules.Store(Place.here().chunks).records(names)
+    return Place.here().shelf.records(names)
 
 
 def put(words: Sequence[Any], former: bytes) -> int:
@@ -230,13 +244,13 @@ def put(words: Sequence[Any], former: bytes) -> int:
     said = msgspec.msgpack.decode(former)
     if "error" in said:
         raise SidestepError(f"the other host: {said['error']}")
-    return Place.here().receive(capsules.Store(Place.here().chunks), dict(zip(names, said["ok"], strict=True)))
+    return Place.here().shelf.take(dict(zip(names, said["ok"], strict=True)))
 
 
 def store(words: Sequence[Any]) -> int:
     """Store chunks that come from the conductor."""
     (named,) = words
-    return Place.here().receive(capsules.Store(Place.here().chunks), named)
+    return Place.here().shelf.take(named)
 
 
 def prepare(words: Sequence[Any]) -> bool:
