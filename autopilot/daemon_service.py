@@ -15,6 +15,7 @@ from sidestep.autopilot.approval_signed import signed
 from sidestep.autopilot.daemon_control import ControlDesk
 from sidestep.autopilot.daemon_demand import demand_vectors
 from sidestep.autopilot.daemon_log import Log
+from sidestep.autopilot.daemon_operator import Asked, Proposal
 from sidestep.autopilot.daemon_oracle import Calendar, Guesses, OracleDesk, Scores, Trainer
 from sidestep.autopilot.daemon_planning import PlanDesk
 from sidestep.autopilot.frames import Picture, frame_of
@@ -25,7 +26,6 @@ from sidestep.autopilot.levels_view import autopilot_view
 from sidestep.autopilot.locks.desk import LockDesk
 from sidestep.autopilot.loop import ControlLoop
 from sidestep.autopilot.loop_approval import Approvals
-from sidestep.autopilot.planner import plan_move, plan_reshard
 from sidestep.autopilot.protocol import (
     VERSION,
     Answer,
@@ -55,9 +55,9 @@ from sidestep.autopilot.protocol_locks import LockRequest
 from sidestep.autopilot.protocol_oracle import HostRoundTrips, OracleRequest
 from sidestep.autopilot.protocol_plans import PlanRequest
 from sidestep.autopilot.protocol_reshard import ProposeReshard
+from sidestep.autopilot.protocol_resize import ProposeResize
 from sidestep.autopilot.queue.desk import view
 from sidestep.autopilot.server import UnknownReference
-from sidestep.autopilot.steps import keys_of
 from sidestep.autopilot.world_clock import Clock
 from sidestep.fleet.errors import SidestepError, TooEarly, UsageError
 from sidestep.fleet.inventory import FleetSpec
@@ -165,47 +165,25 @@ class DaemonService:
 
     async def propose_move(self, request: ProposeMove, actor: Label) -> PlanView:
         """An operator's own plan, in the same journal and under the same rules as the planner's."""
-        self._begun()
-        picture = self._picture()
-        self._known("shard", request.shard, tuple(s.name for s in self.fleet.shards))
         self._known("host", request.destination, tuple(h.name for h in self.fleet.hosts))
-        plan = plan_move(
-            picture.snapshot,
-            picture.forecast,
-            self.fleet.policy,
-            self.journal.placement(),
-            fleet=self.fleet,
-            shard=request.shard,
-            destination=request.destination,
-            number=self.journal.next_number(),
-            created=self.clock.wall(),
-            author=actor,
-            reason=_reason(request.reason),
-        )
-        status = self.journal.add(plan)
-        self.log.mirror()
-        return _view(plan, status)
+        return self._proposed(request, actor)
 
     async def propose_reshard(self, request: ProposeReshard, actor: Label) -> PlanView:
         """An operator's own split or merge."""
+        return self._proposed(request, actor)
+
+    async def propose_resize(self, request: ProposeResize, actor: Label) -> PlanView:
+        """Other limits for a shard, as an operator wants them."""
+        return self._proposed(request, actor)
+
+    def _proposed(self, request: Proposal, actor: Label) -> PlanView:
         self._begun()
         self._known("shard", request.shard, tuple(s.name for s in self.fleet.shards))
-        plan = plan_reshard(
-            request.kind,
-            self._picture().snapshot,
-            self.fleet.policy,
-            self.journal.placement(),
-            keys_of(self.fleet, self.journal.shard_keys()),
-            fleet=self.fleet,
-            shard=request.shard,
-            spare=request.spare,
-            destination=request.destination,
-            at=None if request.at < 0 else request.at,
-            number=self.journal.next_number(),
-            created=self.clock.wall(),
-            author=actor,
+        asked = Asked(
+            picture=self._picture(), fleet=self.fleet, journal=self.journal, created=self.clock.wall(), author=actor,
             reason=_reason(request.reason),
-        )
+        )  # fmt: skip
+        plan = asked.plan(request)
         status = self.journal.add(plan)
         self.log.mirror()
         return _view(plan, status)

@@ -17,7 +17,7 @@ from sidestep.fleet.errors import SidestepError
 #: "SStp" in the header of the file says that it is a journal of ours
 APPLICATION: Final = 0x53537470
 #: what brings a file from version n to n + 1, from an empty file on
-SCRIPTS: Final = ("schema.sql", "schema_2.sql", "schema_3.sql", "schema_4.sql")
+SCRIPTS: Final = ("schema.sql", "schema_2.sql", "schema_3.sql", "schema_4.sql", "schema_5.sql", "schema_6.sql")
 SCHEMA: Final = len(SCRIPTS)
 
 

@@ -8,6 +8,7 @@ from typing import Final
 
 from sidestep.planning import plan_move as _plan_move
 from sidestep.planning import propose as _propose
+from sidestep.planning.manual_resize import plan_resize as _plan_resize
 from sidestep.planning.resharding import plan_reshard as _plan_reshard
 from sidestep.plugins import BACKENDS, PluginError, load
 from sidestep.plugins.constraints import PluggedConstraints
@@ -39,3 +40,4 @@ propose: Final = partial(_propose, goals=PLUGGED, constraints=CONSTRAINTS, resiz
 #: an operator's own plans, which keep to the constraints likewise
 plan_move: Final = partial(_plan_move, constraints=CONSTRAINTS)
 plan_reshard: Final = partial(_plan_reshard, constraints=CONSTRAINTS)
+plan_resize: Final = partial(_plan_resize, backends=RESIZABLE)

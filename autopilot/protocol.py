@@ -20,6 +20,7 @@ from sidestep.autopilot.protocol_oracle import OracleAnswer, OracleRequest
 from sidestep.autopilot.protocol_plans import PlanReply, PlanRequest
 from sidestep.autopilot.protocol_replay import ReplayReply, ReplayRequest
 from sidestep.autopilot.protocol_reshard import ProposeReshard
+from sidestep.autopilot.protocol_resize import ProposeResize
 from sidestep.fleet.errors import ProtocolError
 from sidestep.fleet.events import Event
 from sidestep.fleet.forecast_types import Account, Contention
@@ -160,6 +161,7 @@ Body = (
     | Reject
     | ProposeMove
     | ProposeReshard
+    | ProposeResize
     | SetLevel
     | Retry
     | GetDemand

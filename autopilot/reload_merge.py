@@ -25,7 +25,7 @@ HOST: Final = frozenset({
 })  # fmt: skip
 SHARD: Final = frozenset({
     "priority", "pinned", "avoid", "near", "prefer_near", "spread", "requires", "disk",
-    "guarantee_cpu", "guarantee_memory", "limit_cpu", "limit_memory", "splittable",
+    "guarantee_cpu", "guarantee_memory", "limit_cpu", "limit_memory", "limit_read", "limit_write", "splittable",
     "failover", "replicas", "replicate_every", "replicate_quiet",
 })  # fmt: skip
 #: the horizon is the length of every forecast, and the oracle's models are made for it

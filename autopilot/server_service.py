@@ -37,6 +37,7 @@ from sidestep.autopilot.protocol_plans import PlanRequest
 from sidestep.autopilot.protocol_queue import ListQueue
 from sidestep.autopilot.protocol_replay import ReplayView, Seek
 from sidestep.autopilot.protocol_reshard import ProposeReshard
+from sidestep.autopilot.protocol_resize import ProposeResize
 from sidestep.fleet.errors import ProtocolError, SidestepError, StalePlan, TooEarly, UsageError
 from sidestep.fleet.labels import Label, scrub
 
@@ -84,6 +85,10 @@ class Service(Protocol):
 
     async def propose_reshard(self, request: ProposeReshard, actor: Label) -> PlanView:
         """An operator's own split or merge."""
+        ...
+
+    async def propose_resize(self, request: ProposeResize, actor: Label) -> PlanView:
+        """An operator's own resize."""
         ...
 
     async def set_level(self, request: SetLevel, actor: Label) -> Answer:
@@ -176,6 +181,8 @@ async def answer(service: Service, body: Body, actor: Label) -> Answer:  # noqa:
             return await service.reject(body, actor)
         case ProposeReshard():
             return await service.propose_reshard(body, actor)
+        case ProposeResize():
+            return await service.propose_resize(body, actor)
         case ProposeMove():
             return await service.propose_move(body, actor)
         case SetLevel():

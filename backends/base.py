@@ -259,6 +259,9 @@ class Sizes(Struct, frozen=True, kw_only=True):
 
     cpu: float = 0.0
     memory: int = 0
+    #: bytes a second at the disk of its state; None is not known, or left as it is
+    read: int | None = None
+    write: int | None = None
 
 
 class Sizing(Protocol):

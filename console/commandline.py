@@ -28,6 +28,7 @@ from sidestep.console import (
     commandline_queue,
     commandline_replay,
     commandline_reshard,
+    commandline_resize,
     commandline_router,
     commandline_run,
     commandline_units,
@@ -66,6 +67,7 @@ commandline_replay.add(app)
 commandline_analyze.add(app)
 commandline_router.add(app)
 commandline_reshard.add(app)
+commandline_resize.add(plan)
 commandline_cluster.add(app)
 
 ThemeName = Annotated[

@@ -156,11 +156,16 @@ def new_limits(limits: Limits, glyphs: Glyphs) -> str:
     def memory(size: int) -> str:
         return show_size(size) if size else "no limit"
 
+    def rate(size: int) -> str:
+        return f"{show_size(size)}/s" if size else "no limit"
+
     parts = []
     if limits.cpu != limits.cpu_before:
         parts.append(f"cpu {cores(limits.cpu_before)} {glyphs.arrow} {cores(limits.cpu)}")
     if limits.memory != limits.memory_before:
         parts.append(f"memory {memory(limits.memory_before)} {glyphs.arrow} {memory(limits.memory)}")
+    disk = (("reads", limits.read_before, limits.read), ("writes", limits.write_before, limits.write))
+    parts += [f"{what} {rate(old)} {glyphs.arrow} {rate(new)}" for what, old, new in disk if old != new]
     return ", ".join(parts) or "as before"
 
 

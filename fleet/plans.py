@@ -74,12 +74,26 @@ class Part(Struct, frozen=True):
 
 
 class Limits(Struct, frozen=True, kw_only=True):
-    """What a resize sets: cores and bytes, before and after; 0 is no limit."""
+    """What a resize sets: cores and bytes, before and after; 0 is no limit.
+
+    Bytes a second at its disk are touched only where they are others than before.
+    """
 
     cpu: float
     memory: int
     cpu_before: float = 0.0
     memory_before: int = 0
+    read: int = 0
+    write: int = 0
+    read_before: int = 0
+    write_before: int = 0
+
+    def back(self) -> Limits:
+        """What takes it back."""
+        return Limits(
+            cpu=self.cpu_before, memory=self.memory_before, read=self.read_before, write=self.write_before,
+            cpu_before=self.cpu, memory_before=self.memory, read_before=self.read, write_before=self.write,
+        )  # fmt: skip
 
 
 class Proof(Struct, frozen=True, kw_only=True):
@@ -251,9 +265,15 @@ class Plan(Struct, frozen=True, kw_only=True):
         defaults, so that a plan of an earlier version reads back as itself.
         """
         tree = msgspec.to_builtins(self)
-        for kind, parts in ((Policy, [tree["policy"]]), (Action, tree["actions"]), (Plan, [tree])):
+        actions, advice = tree["actions"], [one for one in tree["advice"] if isinstance(one, dict)]
+        limits = [one["limits"] for one in (*actions, *advice) if isinstance(one["limits"], dict)]
+        later = (
+            (Limits, "memory_before", limits), (Policy, "step_deadline", [tree["policy"]]), (Action, "undo", actions),
+            (Action, "parked", advice), (Plan, "summary", [tree]),
+        )  # fmt: skip
+        for kind, last, parts in later:
             for part in parts:
-                for name, default in _later(kind).items():
+                for name, default in _later(kind, last).items():
                     if part[name] == default:
                         del part[name]
         return msgspec.json.encode(tree, order="sorted")
@@ -263,15 +283,14 @@ class Plan(Struct, frozen=True, kw_only=True):
         return hashlib.sha256(self.canonical()).hexdigest()
 
 
-#: the last field that each of them had when plans were first written down
-_FIRST: Final[Mapping[type[Struct], str]] = {Policy: "step_deadline", Action: "undo", Plan: "summary"}
-
-
 @cache
-def _later(kind: type[Struct]) -> Mapping[str, Any]:
-    """The fields of a kind that came later, with their defaults as JSON has them."""
+def _later(kind: type[Struct], last: str) -> Mapping[str, Any]:
+    """The fields of a kind that came after ``last``, which was its last when such were first written down.
+
+    With their defaults as JSON has them.
+    """
     fields = msgspec.structs.fields(kind)
-    first = [field.name for field in fields].index(_FIRST[kind]) + 1
+    first = [field.name for field in fields].index(last) + 1
     return {field.name: msgspec.to_builtins(field.default) for field in fields[first:]}
 
 

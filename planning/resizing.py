@@ -11,6 +11,7 @@ from dataclasses import replace
 import msgspec
 import numpy as np
 
+from sidestep.fleet.inventory import ShardSpec
 from sidestep.fleet.labels import scrub
 from sidestep.fleet.plans import Action, Limits, Reason
 from sidestep.fleet.resources import show_seconds, show_size
@@ -101,6 +102,18 @@ def resizes(context: Context, after: State, moved: tuple[Action, ...]) -> tuple[
     return (*made, *later)
 
 
+def limits_from(
+    spec: ShardSpec, *, cpu: float, memory: int, read: int | None = None, write: int | None = None
+) -> Limits:
+    """Other limits for a shard that has those of ``spec``; None leaves one as it is."""
+    return Limits(
+        cpu=cpu, memory=memory,
+        read=spec.limit_read if read is None else read, write=spec.limit_write if write is None else write,
+        cpu_before=spec.limit_cpu, memory_before=spec.limit_memory,
+        read_before=spec.limit_read, write_before=spec.limit_write,
+    )  # fmt: skip
+
+
 def said(built: Built) -> str:
     """The resizes in a line."""
     names = [str(built.rules.shard_names[built.rows.shards[one.shard][0]]) for one in built.resized]
@@ -142,5 +155,5 @@ def _action(context: Context, remedy: Remedy, after: State, number: int) -> Acti
         evidence=evidence(built, after, contention, context.created),
         latest_start=contention.starts_at - built.policy.margin,
         undo=scrub(f"give {name} its old limits on {host} again"),
-        limits=Limits(cpu=cpu, memory=memory, cpu_before=spec.limit_cpu, memory_before=spec.limit_memory),
+        limits=limits_from(spec, cpu=cpu, memory=memory),
     )

@@ -196,8 +196,8 @@ class Player:
     async def _refused(self, *_: object) -> NoReturn:
         self._refuse()
 
-    approve = reject = propose_move = propose_reshard = set_level = steer = levels = app_locks = _refused
-    get_instance = retry = oracle = planning = _refused
+    approve = reject = propose_move = propose_reshard = propose_resize = set_level = steer = levels = _refused
+    app_locks = get_instance = retry = oracle = planning = _refused
 
     def _refuse(self) -> NoReturn:
         raise SidestepError("this is a recording: nothing can be changed, and only what was on screen is known")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from sidestep.autopilot.resize.ledger import in_words
+from sidestep.autopilot.resize.ledger import in_words, sizes_of
 from sidestep.autopilot.steps import MoveHands
 from sidestep.backends.base import Resizer, Sizes, StepResult
 from sidestep.fleet.errors import HostError, HostUnreachable
@@ -14,6 +14,7 @@ from sidestep.fleet.plans import Limits
 
 #: notes of ``prepare``: what the host said before anything was changed
 _CPU, _MEMORY = "cpu_before", "memory_before"
+_READ, _WRITE = "read_before", "write_before"
 
 
 @dataclass(kw_only=True)
@@ -38,12 +39,12 @@ class ResizeHands(MoveHands):
 
     async def do(self, step: StepName, notes: dict[str, str], deadline: float) -> StepResult:
         """Do one step (all but commit). Idempotent: what was so before is noted once. Raises SidestepError."""
-        shard, token = self.move.shard, self.move.old_token
-        wanted = Sizes(cpu=self.limits.cpu, memory=self.limits.memory)
+        shard, token, wanted = self.move.shard, self.move.old_token, sizes_of(self.limits)
         try:
             if step is StepName.PREPARE:
                 found = await self._resizer.sizes(self.source, shard, token)
                 noted = {_CPU: repr(found.cpu), _MEMORY: str(found.memory)}
+                noted |= {key: str(n) for key, n in ((_READ, found.read), (_WRITE, found.write)) if n is not None}
                 return StepResult(detail=scrub(f"has {in_words(found)}"), notes=noted)
             if step is StepName.RESIZE:
                 found = await self._resizer.resize(self.source, shard, token, wanted)
@@ -58,7 +59,8 @@ class ResizeHands(MoveHands):
         """The kernel has the new limits still, and the shard has been alive and ready with them for a while."""
         await self.backend.step(StepName.OBSERVE, self.move, self.source, self.source, {})
         found = await self._resizer.sizes(self.source, self.move.shard, self.move.old_token)
-        if abs(found.cpu - wanted.cpu) > 0.002 or not -65536 < found.memory - wanted.memory <= 0:
+        same = wanted.read in (None, found.read) and wanted.write in (None, found.write)
+        if not same or abs(found.cpu - wanted.cpu) > 0.002 or not -65536 < found.memory - wanted.memory <= 0:
             raise HostError(self.source.host, "verify", f"has {in_words(found)} instead of {in_words(wanted)}")
         return StepResult(detail=scrub(f"alive and ready with {in_words(found)}"))
 
@@ -68,7 +70,7 @@ class ResizeHands(MoveHands):
             digest=self.digest,
             action=self.action,
             shard=self.move.shard,
-            sizes=Sizes(cpu=self.limits.cpu, memory=self.limits.memory),
+            sizes=sizes_of(self.limits),
             expected_token=self.move.old_token,
         )
         self.freeze_ms = 0.0
@@ -77,7 +79,11 @@ class ResizeHands(MoveHands):
         """Put the old limits back; a shard that runs no more starts with them anyhow."""
         if step is not StepName.RESIZE or _CPU not in notes:
             return
-        before = Sizes(cpu=float(notes[_CPU]), memory=int(notes[_MEMORY]))
+        read, write = (
+            int(notes[key]) if touched is not None and key in notes else None
+            for key, touched in ((_READ, sizes_of(self.limits).read), (_WRITE, sizes_of(self.limits).write))
+        )
+        before = Sizes(cpu=float(notes[_CPU]), memory=int(notes[_MEMORY]), read=read, write=write)
         try:
             await self._resizer.resize(self.source, self.move.shard, self.move.old_token, before)
         except HostUnreachable as error:

@@ -48,9 +48,7 @@ class ResizeKind(Kind):
         return replace(
             back(action, token, number),
             kind="resize",
-            limits=Limits(
-                cpu=limits.cpu_before, memory=limits.memory_before, cpu_before=limits.cpu, memory_before=limits.memory
-            ),
+            limits=limits.back(),
             undo=scrub(f"resize {action.shard} again"),
         )
 

@@ -13,6 +13,8 @@ from sidestep.fleet.inventory import FleetSpec, ShardSpec
 from sidestep.fleet.labels import Label, scrub
 from sidestep.fleet.machines import ActionState, StepName
 from sidestep.fleet.placement import PlacementConflict
+from sidestep.fleet.plans import Limits
+from sidestep.fleet.resources import show_size
 
 
 class ResizeLedger(OwnerLedger):
@@ -24,10 +26,10 @@ class ResizeLedger(OwnerLedger):
     def sizes(self, shard: ShardSpec) -> Sizes | None:
         """What the shard was resized to; None if it was not, or if its declaration has changed since."""
         found = self._rows("SELECT * FROM shard_size WHERE shard = ?", shard.name)
-        declared = (shard.limit_cpu, shard.limit_memory)
-        if not found or (found[0]["declared_cpu"], found[0]["declared_memory"]) != declared:
+        if not found or not _holds(found[0], shard):
             return None
-        return Sizes(cpu=found[0]["cpu"], memory=found[0]["memory"])
+        row = found[0]
+        return Sizes(cpu=row["cpu"], memory=row["memory"], read=row["read"], write=row["write"])
 
     def sized(self, fleet: FleetSpec) -> FleetSpec:
         """The fleet with the limits that its shards have now."""
@@ -51,10 +53,16 @@ class ResizeLedger(OwnerLedger):
             owner = self.placement().owners.get(shard.name)
             if row["shard"] != shard.name or owner is None or owner.token != expected_token:
                 raise PlacementConflict(f"{shard.name} has another owner than when its action began")
+            before = self.sizes(shard) or Sizes()
             db.execute(
-                "INSERT OR REPLACE INTO shard_size VALUES (?, ?, ?, ?, ?)",
-                (shard.name, sizes.cpu, sizes.memory, shard.limit_cpu, shard.limit_memory),
-            )
+                "INSERT OR REPLACE INTO shard_size VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                (
+                    shard.name, sizes.cpu, sizes.memory, shard.limit_cpu, shard.limit_memory,
+                    before.read if sizes.read is None else sizes.read,
+                    before.write if sizes.write is None else sizes.write,
+                    shard.limit_read, shard.limit_write,
+                ),
+            )  # fmt: skip
             self.begin_step(digest, action, StepName.COMMIT)
             self.set_action(digest, action, ActionState.COMMITTED)
             detail = scrub(f"{shard.name} on {owner.host}: {in_words(sizes)}")
@@ -63,16 +71,45 @@ class ResizeLedger(OwnerLedger):
 
 def _now(shard: ShardSpec, rows: Mapping[str, Any]) -> ShardSpec:
     row = rows.get(shard.name)
-    if row is None or (row["declared_cpu"], row["declared_memory"]) != (shard.limit_cpu, shard.limit_memory):
+    if row is None or not _holds(row, shard):
         return shard
-    return replace(shard, limit_cpu=float(row["cpu"]), limit_memory=int(row["memory"]))
+    read, write = (row["read"], row["write"])
+    return replace(
+        shard, limit_cpu=float(row["cpu"]), limit_memory=int(row["memory"]),
+        limit_read=shard.limit_read if read is None else int(read),
+        limit_write=shard.limit_write if write is None else int(write),
+    )  # fmt: skip
+
+
+def _holds(row: Any, shard: ShardSpec) -> bool:
+    """Whether what it was resized to still counts; rows of before know nothing of its disk."""
+    return (
+        (row["declared_cpu"], row["declared_memory"]) == (shard.limit_cpu, shard.limit_memory)
+        and row["declared_read"] in (None, shard.limit_read)
+        and row["declared_write"] in (None, shard.limit_write)
+    )
+
+
+def sizes_of(limits: Limits) -> Sizes:
+    """What a backend is told of these: what stays as it was at the disk, is left alone."""
+    return Sizes(
+        cpu=limits.cpu,
+        memory=limits.memory,
+        read=limits.read if limits.read != limits.read_before else None,
+        write=limits.write if limits.write != limits.write_before else None,
+    )
 
 
 def in_words(sizes: Sizes) -> Label:
     """Limits for people."""
     cpu = f"{sizes.cpu:g} cores" if sizes.cpu else "cores without limit"
     memory = f"{sizes.memory / (1 << 20):.0f} MiB" if sizes.memory else "memory without limit"
-    return scrub(f"{cpu}, {memory}")
+    disk = [
+        f", {what} at {show_size(amount)}/s" if amount else f", {what} without limit"
+        for what, amount in (("reads", sizes.read), ("writes", sizes.write))
+        if amount is not None
+    ]
+    return scrub(f"{cpu}, {memory}{''.join(disk)}")
 
 
 class JournalSizing:

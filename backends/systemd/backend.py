@@ -30,13 +30,16 @@ class SystemdBackend(ShellMoves):
 
     async def resize(self, transport: Transport, shard: ShardSpec, token: int, sizes: Sizes) -> Sizes:
         """Change what it may use, in place; what the kernel has then. Raises HostError, also where it cannot."""
-        return await self._limits(transport, "resize", shard, token, set=1, **_words(sizes))
+        disk = {"io_read": sizes.read, "io_write": sizes.write}
+        told = {key: "" if amount is None else amount for key, amount in disk.items()}
+        return await self._limits(transport, "resize", shard, token, set=1, **_words(sizes), **told)
 
     async def _limits(self, transport: Transport, step: str, shard: ShardSpec, token: int, **more: str | int) -> Sizes:
         values = {**self._values(transport, step, shard, token=token), **more}
         said = dict(await perform(transport, step, "systemd/limits", values, timeout=self._timeout))
         try:
-            return Sizes(cpu=int(said["cpu"] or 0) / 1000, memory=int(said["memory"] or 0))
+            read, write = (None if said[key] == "-" else int(said[key] or 0) for key in ("read", "write"))
+            return Sizes(cpu=int(said["cpu"] or 0) / 1000, memory=int(said["memory"] or 0), read=read, write=write)
         except (KeyError, ValueError) as error:
             raise HostError(transport.host, step, "unexpected answer", tail=str(said)) from error
 
@@ -44,11 +47,12 @@ class SystemdBackend(ShellMoves):
         if shard is None:
             return {"units": 1}
         now = self.sizing.sizes_of(shard) if self.sizing is not None else None
+        now = now or Sizes(cpu=shard.limit_cpu, memory=shard.limit_memory)
         return {
             "units": 1,
-            **_words(now or Sizes(cpu=shard.limit_cpu, memory=shard.limit_memory)),
-            "limit_read": shard.limit_read,
-            "limit_write": shard.limit_write,
+            **_words(now),
+            "limit_read": shard.limit_read if now.read is None else now.read,
+            "limit_write": shard.limit_write if now.write is None else now.write,
             "state_path": shard.state_path,
         }
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from loop_doubles import Scene
+from msgspec.structs import replace
 from world_doubles import small_fleet
 
 from sidestep.autopilot.audit import read_line
@@ -25,6 +26,7 @@ from sidestep.autopilot.protocol import (
     Retry,
     SetLevel,
 )
+from sidestep.autopilot.protocol_resize import ProposeResize
 from sidestep.autopilot.server import UnknownReference
 from sidestep.fleet.errors import ConfigError, IllegalTransition, SidestepError, UsageError
 from sidestep.fleet.labels import Label
@@ -85,6 +87,23 @@ async def test_the_planners_silence_does_not_take_back_an_operators_proposal(des
     view = await desk.service.propose_move(ProposeMove("s1", "h2"), OPS)
     await desk.tick(30)
     assert desk.journal.plan(view.digest)[1].state is PlanState.PROPOSED
+
+
+async def test_an_operators_resize_is_a_proposal_that_leaves_alone_what_it_does_not_name(desk: Desk) -> None:
+    """S3.2: -1 leaves a limit as it is, and 0 is none."""
+    with pytest.raises(SidestepError, match="backend process cannot resize s1"):
+        await desk.service.propose_resize(ProposeResize("s1", cpu=1.0), OPS)
+    sized = {"backend": "systemd", "limit_cpu": 2.0, "limit_read": 9 << 20, "limit_write": 1 << 20}
+    shards = tuple(replace(shard, **sized) for shard in desk.service.fleet.shards)
+    desk.service.fleet = replace(desk.service.fleet, shards=shards)
+    view = await desk.service.propose_resize(ProposeResize("s1", read=0, write=5 << 20, reason="backup"), OPS)
+    assert (view.plan.author, view.status.state) == ("ops", PlanState.PROPOSED)
+    (action,) = view.plan.actions
+    assert (action.kind, action.source, action.destination) == ("resize", "h1", "h1") and action.limits is not None
+    assert (action.limits.cpu, action.limits.read, action.limits.write) == (2.0, 0, 5 << 20)
+    assert (action.limits.read_before, action.limits.write_before) == (9 << 20, 1 << 20)
+    with pytest.raises(UnknownReference, match="no shard s9"):
+        await desk.service.propose_resize(ProposeResize("s9", cpu=1.0), OPS)
 
 
 async def test_only_the_whole_digest_approves(desk: Desk) -> None:

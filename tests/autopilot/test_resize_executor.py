@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import msgspec
 import pytest
 from move_doubles import OPERATOR, Crash, FakeBackend, FaultsAt, an_action
 from move_world import World
+from msgspec.structs import replace
 from queue_doubles import QueueBench
 
 from sidestep.backends.base import Sizes, Sizing
@@ -31,6 +31,8 @@ class SizedBackend(FakeBackend):
         super().__init__(world)
         self.limits: dict[tuple[str, str], Sizes] = {}
         self.short = False
+        #: and one that limits nothing at its disk
+        self.deaf = False
         #: how often its host is not reached once it has other limits
         self.lost = 0
 
@@ -42,7 +44,10 @@ class SizedBackend(FakeBackend):
             self.lost -= 1
             raise HostUnreachable(transport.host, "resize", "no route")
         if not self.short:
-            self.limits[transport.host, shard.name] = sizes
+            now = self.limits.get((transport.host, shard.name), OLD)
+            disk = {key: new for key in ("read", "write") if (new := getattr(sizes, key)) is not None and not self.deaf}
+            kept = replace(now, **disk)
+            self.limits[transport.host, shard.name] = replace(sizes, read=kept.read, write=kept.write)
         return self._of(transport, shard, token)
 
     def _of(self, transport: Transport, shard: ShardSpec, token: int) -> Sizes:
@@ -162,5 +167,47 @@ async def test_a_backend_that_cannot_is_left_to_people(bench: SizedBench) -> Non
 
 async def test_what_the_fleet_file_says_anew_counts_more_than_an_old_resize(bench: SizedBench) -> None:
     await ran(bench, bench.resize())
-    changed = msgspec.structs.replace(bench.fleet.shard("s3"), limit_cpu=3.0)
+    changed = replace(bench.fleet.shard("s3"), limit_cpu=3.0)
     assert bench.journal.sizes(changed) is None and kept(bench) == NEW
+
+
+async def test_limits_at_the_disk_are_touched_where_they_are_to_be_others(bench: SizedBench) -> None:
+    """S3.24: what stays is left alone, also where nothing can be limited; an undo gives back what there was."""
+    bench.backend.limits["h2", "s3"] = replace(OLD, read=7 << 20, write=0)
+    limits = replace(LIMITS, read=5 << 20, read_before=9 << 20, write=1 << 20, write_before=1 << 20)
+    status = await ran(bench, bench.resize(limits=limits))
+    assert status.state is PlanState.SUCCEEDED, status.note
+    assert bench.has == replace(NEW, read=5 << 20, write=0) and kept(bench) == replace(NEW, read=5 << 20)
+    (shard,) = (s for s in bench.journal.sized(bench.fleet).shards if s.name == "s3")
+    assert (shard.limit_read, shard.limit_write) == (5 << 20, bench.fleet.shard("s3").limit_write)
+    ((done, _),) = bench.journal.plans()
+    undo = bench.executor().undo(done.digest(), author=OPERATOR)
+    bench.journal.set_state(undo.digest, PlanState.APPROVED, actor=OPERATOR)
+    assert (await bench.executor().run(undo.digest)).state is PlanState.SUCCEEDED
+    assert bench.has == replace(OLD, read=9 << 20, write=0)
+
+
+@pytest.mark.parametrize("point", ["resize:after", "verify:before"])
+async def test_trouble_gives_back_what_the_disk_had(bench: SizedBench, point: str) -> None:
+    bench.backend.limits["h2", "s3"] = replace(OLD, read=7 << 20, write=3 << 20)
+    limits = replace(LIMITS, read=5 << 20, read_before=9 << 20)
+    await bench.executor(FaultsAt((point, "error"))).run(bench.approved(bench.resize(limits=limits)))
+    assert bench.has == replace(OLD, read=7 << 20, write=3 << 20) and kept(bench) is None
+
+
+async def test_a_limit_at_the_disk_that_the_kernel_has_not_is_never_committed(bench: SizedBench) -> None:
+    limits = replace(LIMITS, read=5 << 20)
+    bench.backend.deaf = True
+    status = await ran(bench, bench.resize(limits=limits))
+    assert status.actions[0].state is ActionState.ABORTED and kept(bench) is None
+    assert "reads at 5.0M/s" in status.actions[0].note
+
+
+async def test_a_resize_of_the_disk_counts_until_the_fleet_file_says_otherwise(bench: SizedBench) -> None:
+    limits = replace(LIMITS, write=5 << 20)
+    await ran(bench, bench.resize(limits=limits))
+    assert kept(bench) == replace(NEW, write=5 << 20)
+    assert bench.journal.sizes(replace(bench.fleet.shard("s3"), limit_write=1 << 20)) is None
+    again = replace(LIMITS, cpu=1.5, cpu_before=1.0)
+    await ran(bench, bench.resize(limits=again))
+    assert kept(bench) == Sizes(cpu=1.5, memory=NEW.memory, write=5 << 20)  # the one of before still counts

@@ -38,6 +38,7 @@ from sidestep.autopilot.protocol import (
     Welcome,
 )  # fmt: skip
 from sidestep.autopilot.protocol_reshard import ProposeReshard
+from sidestep.autopilot.protocol_resize import ProposeResize
 from sidestep.autopilot.server import Server, UnknownReference
 from sidestep.fleet.demand import Cpu, DemandVector, Granularity, Io, Memory, Quantiles, Resources, instant
 from sidestep.fleet.errors import StalePlan
@@ -187,7 +188,7 @@ class Daemon(LevelAnswers, OracleAnswers, PlanAnswers, ControlAnswers):
         self.time, self.number = START, 1
         self.approved: list[Approve] = []
         self.rejected: list[Reject] = []
-        self.resharded: list[ProposeReshard] = []
+        self.resharded: list[ProposeReshard | ProposeResize] = []
         self.stale: tuple[str, ...] = ()
         self.banner, self.notice = "EMBEDDED", "1 day = 60 s"
         self.events = [
@@ -259,6 +260,12 @@ class Daemon(LevelAnswers, OracleAnswers, PlanAnswers, ControlAnswers):
         if request.shard not in {str(self.fleet.shard(s).name) for s in range(self.fleet.shards)}:
             raise UnknownReference(f"no shard is called {request.shard}")
         item = view_of(make_plan(number=len(self.fleet.plans) + 60, summary=f"{request.kind} {request.shard}"))
+        self.fleet.plans = (item, *self.fleet.plans)
+        return item
+
+    async def propose_resize(self, request: ProposeResize, actor: Label) -> PlanView:
+        self.resharded.append(request)
+        item = view_of(make_plan(number=len(self.fleet.plans) + 80, summary=f"resizes {request.shard}"))
         self.fleet.plans = (item, *self.fleet.plans)
         return item
 

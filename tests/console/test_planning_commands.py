@@ -15,6 +15,7 @@ from msgspec.structs import replace
 from test_command_line import ask, run
 
 from sidestep.autopilot.protocol_plans import CancelPlanning, FindHost, GetPlanning, NewPlan, Planning
+from sidestep.autopilot.protocol_resize import ProposeResize
 from sidestep.console.planningtext import bar
 from sidestep.fleet.labels import Label
 
@@ -200,3 +201,20 @@ async def test_hostile_words_of_an_answer_do_not_reach_the_terminal(daemon: Daem
 async def test_without_a_daemon_the_place_looked_at_is_named(socket: Path) -> None:
     ran = await run("plan", "new", "--socket", str(socket))
     assert ran.code == 1 and f"no daemon at {socket}" in ran.err
+
+
+async def test_a_resize_says_only_what_is_to_change(daemon: Daemon) -> None:
+    """S3.2: what is left out stays as it is; 0 is no limit."""
+    ran = await ask(daemon, "plan", "resize", "shop-01", "--cpu", "1.5", "--read", "50M", "--write", "0")
+    assert (ran.code, ran.err) == (0, "")
+    assert "resizes shop-01" in ran.out and "sidestep plan approve 8" in ran.out
+    assert daemon.resharded == [ProposeResize("shop-01", cpu=1.5, read=50 << 20, write=0)]
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [(("--read", "lots"), "--read lots: not a size"), ((), "no limit is given"), (("--cpu", "-1"), "cpu")],
+)
+async def test_a_resize_that_makes_no_sense_asks_nobody(daemon: Daemon, words: tuple[str, ...], said: str) -> None:
+    ran = await ask(daemon, "plan", "resize", "shop-01", *words)
+    assert ran.code == 2 and said in ran.err and not daemon.resharded

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import moving
-import msgspec
 import pytest
 from moving import STEPS, Pair, ask, shard_spec
+from msgspec.structs import replace
 from real_hosts import Control, RealHost
 
 from sidestep.backends.base import Lease, Sizes
@@ -74,7 +74,7 @@ async def said(transport: Any, command: str) -> str:
 async def test_a_unit_moves_to_the_other_layout_with_its_state_and_all_its_processes(pair: Pair, driver: str) -> None:
     """S3.19-S3.22: it is frozen as a whole, also what has left its process group, and ends as a whole."""
     spec = shard_spec(driver, PORT, TALLY)
-    spec = msgspec.structs.replace(spec, start=spec.start.replace(TALLY, HELPED))
+    spec = replace(spec, start=spec.start.replace(TALLY, HELPED))
     await pair.start(spec)
     assert await pair.at_source("add 41") == "41"
     move = pair.move(spec)
@@ -150,9 +150,60 @@ async def test_limits_change_in_place_and_are_what_the_kernel_says(pair: Pair) -
     with pytest.raises(HostError, match="token 7, not 6"):
         await backend.resize(pair.source, spec, 6, wanted)
     assert (await pair.at_source("who")).split()[2] == pid
-    await backend.start(pair.destination, msgspec.structs.replace(spec, limit_cpu=0.0), 9, pair.destination_address)
+    await backend.start(pair.destination, replace(spec, limit_cpu=0.0), 9, pair.destination_address)
     with pytest.raises(HostError, match="no cpu controller"):
         await backend.resize(pair.destination, spec, 9, wanted)
+
+
+@pytest.fixture
+async def disk(pair: Pair) -> AsyncIterator[str]:
+    """The disk of its own that the source's shards lie on, as the kernel numbers it."""
+    state = "$HOME/.local/state/sidestep"
+    nodes = "mknod /dev/loop-control c 10 237; for n in $(seq 0 31); do mknod /dev/loop$n b 7 $n; done"
+    made = f"mkdir -p {state}; truncate -s 16M /var/disk; mkfs.ext4 -q -F /var/disk; mount -o loop /var/disk {state}"
+    await said(pair.source, f"({nodes}) 2>/dev/null; {made}")
+    number = await said(pair.source, f"mountpoint -d {state}")
+    assert number.startswith("7:")
+    yield number
+    await pair.backend.stop(pair.source, shard_spec("restart", PORT, TALLY), 1 << 40)
+    await said(pair.source, f"umount {state}; rm -f /var/disk /dev/loop*")
+
+
+async def test_limits_at_the_disk_change_in_place_and_are_what_the_kernel_says(pair: Pair, disk: str) -> None:
+    """S3.2, S3.24."""
+    spec = shard_spec("restart", PORT, TALLY, limit_cpu=0.25, limit_memory=MEMORY, limit_read=3 << 20)
+    await pair.start(spec)
+    backend: Any = pair.backend
+    pid = (await pair.at_source("who")).split()[2]
+    mine = Sizes(cpu=0.25, memory=MEMORY)
+    assert await backend.sizes(pair.source, spec, 7) == replace(mine, read=3 << 20, write=0)
+    group = f"/sys/fs/cgroup/blkio$(cut -d' ' -f3 {FOLDER}/unit)/blkio.throttle"
+    wanted = replace(mine, read=2 << 20, write=5 << 20)
+    assert await backend.resize(pair.source, spec, 7, wanted) == wanted
+    assert await said(pair.source, f"cat {group}.read_bps_device") == f"{disk} {2 << 20}"
+    assert await said(pair.source, f"cat {group}.write_bps_device") == f"{disk} {5 << 20}"
+    kept = replace(wanted, cpu=0.5)
+    assert await backend.resize(pair.source, spec, 7, replace(kept, read=None, write=None)) == kept
+    assert await backend.resize(pair.source, spec, 7, replace(kept, read=0, write=None)) == replace(kept, read=0)
+    assert await said(pair.source, f"cat {group}.read_bps_device") == ""
+    assert (await pair.at_source("who")).split()[2] == pid
+
+
+async def test_where_nothing_can_be_limited_at_the_disk_is_said_by_name_and_nothing_is_changed(pair: Pair) -> None:
+    """Hosts like containers lie on no disk of their own; the other host's kernel has no such controller."""
+    spec = shard_spec("restart", PORT, TALLY, limit_cpu=0.25, limit_memory=MEMORY)
+    await pair.start(spec)
+    backend: Any = pair.backend
+    mine = Sizes(cpu=0.25, memory=MEMORY)
+    assert await backend.sizes(pair.source, spec, 7) == mine
+    with pytest.raises(HostError, match=r"is on no disk .* type overlay.*, as in a container"):
+        await backend.resize(pair.source, spec, 7, replace(mine, cpu=0.5, read=1 << 20))
+    assert await backend.sizes(pair.source, spec, 7) == mine
+    assert await backend.resize(pair.source, spec, 7, replace(mine, read=0, write=0)) == mine
+    bare = replace(spec, limit_cpu=0.0, limit_memory=0)
+    await backend.start(pair.destination, bare, 9, pair.destination_address)
+    with pytest.raises(HostError, match="no io controller"):
+        await backend.resize(pair.destination, bare, 9, Sizes(write=1 << 20))
 
 
 async def test_after_a_power_loss_no_unit_starts_by_itself_and_an_older_owner_is_fenced(
@@ -260,7 +311,7 @@ async def test_a_user_has_units_of_his_own_if_they_outlive_his_logins(
     spec = shard_spec("restart", PORT, TALLY)
     backend: Any = SystemdBackend("test")
     user = host.transport()
-    user = type(user)(msgspec.structs.replace(host.target(), user="ops"), user._keys)
+    user = type(user)(replace(host.target(), user="ops"), user._keys)
     try:
         await user.connect()
         with pytest.raises(HostError, match="loginctl enable-linger ops"):
