@@ -50,7 +50,7 @@ from sidestep.fleet.inventory import FleetSpec, HostSpec, Level
 from sidestep.fleet.labels import Label
 from sidestep.fleet.machines import PlanState
 from sidestep.fleet.plans import PlanStatus
-from sidestep.plugins.transports import connect_by
+from sidestep.plugins.transports import Connectors
 
 #: seconds that a peer has to read the answer to its shutdown request
 _LAST_WORD: Final = 0.1
@@ -78,7 +78,7 @@ class Daemon:
         self._end = asyncio.Event()
         self._keys, self._config = self._load()
         self._lanes: dict[str, str] = {}
-        self._ring, self._tunnels = KeyRing.of(fleet), Tunnels()
+        self._ring, self._tunnels, self._connectors = KeyRing.of(fleet), Tunnels(), Connectors()
 
     async def run(self, ready: Callable[[Path], None]) -> None:
         """Serve until told to end; ``ready`` is called once the socket answers.
@@ -260,7 +260,7 @@ class Daemon:
         self._lanes.pop(host.name, None)
         try:
             target = resolve(host, self.fleet, self._config)
-            made = connect_by(host, target, self._keys, ring=self._ring, tunnels=self._tunnels)
+            made = self._connectors.connect(host, target, self._keys, ring=self._ring, tunnels=self._tunnels)
         except (ConfigError, PluginError) as error:
             return Unresolved(host.name, error)
         self._lanes[host.name] = lane_of(target)

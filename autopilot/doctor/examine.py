@@ -33,7 +33,7 @@ from sidestep.backends.ssh.tunnels import Tunnels
 from sidestep.fleet.errors import ConfigError, HostError, HostUnreachable
 from sidestep.fleet.extensions import PluginError
 from sidestep.fleet.inventory import FleetSpec, HostSpec
-from sidestep.plugins.transports import connect_by
+from sidestep.plugins.transports import Connectors
 
 #: hosts under examination for every handshake that may be under way
 AT_ONCE: Final = 4
@@ -61,6 +61,7 @@ class Surgery:
     ring: KeyRing
     tunnels: Tunnels
     gates: Gates
+    connectors: Connectors = field(default_factory=Connectors)
     asking: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(ASKING))
 
 
@@ -109,7 +110,7 @@ class Examination:
             target = resolve(self._host, self._shared.fleet, self._shared.config)
             await self._compare(target)
             if target.jumps or await self._named(target):
-                transport = connect_by(
+                transport = self._shared.connectors.connect(
                     self._host, target, self._shared.keys, ring=self._shared.ring, tunnels=self._shared.tunnels
                 )
                 try:
