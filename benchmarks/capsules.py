@@ -219,7 +219,7 @@ def run(arguments: argparse.Namespace) -> Report:
     times = 3 if quick else 15
     figures: dict[str, dict[str, Spread]] = {}
     goals = []
-    ratios = overheads(2 if quick else 9, 5 if quick else 30)
+    ratios = overheads(2 if quick else 25, 5 if quick else 20)
     for name, pairs in ratios.items():
         figures[f"unarmed {name}"] = {
             "ratio": Spread.of([ratio for ratio, _ in pairs]), "second_copy": Spread.of([noise for _, noise in pairs]),

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import gc
 import os
 import sys
 import tempfile
@@ -107,6 +108,8 @@ def run(options: argparse.Namespace) -> Report:
     """Pauses by size of the state."""
     runs = 3 if options.quick else options.runs
     load = os.getloadavg()[0] / (os.cpu_count() or 1)
+    # As ``sidestep run`` does.
+    gc.freeze()
     bench = asyncio.run(measure((0, 1, 10) if options.quick else (0, 1, 10, 16, 64), runs))
     figures: dict[str, Any] = {
         key: {

@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import ast
 import asyncio
+import gc
 import json
 import sys
 from collections.abc import Sequence
@@ -147,4 +148,6 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
+    # A block may be standing while imports are looked through for garbage.
+    gc.freeze()
     sys.exit(main())

@@ -8,6 +8,8 @@ is why it runs on a host beside the workers, and never beside the conductor or t
 from __future__ import annotations
 
 import asyncio
+import gc
+import importlib
 import os
 import signal
 import sys
@@ -111,7 +113,11 @@ def main() -> None:
     if setup.role == "worker":
         # Whoever checks chunks in a thread lets the loop go on while it does.
         sys.setswitchinterval(0.001)
+        for module in ("tasks", "shelf"):
+            importlib.import_module(f"sidestep.backends.functions.{module}")
         Place.take(setup)
+    # What is imported stays: looking through it for garbage takes 50 ms, in which a block may be standing.
+    gc.freeze()
     threading.Thread(target=_end_with, args=(sys.stdin.buffer,), daemon=True).start()
     asyncio.run(serve(setup, out))
 

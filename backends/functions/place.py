@@ -159,7 +159,7 @@ class Place:
     @cached_property
     def shelf(self) -> Shelf:
         """Chunks of capsules, by name."""
-        # Not before it is needed: a scheduler has none, and it takes numpy.
+        # Not before it is needed: schedulers have none, and it takes numpy.
         from sidestep.backends.functions.shelf import Shelf  # noqa: PLC0415
 
         return Shelf(self.folder / "chunks")

@@ -7,6 +7,7 @@ standard input. It decides nothing, opens no payload, and cannot unpickle (``sea
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import sys
 from collections.abc import Awaitable
@@ -137,6 +138,8 @@ async def serve() -> None:
 def main() -> None:
     """The runner's whole life."""
     dask.config.set(CONFIG)
+    # As in the engine: a block may be standing while imports are looked through for garbage.
+    gc.freeze()
     asyncio.run(serve())
     os._exit(0)
 
