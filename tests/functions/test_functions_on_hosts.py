@@ -23,9 +23,10 @@ from sidestep.backends.functions.cluster import Cluster
 from sidestep.backends.functions.job import Block, Finished, Wishes
 from sidestep.backends.functions.moving import move
 from sidestep.backends.functions.payload import FunctionFailed
-from sidestep.backends.functions.running import WorkerLost
+from sidestep.backends.functions.running import VerbFailed, WorkerLost
 from sidestep.backends.functions.sources import bundle
 from sidestep.fleet.errors import SidestepError, UsageError
+from sidestep.sharding.capsules.chunks import Packer, name_of
 
 pytestmark = [pytest.mark.fleet, pytest.mark.slow, pytest.mark.asyncio(loop_scope="module")]
 N = 4000
@@ -198,6 +199,15 @@ async def test_a_move_needs_nothing_that_only_makes_it_quick(
     assert moved.last > 0 and moved.target != source
     finished = await run.end()
     assert finished.moves == 1 and finished.losses == () and run.begun == 1
+
+
+async def test_what_no_conductor_announced_is_not_taken_from_another_worker(workers: Workers) -> None:
+    """S2.26: chunks of a block that is not expected on a host, whoever sends them."""
+    record = Packer().record(name := name_of(b"x" * 99), b"x" * 99)
+    ask, address = workers.cluster.runner.ask, workers.cluster.address("h1")
+    with pytest.raises(VerbFailed, match="b99 is not expected here"):
+        await ask(address, "arrive", ["b99", b"", {name: record}])
+    assert await ask(address, "have", [name]) == []
 
 
 async def test_a_block_leaves_a_host_that_is_forecast_to_run_dry(
