@@ -194,8 +194,8 @@ class ShellMoves(ShellOperations):
         if seeded := notes.get("seeded", ""):  # else capturing takes its time, or is not ours
             shell = self._stands.of(move.key, source.host)
             values = self._of_move(source, "freeze", move, token=move.old_token, seeded=seeded)
-            stages = dict.fromkeys(("freeze", "capture", "lift"), values)
-            await ahead(source, shell, "freeze", stages, self._timeout)
+            names = ("freeze", "capture") if self._paced else ("freeze", "capture", "lift")
+            await ahead(source, shell, "freeze", dict.fromkeys(names, values), self._timeout)
         found = await self._at(source, "freeze", "freeze", move, token=move.old_token)
         return StepResult(detail=scrub(found["how"] or "no quiesce command: relies on the router holding requests"))
 
@@ -236,7 +236,7 @@ class ShellMoves(ShellOperations):
         No process runs at the destination before the commit where the state is files, so those are put in place and
         looked at as soon as they are there.
         """
-        if not move.source or (self.pace is not None and self.pace.limited):
+        if not move.source or self._paced:
             return False
         ends = [self._stands.of(move.key, end.host) for end in (source, destination)]
         here = self._of_move(source, "transfer", move, token=move.old_token)

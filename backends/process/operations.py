@@ -37,6 +37,11 @@ class ShellOperations(ProcessRevival):
         """The name of the fleet, which names the folder of its shards on every host."""
         return self._fleet
 
+    @property
+    def _paced(self) -> bool:
+        """Whether state may be carried only so fast."""
+        return self.pace is not None and self.pace.limited
+
     async def _stop(self, transport: Transport, shard: ShardSpec, token: int, *, bar: int) -> None:
         values = self._values(transport, "stop", shard, token=token, bar=bar)
         await perform(transport, "stop", "stop", values, timeout=self._timeout)

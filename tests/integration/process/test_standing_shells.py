@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from moving import STEPS, shard_spec
 
+from sidestep.autopilot.bandwidth import Bandwidth
 from sidestep.backends.process import ProcessBackend
 from sidestep.backends.process.standing import StandingShell
 from sidestep.fleet.errors import HostError
@@ -93,6 +94,20 @@ async def test_what_follows_one_another_on_a_host_waits_for_no_round_trip(pair: 
     assert asked == ["freeze capture lift", "land restore verify", "resume"]
     assert await pair.at_destination("add") == "4"
     await gone(pair)
+
+
+async def test_nothing_is_carried_ahead_past_a_limit_of_the_line(pair: Any, monkeypatch: Any) -> None:
+    """S2.29: then the capsule goes as every capsule does, no faster than all moves together may."""
+    pair.backend.pace = Bandwidth(lambda: 64 << 20)
+    spec = shard_spec("restart", pair.port)
+    await pair.start(spec)
+    (pair.source_dir / "state" / "ballast").write_bytes(bytes(2 << 20))
+    move = pair.move(spec)
+    asked = counted(monkeypatch)
+    for name in STEPS:
+        await pair.step(name, move)
+    assert asked == ["freeze capture", "restore", "verify", "resume"]
+    assert await pair.at_destination("add") == "1"
 
 
 @pytest.mark.parametrize("last", [StepName.FREEZE, StepName.CAPTURE, StepName.TRANSFER])
