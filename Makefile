@@ -68,7 +68,7 @@ fuzz: $(VENV)/fuzz-ready
 
 examples: $(VENV)/test-ready
 	@scripts/debian-packages --if-root podman runc busybox-static criu
-	PYTHONPATH=plugins/examples/podman/src:plugins/examples/criu/src $(BIN)/python -m pytest -rs plugins/examples
+	PYTHONPATH=plugins/examples/podman/src:plugins/examples/criu/src:plugins/examples/cores/src $(BIN)/python -m pytest -rs plugins/examples
 
 docs: $(VENV)/test-ready
 	$(BIN)/python -m scripts.traceability

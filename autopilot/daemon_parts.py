@@ -155,6 +155,8 @@ def make_parts(
     proposals = Proposals(fleet, journal, clock, expected=lambda: expected(ahead.coming.expected))
     proposals.marked = settlement.foreign.marked
     proposals.sized = journal.sized
+    approvals = Approvals(journal, runs, clock, present)
+    approvals.refuses = executor.refusal
     reconciler = Reconciler(
         fleet, world, journal, settlement, router, busy=busy, served=executor.served, clock=clock, log=log
     )
@@ -165,7 +167,7 @@ def make_parts(
         ahead=ahead,
         journal=journal,
         proposals=proposals,
-        approvals=Approvals(journal, runs, clock, present),
+        approvals=approvals,
         runs=runs,
         log=log,
         clock=clock,

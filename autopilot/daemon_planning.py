@@ -10,12 +10,15 @@ from typing import Any, Final
 
 from msgspec.structs import replace as with_fields
 
+from sidestep.autopilot.actions.desk import listed, proposed
 from sidestep.autopilot.daemon_log import Log
 from sidestep.autopilot.daemon_planning_jobs import Job, Jobs, limits
 from sidestep.autopilot.daemon_policies import Known, chosen, listing
 from sidestep.autopilot.frames import Picture
 from sidestep.autopilot.journal import Journal
 from sidestep.autopilot.planner import CONSTRAINTS, PLUGGED, propose
+from sidestep.autopilot.protocol import PlanView
+from sidestep.autopilot.protocol_actions import ListActions, ProposeAction
 from sidestep.autopilot.protocol_plans import (
     AskWhy,
     AskWhyNot,
@@ -82,7 +85,7 @@ class PlanDesk:
     goals: Mapping[str, Maker] = field(default_factory=dict)
     jobs: Jobs = field(default_factory=Jobs)
 
-    async def answer(self, request: PlanRequest, picture: Picture, actor: Label) -> PlanReply:  # noqa: PLR0911 - one a request
+    async def answer(self, request: PlanRequest, picture: Picture, actor: Label) -> PlanReply | PlanView:  # noqa: PLR0911, PLR0912 - one a request
         """One answer. Raises SidestepError."""
         match request:
             case NewPlan():
@@ -108,6 +111,10 @@ class PlanDesk:
                 return SizesView(await asyncio.to_thread(right_sizes, self._world(picture), limit))
             case TryDrain():
                 return await self._drain(request, picture, actor)
+            case ListActions():
+                return await asyncio.to_thread(listed, self.fleet, self.journal.standing())
+            case ProposeAction():
+                return await self._action(request, picture, actor)
 
     def switch(self, fleet: FleetSpec) -> None:
         """Answer by another policy from now on."""
@@ -239,6 +246,17 @@ class PlanDesk:
         world, asked = self._world(picture), self._asked(actor, None)
         others = [_row("host", other, picture.snapshot.hosts.names) for other in request.others]
         return DrainView(await asyncio.to_thread(preflight, world, host, others=others, planner=self.planner, **asked))
+
+    async def _action(self, request: ProposeAction, picture: Picture, actor: Label) -> PlanView:
+        fleet, placement = self.journal.sized(self.fleet), self.journal.placement()
+        created, busy = self.clock.wall(), self.busy()
+        made = await asyncio.to_thread(
+            proposed, fleet, picture, placement, request, busy=busy, created=created, author=actor
+        )
+        plan = with_fields(made, number=self.journal.next_number())
+        status = self.journal.add(plan)
+        self.log.mirror()
+        return PlanView(status.digest, plan, status)
 
     # -- two plans
 

@@ -270,6 +270,8 @@ class Settlement:
         """Have it serve; what was only in memory is gone with its process, and then its newest capsule comes first."""
         backend, address = self._backends[spec.backend], self._fleet.host(owner.host).address
         self._served.pop(spec.name, None)  # what does not come up leaves nothing there
+        for name in self._journal.fell(spec.name) if gone else ():
+            self._log.say("host", f"{owner.host}: {name} of {spec.name} has ended with its process")
         if gone and (seen := await self.revival.bring_back(backend, spec, owner, address)) is not None:
             return seen
         seen = await backend.start(self._transport(owner.host), spec, owner.token, address)

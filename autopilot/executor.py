@@ -11,7 +11,7 @@ from sidestep.autopilot.approval import expired
 from sidestep.autopilot.capsules.base import Capsules
 from sidestep.autopilot.executor_context import ACTOR, Context, pairs
 from sidestep.autopilot.executor_graph import shards_of
-from sidestep.autopilot.executor_kinds import kind_of
+from sidestep.autopilot.executor_kinds import PLUGGED, kind_of
 from sidestep.autopilot.executor_plan import POLL, PlanRun, carry, together
 from sidestep.autopilot.executor_retry import Pacing
 from sidestep.autopilot.failover.base import Rescue
@@ -136,6 +136,14 @@ class Executor:
             number=journal.next_number(), created=context.clock(), author=author, reason=reason,
         )  # fmt: skip
         return journal.add_reversal(made, digest)
+
+    def refusal(self, plan: Plan) -> str:
+        """Why an action of a plugin in this plan could not be run here, or "": asked before anybody approves it."""
+        context = self._context
+        for action in plan.actions:
+            if action.kind in PLUGGED and (why := kind_of(action).lacks(context.hands, action)):
+                return f"action {action.id}: {why}"
+        return ""
 
     def wake(self) -> None:
         """Look again at once: somebody paused, resumed, cancelled, held or released."""

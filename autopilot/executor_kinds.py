@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
+from sidestep.autopilot.actions.kind import ApplyKind, LiftKind
 from sidestep.autopilot.executor_kind import ActionHands, Kind, Work
 from sidestep.autopilot.failover.kind import FailoverKind
 from sidestep.autopilot.queue.kinds import PlaceKind, PreemptKind
@@ -16,7 +17,7 @@ from sidestep.autopilot.reshard.kinds import MergeKind, SplitKind
 from sidestep.autopilot.resize.kind import ResizeKind
 from sidestep.fleet.plans import Action
 
-__all__ = ["KINDS", "RUNNABLE", "ActionHands", "Kind", "Work", "hands_of", "kind_of"]
+__all__ = ["KINDS", "PLUGGED", "RUNNABLE", "ActionHands", "Kind", "Work", "hands_of", "kind_of"]
 
 _MOVE: Final = Kind()
 #: what is run, by ``Action.kind``
@@ -28,7 +29,11 @@ KINDS: Final[Mapping[str, Kind]] = {
     "split": SplitKind(),
     "merge": MergeKind(),
     "resize": ResizeKind(),
+    "apply": ApplyKind(),
+    "lift": LiftKind(),
 }
+#: what plugins offer, and taking it back
+PLUGGED: Final = frozenset({"apply", "lift"})
 #: whatever else a plan may hold is left to people
 RUNNABLE: Final = frozenset(KINDS)
 

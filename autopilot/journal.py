@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Protocol
 
+from sidestep.autopilot.actions.ledger import ActionLedger
 from sidestep.autopilot.capsules.catalogue import CapsuleLedger
 from sidestep.autopilot.failover.ledger import LossLedger
 from sidestep.autopilot.journal_hosts import HostLedger
@@ -17,7 +18,6 @@ from sidestep.autopilot.journal_locks import LockLedger
 from sidestep.autopilot.pool.ledger import PoolLedger
 from sidestep.autopilot.queue.ledger import QueueLedger
 from sidestep.autopilot.reshard.ledger import ReshardLedger
-from sidestep.autopilot.resize.ledger import ResizeLedger
 from sidestep.backends.base import StepResult
 from sidestep.fleet.labels import Label, scrub
 from sidestep.fleet.machines import ActionState, StepName
@@ -39,7 +39,7 @@ class Owned(Protocol):
 
 
 class Journal(
-    QueueLedger, ReshardLedger, ResizeLedger, LeaseLedger, LockLedger, LossLedger, HostLedger, CapsuleLedger, PoolLedger
+    QueueLedger, ReshardLedger, ActionLedger, LeaseLedger, LockLedger, LossLedger, HostLedger, CapsuleLedger, PoolLedger
 ):
     """One SQLite file per fleet: placement, plans, steps and the audit log.
 

@@ -14,6 +14,7 @@ from typing import Final, Protocol
 
 import numpy as np
 
+from sidestep.autopilot.actions.ledger import in_force
 from sidestep.autopilot.capsules.keeper import CapsuleKeeper
 from sidestep.autopilot.daemon_log import Log
 from sidestep.autopilot.failover.watch import NOTHING_LOST, LossWatch
@@ -270,6 +271,9 @@ class ControlLoop:
             past=self._past.columns(),
             past_step=self._parts.fleet.interval,
             quality=quality_of(self._parts.world.panel),
-            alerts=(*alerts(self._parts.journal), *self._planning.notices(), *self._lost(), *self.notices()),
+            alerts=(
+                *alerts(self._parts.journal), *in_force(self._parts.journal.standing()), *self._planning.notices(),
+                *self._lost(), *self.notices(),
+            ),
             plans=tuple(PlanView(s.digest, p, s) for p, s in self._parts.journal.plans(SHOWN_PLANS)),
-        )
+        )  # fmt: skip

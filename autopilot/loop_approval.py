@@ -27,6 +27,8 @@ class Approvals:
         self._journal, self._runs, self._clock, self._present = journal, runs, clock, present
         #: the policy in force, which counts beside the plan's own
         self.policy: Callable[[], Policy] | None = None
+        #: why a plan could not be run here at all, or ""
+        self.refuses: Callable[[Plan], str] = lambda plan: ""
 
     def rules(self, plan: Plan) -> tuple[Policy, ...]:
         """The policies that an approval of this plan has to satisfy."""
@@ -68,6 +70,8 @@ class Approvals:
                 note = "; ".join(error.differences)
                 self._journal.set_state(digest, PlanState.STALE, actor=Label(AUTOPILOT), note=note)
             raise
+        if why := self.refuses(plan):
+            raise SidestepError(f"plan {plan.number} is not approved: {why}", hint="reject it, and wait for the next")
         check_rules(
             plan, self.rules(plan), now=self._clock.wall(), actor=actor, reason=reason, outside=outside, person=person
         )

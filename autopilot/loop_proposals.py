@@ -21,7 +21,7 @@ from sidestep.fleet.inventory import FleetSpec
 from sidestep.fleet.labels import Label
 from sidestep.fleet.machines import PlanState
 from sidestep.fleet.placement import Placement
-from sidestep.fleet.plans import PLANNER, Basis, NoPlan, Plan
+from sidestep.fleet.plans import PLANNER, Action, Basis, NoPlan, Plan
 from sidestep.fleet.queue import Look
 from sidestep.fleet.snapshot import Snapshot
 from sidestep.planning import basis_now
@@ -39,9 +39,13 @@ REST_AT_MOST: Final = 30.0
 Propose = Callable[..., Plan | NoPlan]
 
 
-def moves_of(plan: Plan) -> frozenset[tuple[str, str, str, int]]:
+def moves_of(plan: Plan) -> frozenset[tuple[str, str, str, int, str]]:
     """What the plan does, apart from why."""
-    return frozenset((a.shard, a.source, a.destination, a.token) for a in plan.actions)
+    return frozenset((a.shard, a.source, a.destination, a.token, _done_in_place(a)) for a in plan.actions)
+
+
+def _done_in_place(action: Action) -> str:
+    return f"{action.kind} {action.applied.name}" if action.applied is not None else ""
 
 
 class Proposals:

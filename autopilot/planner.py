@@ -8,9 +8,11 @@ from typing import Final
 
 from sidestep.planning import plan_move as _plan_move
 from sidestep.planning import propose as _propose
+from sidestep.planning.asked import plan_action as _plan_action
 from sidestep.planning.manual_resize import plan_resize as _plan_resize
 from sidestep.planning.resharding import plan_reshard as _plan_reshard
 from sidestep.plugins import BACKENDS, PluginError, load
+from sidestep.plugins.actions import PluggedActions
 from sidestep.plugins.constraints import PluggedConstraints
 from sidestep.plugins.goals import Plugged
 
@@ -34,10 +36,13 @@ class Resizable(Container[str]):
 
 PLUGGED: Final = Plugged()
 CONSTRAINTS: Final = PluggedConstraints()
+ACTIONS: Final = PluggedActions()
 RESIZABLE: Final = Resizable()
-#: ``planning.propose`` with every goal, constraint and backend that is installed
-propose: Final = partial(_propose, goals=PLUGGED, constraints=CONSTRAINTS, resizable=RESIZABLE)
+#: ``planning.propose`` with every goal, constraint, action and backend that is installed
+propose: Final = partial(_propose, goals=PLUGGED, constraints=CONSTRAINTS, actions=ACTIONS, resizable=RESIZABLE)
 #: an operator's own plans, which keep to the constraints likewise
 plan_move: Final = partial(_plan_move, constraints=CONSTRAINTS)
+#: which ask nobody but the action itself: it goes nowhere
+plan_action: Final = partial(_plan_action, actions=ACTIONS)
 plan_reshard: Final = partial(_plan_reshard, constraints=CONSTRAINTS)
 plan_resize: Final = partial(_plan_resize, backends=RESIZABLE)

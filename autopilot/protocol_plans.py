@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from msgspec import Struct
 
+from sidestep.autopilot.protocol_actions import ActionList, ActionRequest
 from sidestep.fleet.labels import Label
 from sidestep.fleet.questions import BestHost, PlanDifference, PolicyList, Preflight, RightSizes, Why, WhyNot
 from sidestep.fleet.questions import PlanAnswer as Answered
@@ -108,6 +109,7 @@ PlanRequest = (
     | GetRightSizes
     | ListPolicies
     | TryDrain
+    | ActionRequest
 )
 
 
@@ -167,4 +169,6 @@ class DrainView(Struct, frozen=True, tag="drain"):
     preflight: Preflight
 
 
-PlanReply = Planning | WhyView | WhyNotView | DifferenceView | HostView | SizesView | PolicyList | DrainView
+PlanReply = (
+    Planning | WhyView | WhyNotView | DifferenceView | HostView | SizesView | PolicyList | DrainView | ActionList
+)

@@ -290,6 +290,40 @@ class Resizer(Protocol):
         ...
 
 
+class Order(Struct, frozen=True, kw_only=True):
+    """One command of an action of a plugin, word for word as it was approved.
+
+    ``key`` names the action for ever (digest and id); ``name`` is what the fleet file calls it, and names the
+    folder KEEP. ``verify`` says whether it is in force, and is asked after every other command, too. ``lift``: what
+    is done takes the plugin's action back, and undoing that brings it into force again.
+    """
+
+    key: str
+    name: str
+    what: Literal["validate", "do", "verify", "undo"]
+    command: str
+    verify: str
+    #: each of the two may take so long
+    seconds: float
+    lift: bool = False
+
+
+@runtime_checkable
+class Actor(Protocol):
+    """A backend beside whose shards commands of plugins can be run."""
+
+    async def act(self, transport: Transport, shard: ShardSpec, token: int, order: Order) -> int | None:
+        """Run it beside the shard, which nobody else starts, stops or moves meanwhile; the exit status of ``verify``.
+
+        Refused unless the shard runs there under ``token``. To ``undo`` is never refused: it is done where the shard
+        is dead as well, unless it would bring something into force there; None where there is nothing to undo, since
+        that, or another owner's process, is there. After ``undo`` no order of that key that comes late is run any more,
+        and none runs on. What does not end in its time is killed with all that it started. Raises HostError for what
+        fails; ``verify`` may end with any status.
+        """
+        ...
+
+
 @runtime_checkable
 class Router(Protocol):
     """Sends requests by the routing table; it keeps serving without us."""

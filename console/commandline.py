@@ -9,6 +9,7 @@ import typer
 
 from sidestep import __version__
 from sidestep.console import (
+    commandline_actions,
     commandline_analyze,
     commandline_capsule,
     commandline_capsules,
@@ -51,6 +52,7 @@ commandline_fleet.add(app)
 commandline_oracle.add(app)
 commandline_journal.add(app)
 commandline_plans.add(app, plan)
+commandline_actions.add(app, plan)
 commandline_levels.add(app, plan)
 commandline_control.add(app, plan)
 commandline_locks.add(app)

@@ -44,10 +44,11 @@ def plugin_info(name: Name, as_json: Json = False) -> None:
 @plugin.command("new")
 def plugin_new(
     name: Annotated[str, typer.Argument(metavar="NAME", help="Small letters, digits, underscores.")],
+    kind: Annotated[str, typer.Option("--kind", metavar="backend|action", help="What it begins with.")] = "backend",
     into: Annotated[Path, typer.Option("--into", metavar="DIR", help="Where the new folder goes.")] = Path(),
 ) -> None:
-    """Write a package with a backend that passes the kit, its test, and what publishing it needs."""
-    _end("sidestep.plugins", "new", "--into", str(into), "--", name)
+    """Write a package with a backend or an action that passes the kit, its test, and what publishing it needs."""
+    _end("sidestep.plugins", "new", "--kind", kind, "--into", str(into), "--", name)
 
 
 @plugin.command("check")
@@ -55,10 +56,11 @@ def plugin_check(
     name: Name,
     driver: Annotated[str, typer.Option("--driver", metavar="hook|restart", help="Of the moved shard.")] = "hook",
     only: Annotated[str, typer.Option("--only", metavar="RULE,...", help="These rules; all without.")] = "",
+    params: Annotated[str, typer.Option("--params", metavar="JSON", help="Of an action, as in the fleet file.")] = "{}",
     sample: Annotated[int, typer.Option("--sample", metavar="N", help="Steps that a rule tries; all without.")] = 0,
     seed: Annotated[int, typer.Option("--seed", help="Chooses these steps.")] = 1,
     as_json: Json = False,
 ) -> None:
-    """Try a backend (on hosts of its own) or a constraint by every rule of its contract; exit code 1 if one breaks."""
-    options = ["--driver", driver, "--only", only, "--sample", str(sample), "--seed", str(seed)]
+    """Try a backend, an action (on hosts of their own) or a constraint by every rule; exit code 1 if one breaks."""
+    options = ["--driver", driver, "--only", only, "--params", params, "--sample", str(sample), "--seed", str(seed)]
     _end("sidestep.testing", *options, *(["--json"] if as_json else []), "--", name)

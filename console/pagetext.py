@@ -23,7 +23,8 @@ def plans_about(picture: Picture, name: str, glyphs: Glyphs) -> list[Line]:
                 continue
             mark = plan_glyph(item.status.state, glyphs)
             head = f" {mark.text} #{item.plan.number} {item.status.state.lower()}"
-            what = f"  {action.kind} {action.shard}  {action.source} {glyphs.arrow} {action.destination}"
+            course = f"{action.source} {glyphs.arrow} {action.destination}"
+            what = f"  {action.kind} {action.shard}  {action.course if action.applied is not None else course}"
             when = Span(f"  {plan_when(item, picture.now)}", "muted")
             lines.append((Span(head, mark.style), span(what), when))
     return lines or [(Span(" no plan has a part in it", "muted"),)]

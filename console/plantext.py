@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from sidestep.autopilot.executor_graph import too_late
 from sidestep.autopilot.protocol import PlanView
+from sidestep.console.actiontext import applied_line, command_lines
 from sidestep.console.text import (
     Glyphs,
     Line,
@@ -139,6 +140,8 @@ def what_runs(action: Action, glyphs: Glyphs) -> Line:
             span(f"  {action.course}: {new_limits(action.limits, glyphs)}"),
             Span("  in place", "muted"),
         )
+    if action.applied is not None:
+        return applied_line(action, action.applied)
     return (
         Span(f"{action.id}. {action.kind} ", "accent"),
         span(action.shard, "strong"),
@@ -189,6 +192,7 @@ def action_lines(
     yield from indent(
         _wrapped(f"{late}transfer {show_seconds(action.transfer_s)}; undo: {action.undo or 'move it back'}", wide)
     )
+    yield from indent(command_lines(action, wide))
     if action.after:
         yield from indent(_wrapped(f"after {', '.join(f'action {n}' for n in action.after)}", wide, "muted"))
     if status is not None:
@@ -299,6 +303,7 @@ def approval_lines(item: PlanView, now: float, width: int, glyphs: Glyphs, skip:
             lines.append((Span(f"{action.id}. left out: ", "warn"), span(f"{action.kind} {action.shard}", "muted")))
             continue
         lines.append(what_runs(action, glyphs))
+        lines += indent(command_lines(action, width - 4), 3)
         if why := missed.get(action.id):
             lines += indent(_wrapped(f"will not begin, {why}", width - 4, "warn"), 3)
         if action.undo:

@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
+from sidestep.fleet.config_actions import read_actions
 from sidestep.fleet.config_checks import Readable, check_fleet
 from sidestep.fleet.config_document import Document, read_document
 from sidestep.fleet.config_dump import dump_fleet
@@ -36,7 +37,7 @@ __all__ = ["ConfigErrors", "dump_fleet", "parse_documents", "parse_fleet"]
 
 _SECTIONS: Final = (
     "fleet", "ssh", "policy", "oracle", "history", "metrics", "alerts", "failover", "router", "defaults",
-    "hosts", "groups", "shards", "pool", "source",
+    "hosts", "groups", "shards", "pool", "source", "action",
 )  # fmt: skip
 _DEFAULTS: Final = ("host", "shard")
 _Found = list[tuple[Document, Mapping[str, Any]]]
@@ -99,6 +100,9 @@ def parse_documents(documents: Sequence[Document], find: Load = load, plugged: P
     check_router(routing, fleet.get("router", ""), frozenset(rows), problems.add)
     pools = read_pools(declarations("pool", ("pool",), found["pool"], problems), frozenset(rows), problems)
     sources = read_sources(declarations("source", ("source",), found["source"], problems), plugged, problems)
+    actions = read_actions(
+        declarations("action", ("action",), found["action"], problems), shards, shard_names, unsure, plugged, problems
+    )
     check_spares(shards, problems.add)
     known = Groups(
         hosts=frozenset(group.name for group in groups),
@@ -124,6 +128,7 @@ def parse_documents(documents: Sequence[Document], find: Load = load, plugged: P
         routing=routing,
         pools=pools,
         sources=sources,
+        actions=actions,
     )
 
 

@@ -26,6 +26,7 @@ SECTIONS: Final = {
     "pool": "Pools of instances that are started before they are needed, by name (docs/pool.md).",
     "shards": "The shards, by name.",
     "source": "Sources of metrics besides samples and the router, by name (docs/operation.md).",
+    "action": "What plugins can do to shards where they are, by name; `kinds` has to name apply (docs/plugins.md).",
 }
 
 _HOST: Final = {
@@ -234,6 +235,12 @@ DOCS: Final[dict[str, dict[str, str]]] = {
         "every": "How often it is asked.",
         "params": "What it is given; never a secret.",
         "secret": "Where its secret comes from: file:PATH or command:LINE.",
+    },
+    "action": {
+        "plugin": "The plugin of the group sidestep.actions; left out, the action's own name.",
+        "apps": "Apps to whose shards it may be done.",
+        "shards": "Shards to which it may be done.",
+        "params": "What its plugin is given; never a secret.",
     },
     "pool": {
         "apps": "Apps whose requests its instances serve; ready ones belong to none. Left out, the pool's own name.",

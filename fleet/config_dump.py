@@ -8,6 +8,7 @@ import re
 from collections.abc import Mapping
 from typing import Any, Final
 
+from sidestep.fleet.actions import ActionSpec
 from sidestep.fleet.config_fields import FIELDS
 from sidestep.fleet.config_oracle import dumped
 from sidestep.fleet.inventory import FleetSpec, HostSpec, ShardSpec
@@ -37,6 +38,7 @@ def dump_fleet(spec: FleetSpec) -> str:
     parts += [_table(f"shards.{_key(s.name)}", _shard_values(s)) for s in spec.shards]
     parts += [_table(f"pool.{_key(pool.name)}", _values(pool, "pool")) for pool in spec.pools]
     parts += [_table(f"source.{_key(s.name)}", _source_values(s)) for s in spec.sources]
+    parts += [_table(f"action.{_key(a.name)}", _action_values(a)) for a in spec.actions]
     return "\n".join(parts)
 
 
@@ -60,6 +62,10 @@ def host_values(host: HostSpec) -> dict[str, Any]:
 
 def _source_values(source: SourceSpec) -> dict[str, Any]:
     return {**_values(source, "source"), "params": json.loads(source.params)}
+
+
+def _action_values(action: ActionSpec) -> dict[str, Any]:
+    return {**_values(action, "action"), "params": json.loads(action.params)}
 
 
 def _shard_values(shard: ShardSpec) -> dict[str, Any]:

@@ -288,6 +288,12 @@ FIELDS["source"] = {
     "params": Field(parameters, 'write params = { url = "http://prom:9090", requests = "..." }'),
     "secret": Field(reference, 'write "file:PATH" or "command:LINE"'),
 }
+FIELDS["action"] = {
+    "plugin": Field(word, "write the name of a plugin of the group sidestep.actions; left out, it is NAME"),
+    "apps": Field(named, 'write apps = ["batch"]'),
+    "shards": Field(named, 'write shards = ["batch-1"]'),
+    "params": Field(parameters, "write params = { cores = 1 }"),
+}
 FIELDS["pool"] = {
     "apps": Field(distinct, 'write apps = ["cart", "search"]'),
     "kind": Field(choice(*get_args(PoolKind)), 'write kind = "python" or "command"'),

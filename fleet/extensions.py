@@ -25,6 +25,7 @@ BACKENDS: Final = "sidestep.backends"
 ROUTERS: Final = "sidestep.routers"
 GOALS: Final = "sidestep.goals"
 CONSTRAINTS: Final = "sidestep.constraints"
+ACTIONS: Final = "sidestep.actions"
 TRANSPORTS: Final = "sidestep.transports"
 FORECASTERS: Final = "sidestep.forecasters"
 SOURCES: Final = "sidestep.sources"
@@ -42,6 +43,7 @@ GROUPS: Final = {
     FORECASTERS: "competes with the oracle's own models",
     GOALS: "tells the planner what is better",
     CONSTRAINTS: "tells the planner where shards may not be",
+    ACTIONS: "offers what can be done to shards where they are",
     ROUTERS: "sends requests to shards",
     NOTIFIERS: "tells people",
     COMMANDS: "is typed after `sidestep`",

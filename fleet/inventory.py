@@ -12,6 +12,7 @@ from typing import Literal
 
 from msgspec import Struct
 
+from sidestep.fleet.actions import ActionSpec, Standing
 from sidestep.fleet.labels import Label
 from sidestep.fleet.pools import PoolSpec
 from sidestep.fleet.routing import RouterSpec
@@ -27,8 +28,9 @@ Domain = Literal["", "host", "rack", "zone"]
 #: what makes a plan cheap: few moves, or few bytes
 Preference = Literal["moves", "bytes"]
 #: everything that the planner may propose, if the policy's ``kinds`` name it
-Kind = Literal["migrate", "resize", "split", "merge", "activate", "deactivate", "preempt", "failover", "drain", "place"]
-
+Kind = Literal[
+    "migrate", "resize", "split", "merge", "activate", "deactivate", "preempt", "failover", "drain", "place", "apply"
+]
 #: what becomes of a shard whose host is lost: it waits for the host, starts elsewhere with an empty state, or
 #: comes back elsewhere from its newest capsule
 Failover = Literal["wait", "restart", "capsule"]
@@ -53,14 +55,11 @@ class HostSpec(Struct, frozen=True, kw_only=True):
     reserve_cpu_percent: float = 0.0
     reserve_memory_percent: float = 0.0
     zone: Label = Label("")
-    #: smaller failure domain, within one zone
-    rack: Label = Label("")
+    rack: Label = Label("")  #: smaller failure domain, within one zone
     #: bytes of storage that may be handed out; 0 is not known, and no limit
     disk: int = 0
-    #: receives nothing until a plan activates it
-    standby: bool = False
-    #: cost per hour, for the cost-aware policy
-    cost: float = 0.0
+    standby: bool = False  #: receives nothing until a plan activates it
+    cost: float = 0.0  #: per hour, for the cost-aware policy
     cordoned: bool = False
     #: sorted; what policies and filters choose hosts by
     labels: tuple[tuple[Label, Label], ...] = ()
@@ -133,16 +132,14 @@ class ShardSpec(Struct, frozen=True, kw_only=True):
     spread: Domain = ""
     #: sorted; labels that its host must have
     requires: tuple[tuple[Label, Label], ...] = ()
-    #: bytes of storage that it takes
-    disk: int = 0
+    disk: int = 0  #: bytes of storage that it takes
     #: cores and bytes that are never taken away, whatever else is in need
     guarantee_cpu: float = 0.0
     guarantee_memory: int = 0
     #: present limits, which a resize changes; 0 is none
     limit_cpu: float = 0.0
     limit_memory: int = 0
-    #: whether its keys may be divided, where it has any
-    splittable: bool = True
+    splittable: bool = True  #: whether its keys may be divided, where it has any
     #: automation level of what is done to it; "" is the fleet's
     level: Level | Literal[""] = ""
     #: what becomes of it when its host is lost
@@ -355,8 +352,7 @@ class FleetSpec(Struct, frozen=True, kw_only=True, dict=True):
     alerts: AlertsSpec = AlertsSpec()
     failover: FailoverSpec = FailoverSpec()
     level: Level = "advise"
-    #: seconds between samples
-    interval: float = 1.0
+    interval: float = 1.0  #: seconds between samples
     known_hosts: str = ""
     identity: str = ""
     #: the ssh_config to read: empty is the user's own if there is one, "none" is none
@@ -385,6 +381,8 @@ class FleetSpec(Struct, frozen=True, kw_only=True, dict=True):
     routing: RouterSpec | None = None
     pools: tuple[PoolSpec, ...] = ()
     sources: tuple[SourceSpec, ...] = ()
+    actions: tuple[ActionSpec, ...] = ()
+    standing: tuple[Standing, ...] = ()  #: actions that are in force now, as the journal knows
 
     def host(self, name: str) -> HostSpec:
         """The host of that name. Raises KeyError."""

@@ -66,6 +66,7 @@ class StepName(StrEnum):
     PRECOPY = "precopy"
     FENCE = "fence"
     RESIZE = "resize"
+    APPLY = "apply"
     FREEZE = "freeze"
     CAPTURE = "capture"
     TRANSFER = "transfer"
@@ -78,7 +79,7 @@ class StepName(StrEnum):
     RELEASE = "release"
 
 
-MOVE_STEPS: Final = tuple(step for step in StepName if step not in {StepName.FENCE, StepName.RESIZE})
+MOVE_STEPS: Final = tuple(step for step in StepName if step not in {StepName.FENCE, StepName.RESIZE, StepName.APPLY})
 #: a shard whose host is lost: its last owner is fenced, then it comes back elsewhere from its newest capsule
 FAILOVER_STEPS: Final = (
     StepName.PREPARE, StepName.FENCE, StepName.TRANSFER, StepName.RESTORE, StepName.VERIFY,
@@ -94,6 +95,8 @@ PLACE_STEPS: Final = (
 
 #: a shard gets other limits where it is; it is watched with them before they count
 RESIZE_STEPS: Final = (StepName.PREPARE, StepName.RESIZE, StepName.VERIFY, StepName.COMMIT)
+#: what a plugin offers is done to a shard where it is, or taken back; it is watched with that before it counts
+APPLY_STEPS: Final = (StepName.PREPARE, StepName.APPLY, StepName.VERIFY, StepName.COMMIT)
 #: keys of a shard go to a spare, or back: whoever has them then serves before it is routed to
 RESHARD_STEPS: Final = (
     StepName.PREPARE, StepName.FREEZE, StepName.CAPTURE, StepName.TRANSFER, StepName.RESTORE, StepName.VERIFY,
@@ -105,6 +108,8 @@ def steps_of(kind: str) -> tuple[StepName, ...]:
     """The steps of an action of that kind, in order; those of a move for whatever has none of its own."""
     if kind in {"split", "merge"}:
         return RESHARD_STEPS
+    if kind in {"apply", "lift"}:
+        return APPLY_STEPS
     own = {"failover": FAILOVER_STEPS, "preempt": PREEMPT_STEPS, "place": PLACE_STEPS, "resize": RESIZE_STEPS}
     return own.get(kind, MOVE_STEPS)
 

@@ -7,6 +7,7 @@ from typing import Any, Final
 
 import msgspec
 
+from sidestep.fleet.actions import ActionSpec
 from sidestep.fleet.config_docs import DOCS, SECTIONS
 from sidestep.fleet.config_dump import file_key, toml
 from sidestep.fleet.config_fields import FIELDS
@@ -41,6 +42,7 @@ _STRUCTS: Final[Mapping[str, Any]] = {
     "shard": ShardSpec,
     "pool": PoolSpec,
     "source": SourceSpec,
+    "action": ActionSpec,
 }
 _HEADERS: Final = {
     "trainer": "oracle.trainer",
@@ -50,6 +52,7 @@ _HEADERS: Final = {
     "shard": "shards.NAME",
     "pool": "pool.NAME",
     "source": "source.NAME",
+    "action": "action.NAME",
 }
 
 

@@ -15,15 +15,18 @@ from typing import Any, Final, Literal
 import msgspec
 from msgspec import Struct
 
+from sidestep.fleet.actions import Applied
 from sidestep.fleet.inventory import Policy
 from sidestep.fleet.labels import Label
 from sidestep.fleet.machines import ActionState, PlanState, StepName, StepState
 
 #: what an action does; ``migrate`` and ``failover`` move a shard, ``preempt`` sends it to the queue and ``place``
-#: fetches it from there, the others change it or a host
+#: fetches it from there, ``apply`` does to it what a plugin offers and ``lift`` takes that back, the others change it
+#: or a host
 ActionKind = Literal[
-    "migrate", "resize", "split", "merge", "activate", "deactivate", "preempt", "failover", "cordon", "drain", "place"
-]
+    "migrate", "resize", "split", "merge", "activate", "deactivate", "preempt", "failover", "cordon", "drain", "place",
+    "apply", "lift",
+]  # fmt: skip
 
 #: the author of what sidestep proposes by itself
 PLANNER: Final = Label("planner")
@@ -115,8 +118,8 @@ class Action(Struct, frozen=True, kw_only=True):
     """One reversible change: ``migrate`` moves ``shard`` from ``source`` to ``destination``.
 
     Of other kinds: ``activate``, ``deactivate``, ``cordon`` and ``drain`` are about the host
-    ``destination`` and name no shard; ``resize``, ``split``, ``merge`` and ``preempt`` happen
-    on ``source`` and carry ``limits`` or ``parts``; a preempted shard's are what it was predicted to
+    ``destination`` and name no shard; ``resize``, ``split``, ``merge``, ``preempt``, ``apply`` and ``lift`` happen
+    on ``source`` and carry ``limits``, ``parts`` or ``applied``; a preempted shard's are what it was predicted to
     need. ``place`` has no source: the shard comes from the queue.
     """
 
@@ -149,10 +152,14 @@ class Action(Struct, frozen=True, kw_only=True):
     wave: int = 0
     #: the shard returns later or goes on from there: it is only parked, to break a circle of full hosts
     parked: bool = False
+    #: what a plugin offered, word for word
+    applied: Applied | None = None
 
     @property
     def course(self) -> str:
         """From where to where, in words."""
+        if self.kind in ("apply", "lift") and self.applied is not None:
+            return f"on {self.source}, {self.applied.name}"
         if self.kind == "resize":
             return f"on {self.source}"
         return f"from {self.source or 'the queue'} to {self.destination or 'the queue'}"

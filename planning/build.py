@@ -11,11 +11,13 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from sidestep.fleet.actions import Applied
 from sidestep.fleet.forecast import Forecast
 from sidestep.fleet.forecast_types import Contention
 from sidestep.fleet.inventory import FleetSpec, Policy
 from sidestep.fleet.machines import HostState, ShardState
 from sidestep.fleet.placement import Placement
+from sidestep.fleet.plans import Reason
 from sidestep.fleet.resources import DIMENSIONS, PLANNED
 from sidestep.fleet.snapshot import Snapshot
 from sidestep.planning.constraints import NO_CONSTRAINTS, ConstraintMaker, Judged, judge
@@ -32,6 +34,15 @@ F64 = NDArray[np.float64]
 Number = TypeVar("Number", np.float32, np.float64, np.int32)
 #: levels of duties: what is done first
 RULE, FAILOVER, DRAIN, CONTENTION = range(4)
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Taken:
+    """What a plugin offers for a shard, by rows, and the plan takes."""
+
+    shard: int
+    host: int
+    applied: Applied
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,6 +63,9 @@ class Built:
     resized: tuple[Remedy, ...] = ()
     #: what constraints of plugins say; ``problem`` keeps them
     judged: Judged = NO_CONSTRAINTS
+    #: actions of plugins that are done before anything moves; ``problem`` is the one afterwards. And those that failed
+    applied: tuple[Taken, ...] = ()
+    muted: tuple[Reason, ...] = ()
 
     def shards(self, move: Move) -> tuple[Move, ...]:
         """A move of a row as moves of its shards."""

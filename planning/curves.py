@@ -25,7 +25,7 @@ def quantiles(built: Built, state: State, host: int) -> F64:
     load, problem = built.load, built.problem
     known: F64 = load.quantiles[host].astype(np.float64)
     shape = load.median[host].shape
-    if any(one.host == host for one in built.resized):
+    if host in {*(one.host for one in built.resized), *(one.host for one in built.applied)}:
         known = _resized(built, known, host)
     if not (state.left[host] or state.came[host]):
         return known
@@ -35,7 +35,7 @@ def quantiles(built: Built, state: State, host: int) -> F64:
 
 
 def _median(built: Built, host: int) -> F64:
-    """(R, T) the middle of a host's forecast once its shards are resized."""
+    """(R, T) the middle of a host's forecast once its shards are resized, and plugins have done their part."""
     shape = built.load.median[host].shape
     return np.asarray(built.problem.median[host, : built.problem.timed].reshape(shape), dtype=np.float64)
 

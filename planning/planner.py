@@ -23,6 +23,9 @@ from sidestep.fleet.resources import DIMENSIONS
 from sidestep.fleet.snapshot import Snapshot, basis_for
 from sidestep.planning import explain, undone
 from sidestep.planning.advice import Advice, advise
+from sidestep.planning.applying import ActionMakers, applies, apply_first
+from sidestep.planning.applying import hosts_of as applied_to
+from sidestep.planning.applying import said as applied_said
 from sidestep.planning.build import CONTENTION, Built, build
 from sidestep.planning.constraints import ConstraintFault, ConstraintMaker
 from sidestep.planning.curves import outlook
@@ -31,7 +34,8 @@ from sidestep.planning.load import Load, persistence
 from sidestep.planning.model import Left, Move, Outcome, State
 from sidestep.planning.places import places, silent
 from sidestep.planning.queue import asking, fill
-from sidestep.planning.queue.actions import Made, actions, facts
+from sidestep.planning.queue.actions import Made, facts
+from sidestep.planning.queue.actions import actions as queued
 from sidestep.planning.queue.demand import NOBODY
 from sidestep.planning.resizing import hosts_of, resize_first, resizes
 from sidestep.planning.resizing import said as resized_said
@@ -68,6 +72,7 @@ def propose(
     expected: Mapping[str, tuple[float, float]] = MappingProxyType({}),
     looked: Callable[[tuple[Look, ...]], None] | None = None,
     resizable: Container[str] = (),
+    actions: ActionMakers | None = None,
 ) -> Plan | NoPlan:
     """Repair broken rules, then take hosts out of predicted contention, with the fewest moves.
 
@@ -82,7 +87,8 @@ def propose(
     ``queue`` is who waits for a host: who can be placed is, and for whom less important shards give way;
     ``looked`` is told why the others go on waiting. ``expected`` are the cores and bytes that one
     shard of an app is expected to need, where nobody declares it. ``resizable`` are the backends that can
-    change limits in place: that comes before moves.
+    change limits in place: that comes before moves. ``actions`` are those of plugins by name, which come before
+    moves, too; one that fails is left out, and named.
     """
 
     def none(*reasons: Reason, advice: Advice = NOTHING) -> NoPlan:
@@ -107,8 +113,8 @@ def propose(
     except ConstraintFault as fault:
         return none(Reason("CONSTRAINT_FAILED", scrub(f"{scrub(str(fault.args[0]), 140)}; {fault.hint}")))
     built, spared = urgent(built, least_priority(policy))
-    built = resize_first(built, resizable)
-    if not built.duties and not needs.waiting and not built.resized:
+    built = apply_first(resize_first(built, resizable), actions)
+    if not built.duties and not needs.waiting and not built.resized and not built.applied:
         return none(*(spared.values() or (_nothing_to_do(built.load, snapshot, acting),)))
     budget = budget_of(built, expired)
     before = same_moves(built, previous)
@@ -117,7 +123,7 @@ def propose(
         created=created, transfer=transfer, budget=budget, previous=before, progress=progress, places=chosen_by
     )
     solution = solve(built, asked) if built.duties else Solution(built, Outcome(moves=()))
-    mute = silent(built, chosen_by)
+    mute = (*silent(built, chosen_by), *built.muted)
     if solution.flaw:
         return none(Reason("NOT_VERIFIED", scrub(solution.flaw)))
     built, ends = solution.built, explain.moves_once(solution.moves)
@@ -127,13 +133,14 @@ def propose(
     stuck = tuple(one for one in solution.left if all(one is not done for done in filled.relieved))
     left = {**undone.reasons(built, stuck, acting.max_moves), **spared}
     advice = advise(built, stuck, ends, prove=prove)
-    if not solution.moves and not filled and not built.resized:
+    if not solution.moves and not filled and not built.resized and not built.applied:
         idle = () if built.duties or spared else (_nothing_to_do(built.load, snapshot, acting),)
         return none(*left.values(), *idle, *filled.reasons, *mute, advice=advice)
     context = explain.Context(built=built, transfer=transfer, created=created, undone=tuple(one.duty for one in stuck))
     moved = explain.actions(context, solution.moves, solution.times)
-    moved = resizes(context, State(built.problem, ends), moved)
-    made = actions(context, filled, needs, moved, ends)
+    after = State(built.problem, ends)
+    moved = applies(context, after, resizes(context, after, moved))
+    made = queued(context, filled, needs, moved, ends)
     return Plan(
         number=number,
         fleet=fleet.name,
@@ -144,7 +151,7 @@ def propose(
         forecast=forecast.id,
         policy=policy,
         basis=basis_for(
-            involved(built, solution.moves) | made.hosts | hosts_of(built),
+            involved(built, solution.moves) | made.hosts | hosts_of(built) | applied_to(built),
             snapshot.hosts,
             placement,
             waiting=facts(context, filled, needs),
@@ -163,7 +170,7 @@ def propose(
 
 def _summary(context: explain.Context, solution: Solution, left: dict[str, Reason], made: Made) -> Label:
     """The moves in a line, and what becomes of the queue."""
-    said = "; ".join(filter(None, (resized_said(context.built), made.said)))
+    said = "; ".join(filter(None, (applied_said(context.built), resized_said(context.built), made.said)))
     if not solution.moves:
         stays = "; ".join(f"stays hot: {name} {why.code}" for name, why in list(left.items())[:3])
         return scrub("; ".join(filter(None, (said, stays))))

@@ -82,7 +82,11 @@ def resizes(context: Context, after: State, moved: tuple[Action, ...]) -> tuple[
     built = context.built
     if not built.resized:
         return moved
-    made = tuple(_action(context, remedy, after, at) for at, remedy in enumerate(built.resized, 1))
+    return ahead(tuple(_action(context, remedy, after, at) for at, remedy in enumerate(built.resized, 1)), moved)
+
+
+def ahead(made: tuple[Action, ...], moved: tuple[Action, ...]) -> tuple[Action, ...]:
+    """Actions on hosts, and after them the others, numbered anew: those from or to such a host wait for it."""
     by_host: dict[str, tuple[int, ...]] = {}
     for action in made:
         by_host[action.source] = (*by_host.get(action.source, ()), action.id)

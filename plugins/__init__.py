@@ -19,8 +19,19 @@ from sidestep.backends.base import (
 from sidestep.backends.routing.engine import Endpoint, EndpointLoad, RouterEngine
 from sidestep.backends.ssh.base import Channel, Completed, Transport
 from sidestep.backends.ssh.target import SshTarget
-from sidestep.fleet.errors import HostError, HostUnreachable, SidestepError
-from sidestep.fleet.extensions import BACKENDS, CONSTRAINTS, GOALS, ROUTERS, Loaded, PluginError, available, load
+from sidestep.fleet.actions import ActionMaker, Offer, ShardAction, Target
+from sidestep.fleet.errors import HostError, HostUnreachable, SidestepError, UsageError
+from sidestep.fleet.extensions import (
+    ACTIONS,
+    BACKENDS,
+    CONSTRAINTS,
+    GOALS,
+    ROUTERS,
+    Loaded,
+    PluginError,
+    available,
+    load,
+)
 from sidestep.fleet.inventory import HostSpec, ShardSpec
 from sidestep.fleet.labels import Label, scrub
 from sidestep.fleet.machines import ShardState, StepName
@@ -36,11 +47,13 @@ from sidestep.plugins.shell import ShellBackend
 from sidestep.plugins.transports import Connector
 
 __all__ = [
+    "ACTIONS",
     "BACKENDS",
     "CONSTRAINTS",
     "GOALS",
     "ROUTERS",
     "About",
+    "ActionMaker",
     "Backend",
     "Capability",
     "Channel",
@@ -58,6 +71,7 @@ __all__ = [
     "Move",
     "Notice",
     "Notifier",
+    "Offer",
     "Page",
     "PageLine",
     "PageView",
@@ -68,6 +82,7 @@ __all__ = [
     "Router",
     "RouterEngine",
     "RouterSpec",
+    "ShardAction",
     "ShardObservation",
     "ShardSpec",
     "ShardState",
@@ -81,7 +96,9 @@ __all__ = [
     "State",
     "StepName",
     "StepResult",
+    "Target",
     "Transport",
+    "UsageError",
     "available",
     "load",
     "load_goals",

@@ -22,8 +22,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     told = verbs.add_parser("info", help="load a plugin and tell what it is")
     told.add_argument("name")
     told.add_argument("--json", action="store_true")
-    new = verbs.add_parser("new", help="write a package with a backend that passes the kit")
+    new = verbs.add_parser("new", help="write a package with a backend or an action that passes the kit")
     new.add_argument("name")
+    new.add_argument("--kind", choices=scaffold.KINDS, default="backend")
     new.add_argument("--into", type=Path, default=Path())
     given = parser.parse_args(arguments)
     try:
@@ -35,7 +36,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _do(given: argparse.Namespace) -> int:
     if given.verb == "new":
-        for path in scaffold.write(given.name, given.into):
+        for path in scaffold.write(given.name, given.into, given.kind):
             print(f"wrote {path}")
         return 0
     rows = catalogue.everything() if given.verb == "list" else catalogue.about(given.name)

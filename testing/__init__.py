@@ -1,10 +1,12 @@
 """What authors of plugins test with: the conformance kit for backends, and doubles of the world.
 
 ``check_backend`` tries every rule of the backend contract on real hosts over real SSH, faults included, and
-returns a report card; ``check_constraint`` does so with a constraint on fleets that are made up.
+returns a report card; ``check_action`` does so with an action of a plugin, and ``check_constraint`` with a constraint
+on fleets that are made up.
 The names here follow semantic versioning; the modules behind them may move.
 """
 
+from sidestep.testing.actions import action_rules, check_action
 from sidestep.testing.card import Finding, ReportCard, Verdict
 from sidestep.testing.case import Broken, Case, insist
 from sidestep.testing.constraints import check_constraint, constraint_rules
@@ -28,6 +30,8 @@ __all__ = [
     "ReportCard",
     "Subject",
     "Verdict",
+    "action_rules",
+    "check_action",
     "check_backend",
     "check_backend_now",
     "check_constraint",

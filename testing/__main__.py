@@ -1,4 +1,4 @@
-"""``python -m sidestep.testing NAME``: run an installed backend or constraint through the kit, and print its card.
+"""``python -m sidestep.testing NAME``: run an installed backend, action or constraint through the kit; prints its card.
 
 Exit code 0 when no rule is broken, 1 when one is, 2 for a name or rule that does not exist. A plugin whose
 shards are not started by a command brings a ``Subject`` of its own: an entry point of the same name in the
@@ -10,12 +10,13 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 
-from sidestep.fleet.errors import SidestepError
-from sidestep.plugins import BACKENDS, CONSTRAINTS, available, load
+from sidestep.fleet.errors import SidestepError, UsageError
+from sidestep.plugins import ACTIONS, BACKENDS, CONSTRAINTS, available, load
+from sidestep.testing.actions import action_rules, check_action
 from sidestep.testing.card import Finding, ReportCard
 from sidestep.testing.constraints import check_constraint, constraint_rules
 from sidestep.testing.kit import check_backend_now, rule_names
@@ -33,17 +34,25 @@ def subject_of(name: str, driver: str) -> Subject:
     return CounterSubject(make=lambda: kind("kit"), driver=driver)
 
 
-def _is_constraint(name: str) -> bool:
-    """Whether a constraint is called so, and no backend: backends go first."""
-    return name in (str(each.name) for each in available(CONSTRAINTS)) and not any(
-        each.name == name for group in (BACKENDS, SUBJECTS) for each in available(group)
-    )
+def kind_of(name: str) -> str:
+    """The group of the plugin of that name that is tried: a backend first, then an action, then a constraint."""
+    backend = any(each.name == name for group in (BACKENDS, SUBJECTS) for each in available(group))
+    others = (group for group in (ACTIONS, CONSTRAINTS) if any(each.name == name for each in available(group)))
+    return BACKENDS if backend else next(others, BACKENDS)
+
+
+def params_of(text: str) -> dict[str, Any]:
+    """The parameters of an action. Raises UsageError."""
+    try:
+        return msgspec.json.decode(text, type=dict[str, Any])
+    except msgspec.DecodeError as error:
+        raise UsageError(f"--params is no JSON object: {error}", hint="such as '{\"cores\": 1}'") from error
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """The program."""
     parser = argparse.ArgumentParser(
-        "sidestep plugin check", description="Try a backend or a constraint by every rule of its contract."
+        "sidestep plugin check", description="Try a backend, an action or a constraint by every rule of its contract."
     )
     parser.add_argument("name", help="the name of its entry point")
     parser.add_argument("--driver", choices=("hook", "restart"), default="hook", help="of the counter that is moved")
@@ -51,8 +60,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "--only",
         default="",
         metavar="RULE,...",
-        help=f"of {', '.join(rule_names())}; constraints: {', '.join(constraint_rules())}",
+        help=f"of {', '.join(rule_names())}; actions: {', '.join(action_rules())}; "
+        f"constraints: {', '.join(constraint_rules())}",
     )
+    parser.add_argument("--params", default="{}", metavar="JSON", help="of an action, as in the fleet file")
     parser.add_argument("--sample", type=int, default=0, metavar="N", help="try N steps a rule; all without")
     parser.add_argument("--seed", type=int, default=1, help="chooses these steps")
     parser.add_argument("--json", action="store_true")
@@ -64,9 +75,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     try:
         only = tuple(word for word in given.only.split(",") if word)
-        if _is_constraint(given.name):
+        kind = kind_of(given.name)
+        if kind == ACTIONS:
+            params = params_of(given.params)
+            card: ReportCard = check_action(load(ACTIONS, given.name), given.name, params, only=only, told=told)
+        elif kind == CONSTRAINTS:
             maker = load(CONSTRAINTS, given.name)
-            card: ReportCard = check_constraint(maker, given.name, only=only, seed=given.seed, told=told)
+            card = check_constraint(maker, given.name, only=only, seed=given.seed, told=told)
         else:
             subject = subject_of(given.name, given.driver)
             card = check_backend_now(subject, only=only, sample=given.sample, seed=given.seed, told=told)

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from sidestep.backends.base import Capability
-from sidestep.backends.process.moves import ShellMoves
+from sidestep.backends.process.acting import ShellActor
 from sidestep.fleet.inventory import ShardSpec
 
 
-class ProcessBackend(ShellMoves):
+class ProcessBackend(ShellActor):
     """A shard is its process group: a process that leaves the group is not stopped, moved or killed with it."""
 
     name = "process"

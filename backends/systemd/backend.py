@@ -7,15 +7,15 @@ itself. Root's units are the system's; anybody else needs a systemd of his own t
 from __future__ import annotations
 
 from sidestep.backends.base import Capability, Sizes, Sizing
-from sidestep.backends.process.moves import ShellMoves
+from sidestep.backends.process.acting import ShellActor
 from sidestep.backends.process.scripts import perform
 from sidestep.backends.ssh.base import Transport
 from sidestep.fleet.errors import HostError
 from sidestep.fleet.inventory import ShardSpec
 
 
-class SystemdBackend(ShellMoves):
-    """Implements ``Backend``, ``Replicator``, ``Reviver`` and ``Resizer`` with units."""
+class SystemdBackend(ShellActor):
+    """Implements ``Backend``, ``Replicator``, ``Reviver``, ``Actor`` and ``Resizer`` with units."""
 
     name = "systemd"
     capabilities: frozenset[Capability] = frozenset(

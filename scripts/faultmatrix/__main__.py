@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Final
 
 from scripts.faultmatrix import disks
+from scripts.faultmatrix.applying import Applying
 from scripts.faultmatrix.cells import DIVIDING, STAGED, Cell, choose, generate, not_applicable
 from scripts.faultmatrix.dividing import Dividing
 from scripts.faultmatrix.hosts import EmbeddedHosts, Hosts, SystemdHosts
@@ -32,7 +33,7 @@ from scripts.faultmatrix.resizing import Resizing
 from scripts.faultmatrix.stage import Stage
 from scripts.faultmatrix.waiting import Queue
 from scripts.testfleet.fleet import Fleet
-from sidestep.autopilot.executor_kinds import RUNNABLE
+from sidestep.autopilot.executor_kinds import PLUGGED, RUNNABLE
 from sidestep.fleet.errors import SidestepError, UsageError
 
 _CLONE_NEWNS: Final = 0x00020000
@@ -99,11 +100,12 @@ async def perform(given: argparse.Namespace, cells: Sequence[Cell]) -> int:
         staged = [cell for cell in queue if cell.kind in STAGED]
         divided = [cell for cell in queue if cell.kind in DIVIDING]
         resized = [cell for cell in queue if cell.kind == "resize"]
+        applied = [cell for cell in queue if cell.kind in PLUGGED]
         queue = [cell for cell in queue if cell.kind == "migrate"]
         ground = Ground(given, disks=own) if staged else None
         outcomes: list[Outcome] = []
         end = began + (given.limit or math.inf)
-        lanes = ((Lane, queue), (Dividing, divided), (Resizing, resized))
+        lanes = ((Lane, queue), (Dividing, divided), (Resizing, resized), (Applying, applied))
         total, requests = len(staged) + sum(len(its) for _, its in lanes), 0
         for kind, its in lanes:
             if its:

@@ -18,13 +18,15 @@ DRIVERS: Final = ("hook", "restart")
 #: one in so many of the cells at the points before a step and after its record is run with the rest
 SAMPLED: Final = 6
 #: kinds that the harness knows how to bring about
-KNOWN: Final = frozenset({"migrate", "failover", "preempt", "place", "split", "merge", "resize"})
+KNOWN: Final = frozenset({"migrate", "failover", "preempt", "place", "split", "merge", "resize", "apply", "lift"})
 #: those that it brings about in a world of their own for every cell
 STAGED: Final = frozenset({"failover", "preempt", "place"})
 #: those that follow one another in lanes of their own
 DIVIDING: Final = frozenset({"split", "merge"})
+#: those that happen where the shard is, and what they are called
+IN_PLACE: Final = {"resize": "resized", "apply": "told what to do", "lift": "told what to do"}
 #: kinds in the order in which their cells are drawn: newer ones stand at the end, so that older cells stay the same
-ORDER: Final = ("failover", "migrate", "place", "preempt", "merge", "split", "resize")
+ORDER: Final = ("failover", "migrate", "place", "preempt", "merge", "split", "resize", "apply", "lift")
 
 
 class Fault(StrEnum):
@@ -145,9 +147,9 @@ def _no_disk(cell: Cell, *, disks: bool, throttle: bool) -> str:
 
 def _no_side(cell: Cell) -> str:
     """Why that kind of action has nothing there that the fault could strike, or nothing."""
-    if cell.kind == "resize" and cell.side == DESTINATION:
-        return "a shard that is resized goes to no other host"
-    if cell.kind == "resize" and cell.fault is Fault.STALE_OWNER:
+    if cell.kind in IN_PLACE and cell.side == DESTINATION:
+        return f"a shard that is {IN_PLACE[cell.kind]} goes to no other host"
+    if cell.kind in IN_PLACE and cell.fault is Fault.STALE_OWNER:
         return "its owner stays the same, and runs"
     if cell.kind == "preempt" and cell.side == DESTINATION:
         return "a shard that gives way goes to no other host"
@@ -160,7 +162,7 @@ def _no_side(cell: Cell) -> str:
 
 def _no_process(cell: Cell, steps: Sequence[StepName], done: int) -> str:
     """Why there is no process of the shard on that side, or nothing; ``done`` steps are."""
-    if cell.kind == "resize" or (cell.kind in DIVIDING and cell.side == SOURCE):
+    if cell.kind in IN_PLACE or (cell.kind in DIVIDING and cell.side == SOURCE):
         return ""
     if cell.kind == "merge":
         return "the spare has no process any more" if done >= len(steps) else ""

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from sidestep.plugins import Backend
+from sidestep.plugins import Backend, ShardAction
 from sidestep.plugins.catalogue import GROUPS
 
 EXAMPLES = sorted((Path(__file__).resolve().parents[2] / "plugins" / "examples").glob("*/pyproject.toml"))
@@ -27,10 +27,13 @@ def test_its_entry_points_lead_to_what_their_groups_ask_for(project: Path, monke
     monkeypatch.syspath_prepend(str(project.parent / "src"))
     groups = tomllib.loads(project.read_text())["project"]["entry-points"]
     assert set(groups) <= set(GROUPS)
-    for name, target in groups["sidestep.backends"].items():
+    for name, target in groups.get("sidestep.backends", {}).items():
         module, _, attribute = target.partition(":")
         backend = getattr(importlib.import_module(module), attribute)("kit")
         assert isinstance(backend, Backend) and backend.name == name
+    for target in groups.get("sidestep.actions", {}).values():
+        module, _, attribute = target.partition(":")
+        assert isinstance(getattr(importlib.import_module(module), attribute)({"cores": 1}), ShardAction)
     for target in groups.get("sidestep.subjects", {}).values():
         module, _, attribute = target.partition(":")
         assert callable(getattr(importlib.import_module(module), attribute))

@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -94,6 +95,12 @@ address = "192.0.2.1"
 cpu = 4
 memory = "8G"
 """
+SHARD = """
+[shards.b-1]
+app = "batch"
+host = "h1"
+start = "run"
+"""
 
 
 def test_a_constraint_that_is_installed_is_listed_checked_and_named_by_a_fleet_file(tmp_path: Path) -> None:
@@ -116,11 +123,37 @@ def test_a_constraint_that_is_installed_is_listed_checked_and_named_by_a_fleet_f
     assert broken.returncode == 1 and "not whole numbers" in broken.stdout
 
 
+@pytest.mark.fleet
+def test_a_package_that_begins_with_an_action_keeps_the_contract(tmp_path: Path) -> None:
+    """X5: and is named by a fleet file; here a few rules."""
+    scaffold.write("calm", tmp_path, "action")
+    package, info = tmp_path / "sidestep-calm", tmp_path / "sidestep-calm" / "src" / "calm-1.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: calm\nVersion: 1\n")
+    entry = tomllib.loads((package / "pyproject.toml").read_text())["project"]["entry-points"]["sidestep.actions"]
+    (info / "entry_points.txt").write_text(f"[sidestep.actions]\ncalm = {entry['calm']}\n")
+    checked = sidestep("plugin", "check", "calm", "--params", '{"score": 300}', "--only", "answers,revert,twice",
+                       beside=info.parent)  # fmt: skip
+    assert checked.returncode == 0 and "3 holds" in checked.stdout, checked.stdout + checked.stderr
+    refused = sidestep("plugin", "check", "calm", "--params", '{"score": 0}', "--only", "same", beside=info.parent)
+    assert refused.returncode == 1 and "score is 0" in refused.stdout
+    file = tmp_path / "fleet.toml"
+    file.write_text(FLEET.replace('constraints = ["residency"]', "") + SHARD + '[action.calm]\napps = ["batch"]\n')
+    assert sidestep("fleet", "check", str(file), beside=info.parent).returncode == 0
+    without = sidestep("fleet", "check", str(file), beside=tmp_path)
+    assert without.returncode == 2 and "is no action of a plugin" in without.stdout + without.stderr
+
+
 @pytest.mark.parametrize("name", ["", "Upper", "1st", "a-b", "__x", "class", "a" * 3 + "\x1b", "../up"])
 def test_a_name_that_is_none_is_refused_with_the_remedy(name: str, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="cannot name a plugin"):
         scaffold.write(name, tmp_path)
     assert not list(tmp_path.iterdir())
+
+
+def test_a_kind_that_nobody_begins_with_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="nothing to begin a goal with"):
+        scaffold.write("mine", tmp_path, "goal")
 
 
 def test_nothing_is_overwritten(tmp_path: Path) -> None:
