@@ -32,6 +32,8 @@ RECENT: Final = 20
 QUIET: Final = 5.0
 #: seconds for which a proposal that still fits the world is not replaced by a better one: people read it
 READING: Final = 30.0
+#: seconds for which one stands in any case, so that screens do not flicker between plans of which each is soon too late
+STANDING: Final = 10.0
 #: a search that found nothing is not made again for so many times as long as it took, and at most so many seconds
 REST: Final = 3.0
 REST_AT_MOST: Final = 30.0
@@ -98,7 +100,7 @@ class Proposals:
         """Ask the planner; returns its reasons if it has no plan.
 
         Where the planner has just searched long and in vain, its answer stands for a while. A proposal of which
-        something would begin too late gives way at once: the executor would leave that out.
+        something would begin too late gives way to a fresh one: the executor would leave that out.
         """
         current, began = self.current(), self._clock.monotonic()
         overdue = _overdue(current, self._clock.wall()) if current is not None else ""
@@ -131,7 +133,8 @@ class Proposals:
                 self._end(current, PlanState.SUPERSEDED, overdue)
             return answer
         self._needed_at = now
-        current = None if overdue else current
+        if current is not None and overdue and self._clock.wall() - current.created >= STANDING:
+            current = None
         if not self._known(answer, current) and not self._being_read(current):
             self._journal.add(answer)
         return None

@@ -64,6 +64,14 @@ async def test_a_proposal_that_can_no_longer_run_in_time_gives_way_to_one_that_c
     assert scene.journal.plan(first.digest())[1].state is PlanState.SUPERSEDED
 
 
+async def test_proposals_that_are_soon_too_late_do_not_follow_each_other_every_tick(scene: Scene) -> None:
+    scene.oracle.peak, scene.oracle.ahead = 2.9, 12
+    for _ in range(30):
+        await scene.tick()
+    made = [plan.created for plan, _ in scene.journal.plans(10)]
+    assert len(made) == 3 and min(-np.diff(made)) >= 10.0
+
+
 async def test_a_proposal_that_can_no_longer_run_in_time_ends_where_nothing_helps_now(scene: Scene) -> None:
     scene.oracle.peak = 2.9
     await scene.tick()
