@@ -78,6 +78,8 @@ def _of(action: Action, policy: Policy) -> list[str]:
         lines.append(f"priority {action.priority}, level semi up to {policy.semi_priority}")
     if action.kind == "failover":  # nothing is predicted, and nobody is frozen who is not served anyhow
         return lines
+    if action.kind == "apply" and action.applied is not None and action.applied.loss > 0:
+        lines.append(f"users lose {action.applied.loss:.0%} of {action.shard} meanwhile, level semi nothing")
     if policy.semi_freeze and action.freeze_ms > policy.semi_freeze * 1000:
         lines.append(f"freezes {action.freeze_ms:.0f} ms, level semi at most {policy.semi_freeze * 1000:.0f} ms")
     seen = action.evidence

@@ -169,6 +169,6 @@ def _overdue(plan: Plan, now: float) -> str:
 
 def _needless(plan: Plan) -> str:
     """Why nobody needs the plan any more."""
-    if any(action.kind in ("preempt", "place") or action.reason.code == "DRAINS" for action in plan.actions):
+    if any(action.kind in ("preempt", "place", "lift") or action.reason.code == "DRAINS" for action in plan.actions):
         return "the planner finds nothing to do any more"
     return "contention is no longer predicted"

@@ -42,7 +42,7 @@ def unproven(plan: Plan, contention: tuple[Contention, ...]) -> tuple[str, ...]:
     # an action without evidence is for the sake of nothing that was proven; that a host is lost is no forecast
     lost = any(a.kind == "failover" for a in plan.actions)
     spared = {"DRAINS"} | (_FOR_THE_LOST if lost else frozenset())  # nor is what a person ordered
-    # nor is it one that a shard waits, and that it has no other host than where somebody gives way
-    chances = [a for a in plan.actions if a.evidence is None and a.kind not in ("place", "preempt")]
+    # nor is it one that a shard waits, that it has no other host than where somebody gives way, or that nothing is hot
+    chances = [a for a in plan.actions if a.evidence is None and a.kind not in ("place", "preempt", "lift")]
     unfounded = {f"{a.shard}" for a in chances if a.reason.code not in spared}
     return tuple(sorted(missing | unfounded))

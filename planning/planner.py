@@ -16,7 +16,7 @@ from sidestep.fleet.forecast import Forecast
 from sidestep.fleet.inventory import FleetSpec, Policy
 from sidestep.fleet.labels import Label, scrub
 from sidestep.fleet.placement import Placement
-from sidestep.fleet.plans import PLANNER, Basis, NoPlan, Plan, Proof, Reason
+from sidestep.fleet.plans import PLANNER, Action, Basis, NoPlan, Plan, Proof, Reason
 from sidestep.fleet.policies import effective, least_priority
 from sidestep.fleet.queue import Look, Waiting
 from sidestep.fleet.resources import DIMENSIONS
@@ -30,6 +30,8 @@ from sidestep.planning.build import CONTENTION, Built, build
 from sidestep.planning.constraints import ConstraintFault, ConstraintMaker
 from sidestep.planning.curves import outlook
 from sidestep.planning.goals import Maker
+from sidestep.planning.lifting import lifts
+from sidestep.planning.lifting import said as lifted
 from sidestep.planning.load import Load, persistence
 from sidestep.planning.model import Left, Move, Outcome, State
 from sidestep.planning.places import places, silent
@@ -88,7 +90,7 @@ def propose(
     ``looked`` is told why the others go on waiting. ``expected`` are the cores and bytes that one
     shard of an app is expected to need, where nobody declares it. ``resizable`` are the backends that can
     change limits in place: that comes before moves. ``actions`` are those of plugins by name, which come before
-    moves, too; one that fails is left out, and named.
+    moves, too; one that fails is left out, and named. What is in force of them is taken back in quiet times.
     """
 
     def none(*reasons: Reason, advice: Advice = NOTHING) -> NoPlan:
@@ -100,6 +102,13 @@ def propose(
             advice=advice.actions,
             impossible=advice.impossible,
         )
+
+    def quiet(back: tuple[Action, ...]) -> Plan:
+        return Plan(
+            number=number, fleet=fleet.name, created=created, expires=created + policy.expire, author=author,
+            snapshot=snapshot.number, forecast=forecast.id, policy=policy, actions=back, summary=lifted(back),
+            basis=basis_for(frozenset(str(one.source) for one in back), snapshot.hosts, placement),
+        )  # fmt: skip
 
     refusal = usable(snapshot, forecast)
     if refusal is not None:
@@ -115,7 +124,8 @@ def propose(
     built, spared = urgent(built, least_priority(policy))
     built = apply_first(resize_first(built, resizable), actions)
     if not built.duties and not needs.waiting and not built.resized and not built.applied:
-        return none(*(spared.values() or (_nothing_to_do(built.load, snapshot, acting),)))
+        back = () if spared else lifts(built, created)
+        return quiet(back) if back else none(*(spared.values() or (_nothing_to_do(built.load, snapshot, acting),)))
     budget = budget_of(built, expired)
     before = same_moves(built, previous)
     chosen_by = places(built, goals)

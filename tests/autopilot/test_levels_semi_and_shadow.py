@@ -14,7 +14,9 @@ from sidestep.autopilot.levels import Held, Levels
 from sidestep.autopilot.levels_decide import criteria, decide
 from sidestep.autopilot.levels_governor import Governor
 from sidestep.autopilot.levels_view import autopilot_view
+from sidestep.autopilot.loop_words import unproven
 from sidestep.console.headless.levels import status_lines
+from sidestep.fleet.actions import Applied
 from sidestep.fleet.config import dump_fleet, parse_fleet
 from sidestep.fleet.errors import ConfigError
 from sidestep.fleet.inventory import Policy
@@ -82,6 +84,22 @@ async def test_every_criterion_counts(scene: Scene) -> None:
     for part in ("it carries", "priority 4, level semi up to 3", "freezes 2500 ms, level semi at most 1000 ms"):
         assert part in text
     assert criteria(heavy, replace(policy, semi_priority=5, semi_bytes=0, semi_freeze=0.0)) == []
+
+
+async def test_what_users_lose_by_waits_for_a_person_and_taking_it_back_for_nobody(scene: Scene) -> None:
+    """S3.24: actions of plugins; that nothing is hot is no chance that has to be proven."""
+    scene.oracle.peak = 2.9
+    await scene.tick()
+    plan = scene.newest()[0]
+    policy = Policy(semi_priority=5, semi_bytes=0, semi_freeze=0.0, semi_probability=0.0)
+    nap = Applied(name=Label("nap"), plugin=Label("hook"), params="{}", says=Label("naps"), validate=":", execute="a",
+                  verify="b", revert="c", seconds=1.0, loss=0.5)  # fmt: skip
+    acts = [replace(plan.actions[0], kind=kind, applied=nap, evidence=None) for kind in ("apply", "lift")]
+    first, second = (replace(plan, actions=(action,)) for action in acts)
+    assert "users lose 50% of" in "; ".join(criteria(first, policy))
+    assert criteria(replace(first, actions=(replace(acts[0], applied=replace(nap, loss=0.0)),)), policy) == []
+    assert criteria(second, policy) == []
+    assert unproven(first, ()) and not unproven(second, ())
 
 
 async def test_a_cautious_level_of_one_app_holds_in_a_fleet_at_level_full(scene: Scene) -> None:

@@ -10,7 +10,7 @@ import msgspec
 import pytest
 from asked import answer, plan, refusal
 from msgspec.structs import replace
-from small_fleets import GIB, HostIn, ShardIn, Small
+from small_fleets import GIB, NOW, HostIn, ShardIn, Small
 
 from sidestep.fleet.actions import ActionSpec, Offer, ShardAction, Standing, Target, applied
 from sidestep.fleet.errors import UsageError
@@ -234,3 +234,47 @@ def test_what_is_offered_becomes_words_of_a_plan() -> None:
     found = applied(declared(), target, offer(memory=4, cpu=None))
     assert (found.cpu, found.memory, found.cpu_before, found.validate) == (None, 4.0, 2.0, ":")
     assert Reason("X", found.says).text == "sleeps"
+
+
+def quiet(*, since: float = 0.0, cpu_before: float = 1.0, own: float = 0.2, **changes: object) -> Acting:
+    """h1 needs 1.4 cores of 4: cap has been in force on the batch shard, which needed one core before."""
+    small = hot(**{"cpu": 0.2, **changes})
+    small.shards[0] = ShardIn("web", "h1", 1.0, priority=1)
+    small.hosts[0] = HostIn("h1", own_cpu=own)
+    target = Target(fleet=Label("f"), shard=Label("batch"), app=Label("batch"), backend="process", host=Label("h1"),
+                    priority=5, cpu=cpu_before, memory=0.0, seconds=15.0)  # fmt: skip
+    one = applied(declared(), target, offer())
+    small.standing = (Standing(shard=Label("batch"), token=2, since=since, applied=one),)
+    return small
+
+
+def test_what_is_in_force_is_taken_back_once_nothing_is_in_its_way() -> None:
+    made = plan(quiet(), actions={})
+    (action,) = made.actions
+    assert (action.kind, action.shard, action.source, action.token) == ("lift", "batch", "h1", 2)
+    assert action.reason.code == "LIFTS" and "takes back cap from batch" in made.summary
+    assert action.applied is not None and action.applied.revert == "rm -f a"
+    assert {fact.host for fact in made.basis.hosts} == {"h1"}
+
+
+@pytest.mark.parametrize(
+    "small",
+    [
+        quiet(cpu_before=2.4),
+        quiet(own=1.9),
+        quiet(since=NOW - 30.0),
+    ],
+    ids=["it needed more than there is room for", "the host is fuller now", "it was done a moment ago"],
+)
+def test_it_is_kept_while_its_host_would_run_hot_or_it_is_too_early(small: Acting) -> None:
+    assert "NO_CONTENTION" in [reason.code for reason in refusal(small, actions={}).reasons]
+
+
+def test_nobody_takes_back_what_the_policy_or_another_owner_has_nothing_to_do_with() -> None:
+    small = quiet()
+    small.policy = Policy(kinds=("migrate",))
+    refusal(small, actions={})
+    moved = quiet()
+    moved.standing = (replace(moved.standing[0], token=1),)
+    refusal(moved, actions={})
+    refusal(quiet(), actions={}, busy=frozenset({"batch"}))
