@@ -43,14 +43,13 @@ class Truth:
     """The planner's promise computed the long way: one host, one set of shards at a time."""
 
     def __init__(self, small: Small) -> None:
-        forecast = small.forecast()
-        self.small = small
+        self.small, self.forecast = small, small.forecast()
         self.rows = {h.name: i for i, h in enumerate(small.hosts)}
         self.shards = {s.name: i for i, s in enumerate(small.shards)}
         self.limit = np.array([[h.cpu * 0.8, h.memory * 0.85] for h in small.hosts])
-        self.median = forecast.hosts[..., MEDIAN].astype(float)
-        self.away = forecast.hosts[..., LEVELS.index(QUANTILE)].astype(float) - self.median
-        self.mean, self.sd = forecast.shard_mean.astype(float), forecast.shard_sd.astype(float)
+        self.median = self.forecast.hosts[..., MEDIAN].astype(float)
+        self.away = self.forecast.hosts[..., LEVELS.index(QUANTILE)].astype(float) - self.median
+        self.mean, self.sd = self.forecast.shard_mean.astype(float), self.forecast.shard_sd.astype(float)
         self.here = {h.name: [i for i, s in enumerate(small.shards) if s.host == h.name] for h in small.hosts}
 
     def upper(self, host: str, gone: frozenset[str], come: frozenset[str]) -> np.ndarray:
