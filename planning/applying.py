@@ -91,6 +91,9 @@ class _Work:
 
     def __init__(self, built: Built, makers: ActionMakers | None, spared: set[int]) -> None:
         self._built, self._makers, self._spared = built, makers, set(spared)
+        fleet = built.rules.fleet
+        self._specs = {str(spec.name): spec for spec in fleet.shards}
+        self._standing = {(each.shard, each.applied.name) for each in fleet.standing}
         #: what is wrong with each action, by name
         self.faults: dict[str, str] = {}
 
@@ -124,10 +127,9 @@ class _Work:
         # nobody is throttled for the sake of those who matter no more
         rows = rows[p.priority[rows] > p.priority[rows].min()]
         rows = rows[np.lexsort((rows, -p.mean[rows].sum(axis=1), -p.priority[rows]))]
-        specs = {str(spec.name): spec for spec in rules.fleet.shards}
         for row in rows.tolist()[:MOST_ASKED]:
             part = self._built.rows.shards[row]
-            spec = specs.get(rules.shard_names[part[0]])
+            spec = self._specs.get(rules.shard_names[part[0]])
             busy = rules.kept[part[0]] in ("BUSY", "SETTLING", "DISPUTED")
             if spec is None or len(part) != 1 or busy or row in self._spared or not self._built.load.known[part[0]]:
                 continue
@@ -137,9 +139,8 @@ class _Work:
 
     def _of(self, problem: Problem, row: int, spec: ShardSpec, host: int) -> Iterator[_One]:
         built = self._built
-        standing = {(each.shard, each.applied.name) for each in built.rules.fleet.standing}
         for action in built.rules.fleet.actions:
-            if not action.covers(spec.name, spec.app) or (spec.name, action.name) in standing:
+            if not action.covers(spec.name, spec.app) or (spec.name, action.name) in self._standing:
                 continue
             if action.name in self.faults:
                 continue
