@@ -61,7 +61,10 @@ def test_every_metric_is_on_the_page_and_no_other() -> None:
 def test_what_a_reload_switches_is_on_the_page() -> None:
     said = part("Reload")
     words = {"capacities": {"cpu", "memory"}, "reserves": {n for n in HOST if n.startswith("reserve")}}
-    words |= {"guarantees": {"guarantee_cpu", "guarantee_memory"}, "limits": {"limit_cpu", "limit_memory"}}
+    words |= {
+        "guarantees": {"guarantee_cpu", "guarantee_memory"},
+        "limits": {n for n in SHARD if n.startswith("limit_")},
+    }
     spoken = {name for word, names in words.items() if word in said for name in names}
     for name in (*FLEET, *HOST, *SHARD, *POLICY_WAITS):
         assert name in spoken or f"`{name}`" in said or f"`policy.{name}`" in said, name
