@@ -12,6 +12,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Collection, Coroutine, Mapping, Sequence
+from contextlib import suppress
 from typing import Any, Final, TypeVar
 
 from sidestep.autopilot.capsules.base import Capsules
@@ -20,6 +21,7 @@ from sidestep.autopilot.daemon_log import AUTOPILOT, Log
 from sidestep.autopilot.daemon_revival import Revival, StillComing
 from sidestep.autopilot.foreign import Foreign
 from sidestep.autopilot.journal import Journal
+from sidestep.autopilot.journal_store import JournalError
 from sidestep.backends.base import Backend, ShardObservation
 from sidestep.backends.ssh.base import Transport
 from sidestep.fleet.errors import HostError, SidestepError
@@ -270,8 +272,9 @@ class Settlement:
         """Have it serve; what was only in memory is gone with its process, and then its newest capsule comes first."""
         backend, address = self._backends[spec.backend], self._fleet.host(owner.host).address
         self._served.pop(spec.name, None)  # what does not come up leaves nothing there
-        for name in self._journal.fell(spec.name) if gone else ():
-            self._log.say("host", f"{owner.host}: {name} of {spec.name} has ended with its process")
+        with suppress(JournalError):  # a full disk keeps no shard from being started
+            for name in self._journal.fell(spec.name) if gone else ():
+                self._log.say("host", f"{owner.host}: {name} of {spec.name} has ended with its process")
         if gone and (seen := await self.revival.bring_back(backend, spec, owner, address)) is not None:
             return seen
         seen = await backend.start(self._transport(owner.host), spec, owner.token, address)

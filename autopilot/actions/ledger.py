@@ -46,9 +46,9 @@ class ActionLedger(ResizeLedger):
 
     def fell(self, shard: str) -> tuple[str, ...]:
         """The shard is started anew: the names of what was in force, and no longer is."""
-        with self._transaction() as db:
-            names = tuple(str(r["name"]) for r in self._rows("SELECT name FROM standing WHERE shard = ?", shard))
-            if names:
+        names = tuple(str(row["name"]) for row in self._rows("SELECT name FROM standing WHERE shard = ?", shard))
+        if names:  # else nothing is written, so that a full disk keeps no shard from being started
+            with self._transaction() as db:
                 db.execute("DELETE FROM standing WHERE shard = ?", (shard,))
         return names
 

@@ -6,6 +6,7 @@ import io
 from collections.abc import Iterator
 from pathlib import Path
 
+import msgspec
 import pytest
 from world_doubles import small_fleet
 
@@ -13,6 +14,7 @@ from sidestep.autopilot.daemon_log import Log
 from sidestep.autopilot.daemon_shards import Settlement
 from sidestep.autopilot.journal import Journal
 from sidestep.backends.base import ShardObservation
+from sidestep.fleet.actions import Applied
 from sidestep.fleet.errors import HostError, HostUnreachable
 from sidestep.fleet.inventory import ShardSpec
 from sidestep.fleet.labels import Label
@@ -20,6 +22,8 @@ from sidestep.fleet.machines import ShardState
 from sidestep.fleet.placement import Owner
 
 HOSTS = ("h1", "h2", "h3")
+NAP = Applied(name=Label("nap"), plugin=Label("hook"), params="{}", says=Label("naps"), validate=":", execute="a",
+              verify="b", revert="c", seconds=1.0, loss=0.0)  # fmt: skip
 
 
 class Host:
@@ -166,6 +170,20 @@ async def test_an_owners_process_that_does_not_serve_is_started_with_the_owners_
     scene.backend.put("h1", "s1", 5, state)
     await scene.settlement.settle(HOSTS)
     assert ("h1", "s1", 5) in scene.running()
+
+
+@pytest.mark.parametrize(("state", "kept"), [(ShardState.FROZEN, True), (ShardState.FAILED, False)])
+async def test_what_a_plugin_has_done_to_a_process_ends_with_it_and_only_with_it(
+    scene: Scene, state: ShardState, kept: bool
+) -> None:
+    scene.own(s1=5)
+    scene.backend.put("h1", "s1", 5, state)
+    with scene.journal._transaction() as db:
+        db.execute("INSERT INTO standing VALUES ('s1', 'nap', 5, 0.0, ?)", (msgspec.json.encode(NAP).decode(),))
+    assert [one.applied for one in scene.journal.standing()] == [NAP]
+    await scene.settlement.settle(HOSTS)
+    assert bool(scene.journal.standing()) is kept
+    assert ("nap of s1 has ended with its process" in scene.said.getvalue()) is not kept
 
 
 async def test_an_older_process_on_the_owners_host_gives_way(scene: Scene) -> None:
