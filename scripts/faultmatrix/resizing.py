@@ -24,8 +24,8 @@ from sidestep.fleet.labels import Label, scrub
 from sidestep.fleet.machines import ActionState
 from sidestep.fleet.plans import Action, Limits, Reason
 
-SMALL: Final = Sizes(cpu=0.5, memory=128 << 20)
-LARGE: Final = Sizes(cpu=0.75, memory=192 << 20)
+SMALL: Final = Sizes(cpu=0.5, memory=128 << 20, read=32 << 20, write=64 << 20)
+LARGE: Final = Sizes(cpu=0.75, memory=192 << 20, read=64 << 20, write=96 << 20)
 #: the kernel counts in pages, and in shares of a period
 _PAGES: Final = 65536
 _CORES: Final = 0.002
@@ -39,13 +39,18 @@ class Resizing(Lane):
 
     def declared(self) -> tuple[ShardSpec, ...]:
         """Two units."""
-        sized = {"backend": "systemd", "limit_cpu": SMALL.cpu, "limit_memory": SMALL.memory}
-        return tuple(replace(shard, **sized) for shard in super().declared())
+        sized = {
+            "limit_cpu": SMALL.cpu,
+            "limit_memory": SMALL.memory,
+            "limit_read": SMALL.read,
+            "limit_write": SMALL.write,
+        }
+        return tuple(replace(shard, backend="systemd", **sized) for shard in super().declared())
 
     def _journaled(self, shard: str) -> Sizes:
         """What the journal says that it may use."""
-        rows = self.daemon.ask("SELECT cpu, memory FROM shard_size WHERE shard = ?", shard)
-        return Sizes(cpu=float(rows[0][0]), memory=int(rows[0][1])) if rows else SMALL
+        rows = self.daemon.ask("SELECT cpu, memory, read, write FROM shard_size WHERE shard = ?", shard)
+        return Sizes(**dict(zip(("cpu", "memory", "read", "write"), rows[0], strict=True))) if rows else SMALL
 
     async def _approved(self, shard: str, destination: str) -> PlanView:
         model = await self._plan(shard, destination)
@@ -55,7 +60,10 @@ class Resizing(Lane):
         action = Action(
             id=1, kind="resize", shard=Label(shard), source=Label(host), destination=Label(host), token=token,
             priority=3, reason=Reason("OPERATOR", scrub("a fault is tried")), undo=scrub("the old limits"),
-            limits=Limits(cpu=wanted.cpu, memory=wanted.memory, cpu_before=now.cpu, memory_before=now.memory),
+            limits=Limits(
+                cpu=wanted.cpu, memory=wanted.memory, read=wanted.read or 0, write=wanted.write or 0,
+                cpu_before=now.cpu, memory_before=now.memory, read_before=now.read or 0, write_before=now.write or 0,
+            ),
         )  # fmt: skip
         await self.daemon.stop()
         with closing(Journal(self.daemon.folder / "state" / "journal.db")) as journal:
@@ -107,4 +115,5 @@ class Resizing(Lane):
 
 
 def _same(found: Sizes, wanted: Sizes) -> bool:
-    return abs(found.cpu - wanted.cpu) <= _CORES and -_PAGES < found.memory - wanted.memory <= 0
+    disk = (found.read, found.write) == (wanted.read, wanted.write)
+    return disk and abs(found.cpu - wanted.cpu) <= _CORES and -_PAGES < found.memory - wanted.memory <= 0
