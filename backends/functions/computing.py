@@ -269,6 +269,8 @@ class Computation:
             except OSError:
                 # A full disk, or a worker that is gone: the last capsule stays the last.
                 continue
+            except Exception as error:  # noqa: BLE001 - whoever waits for it is told, and the next one is tried
+                self._line.say(blocks.CannotStop(f"its capsule was not kept: {type(error).__name__}: {error}"[:300]))
             finally:
                 self._captures.task_done()
 
