@@ -13,6 +13,11 @@ from hypothesis import HealthCheck, settings
 # whoever starts the tests in the background has them ignore interrupts, and what they start inherits that
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
+# with as many threads of linear algebra as processors in each worker, they spin for one another: four times the work
+# and more; read when numpy is first imported, here and in what tests start
+for _library in ("OPENBLAS", "OMP", "MKL"):
+    os.environ.setdefault(f"{_library}_NUM_THREADS", "1")
+
 # what is loaded and collected here stays to the end: no sweep need look through it (see ``pytest_collection_finish``)
 gc.disable()
 
