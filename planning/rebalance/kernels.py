@@ -4,6 +4,7 @@
 
 Importing this module imports numba: do so only where the extra ``fast`` is wanted. Integers
 throughout but for the temperature, no fast maths: the same seed walks the same way anywhere.
+Shards and hosts are passed on as 64 bits, or all that takes them would be compiled once for each width.
 """
 
 from __future__ import annotations
@@ -258,7 +259,7 @@ def shift(s, p, to, limit, penalty, crush):
     ``penalty`` is for each domain short and each unmet need, ``crush`` for each unit of excess;
     0: capacity is not exceeded.
     """
-    at, a = s.host[p], s.app[p]
+    at, a = np.int64(s.host[p]), s.app[p]
     k = s.many[a]
     if to == at or (k >= 0 and s.on[k, to] > 0) or s.filled[to] >= s.rows.shape[1]:
         return False
@@ -304,7 +305,7 @@ def shift(s, p, to, limit, penalty, crush):
 @inlined
 def swap(s, p, q, limit, penalty, crush):
     """Let two shards change hosts if the cost and the penalties then rise by at most ``limit``."""
-    h1, h2, a, b = s.host[p], s.host[q], s.app[p], s.app[q]
+    h1, h2, a, b = np.int64(s.host[p]), np.int64(s.host[q]), s.app[p], s.app[q]
     if h1 == h2:
         return False
     k, j = s.many[a], s.many[b]

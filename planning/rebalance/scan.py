@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import numpy as np
 
-from sidestep.planning.rebalance.compound import together
 from sidestep.planning.rebalance.jit import compiled, inlined
 from sidestep.planning.rebalance.kernels import (
     FAR,
@@ -20,7 +19,6 @@ from sidestep.planning.rebalance.kernels import (
     draw,
     fits,
     fits_for,
-    shift,
     way,
 )
 
@@ -51,7 +49,7 @@ def chosen(s, rng, p, but, temperature, noise, field, lack):
 
     ``noise`` (4096,) are Gumbel variates.
     """
-    home = s.home[p]
+    home = np.int64(s.home[p])
     lack[but] = -1
     if home != but:
         lack[home] = 0 if fits(s, p, home) else -1
@@ -74,22 +72,23 @@ def chosen(s, rng, p, but, temperature, noise, field, lack):
 
 
 @compiled
-def scan(s, rng, p, temperature, penalty, noise, field, lack):
-    """Let a shard choose among all hosts, its own included."""
-    at = s.host[p]
+def scan(s, rng, p, temperature, noise, field, lack):
+    """The host that a shard chooses among all; -1 if that is its own."""
+    at = np.int64(s.host[p])
     saving = s.cost[at] - cost_without(s, p, at) + way(s, p, at)
     price(s, p, field, lack)
     to, value = chosen(s, rng, p, at, temperature, noise, field, lack)
     stay = saving - temperature * noise[np.int64(draw(rng) >> np.uint64(52))]
-    if to < 0 or value > stay:
-        return False
-    return shift(s, p, to, penalty // 2, penalty, 0)
+    return -1 if to < 0 or value > stay else to
 
 
 @compiled
-def push(s, rng, p, q, limit, temperature, penalty, noise, field, lack, who, to, old):
-    """Put a shard in the place of another, which chooses among all other hosts."""
-    h1, h2, a, b = s.host[p], s.host[q], s.app[p], s.app[q]
+def push(s, rng, p, q, limit, temperature, noise, field, lack, who, to):
+    """Into ``who`` and ``to`` a shard in the place of another, which chooses among all other hosts.
+
+    Whether that may be worth it.
+    """
+    h1, h2, a, b = np.int64(s.host[p]), np.int64(s.host[q]), s.app[p], s.app[q]
     if h1 == h2:
         return False
     k = s.many[a]
@@ -116,16 +115,16 @@ def push(s, rng, p, q, limit, temperature, penalty, noise, field, lack, who, to,
     if rise + more > limit:
         return False
     who[0], who[1], to[0], to[1] = p, q, h2, last
-    return together(s, who, to, 2, limit, penalty, 0, old)
+    return True
 
 
 @compiled
-def replace(s, p, q, limit, penalty, who, to, old):
-    """Put a shard in the place of another that is away from home and goes back there.
+def replace(s, p, q, limit, who, to):
+    """Into ``who`` and ``to`` a shard in the place of another that is away from home and goes back there.
 
-    Where much is held at both ends by moves, this is how one move makes room for another.
+    Whether that may be worth it. Where much is held at both ends by moves, this is how one move makes room for another.
     """
-    h1, h2, home = s.host[p], s.host[q], s.home[q]
+    h1, h2, home = np.int64(s.host[p]), np.int64(s.host[q]), np.int64(s.home[q])
     if h1 == h2 or home in (h1, h2):
         return False
     k, j = s.many[s.app[p]], s.many[s.app[q]]
@@ -142,4 +141,4 @@ def replace(s, p, q, limit, penalty, who, to, old):
     if rise + cost_with(s, q, home) - s.cost[home] > limit:
         return False
     who[0], who[1], to[0], to[1] = p, q, h2, home
-    return together(s, who, to, 2, limit, penalty, 0, old)
+    return True

@@ -27,6 +27,9 @@ from sidestep.planning.rebalance.model import I64
 from sidestep.planning.rebalance.scan import push, replace, scan
 from sidestep.planning.rebalance.state import State
 
+#: how a proposal moves: not at all, one shard, two that change hosts, several in a row
+NONE, ONE, TWO, SEVERAL = range(4)
+
 
 @inlined
 def pick(s, rng, hot, bits, hot_share):
@@ -34,8 +37,8 @@ def pick(s, rng, hot, bits, hot_share):
     if len(hot) and bits < hot_share:
         at = hot[below(rng, len(hot))]
         if s.filled[at] > 0:
-            return s.rows[at, below(rng, s.filled[at])]
-    return np.int32(below(rng, len(s.host)))
+            return np.int64(s.rows[at, below(rng, s.filled[at])])
+    return below(rng, len(s.host))
 
 
 @inlined
@@ -43,14 +46,14 @@ def fellow(s, rng, p):
     """A random shard of the same app, perhaps the same one."""
     a = s.app[p]
     begin = s.shards_at[a]
-    return s.shards[begin + below(rng, s.shards_at[a + 1] - begin)]
+    return np.int64(s.shards[begin + below(rng, s.shards_at[a + 1] - begin)])
 
 
 @inlined
 def close_by(s, rng, at):
     """A random host of the same failure domain, perhaps the same one: no app's spread minds it."""
     begin = s.hosts_at[s.domain[at]]
-    return s.hosts[begin + below(rng, s.hosts_at[s.domain[at] + 1] - begin)]
+    return np.int64(s.hosts[begin + below(rng, s.hosts_at[s.domain[at] + 1] - begin)])
 
 
 @compiled
@@ -77,7 +80,8 @@ def walk(
     """
     hosts = len(s.cost)
     who, to, old = scratch[0], scratch[1], scratch[2]
-    taken = False
+    # each way to move is written once, with what differs in variables: machine code of a proposal is long, and
+    # compiling it several times over is what people would wait for
     for _ in range(proposals):
         bits = draw(rng)
         kind = 0
@@ -86,17 +90,22 @@ def walk(
             kind += 1
         limit = np.int64(temperature * chance[np.int64((bits >> np.uint64(42)) & np.uint64(4095))])
         p = pick(s, rng, hot, np.int64((bits >> np.uint64(32)) & np.uint64(1023)), hot_share)
+        how, weight, links = NONE, crush, np.int64(2)
+        q, h = np.int64(0), np.int64(0)
         if kind == SHIFT:
-            taken = shift(s, p, below(rng, hosts), limit, penalty, crush)
+            how, h = ONE, below(rng, hosts)
         elif kind == UNDO:
-            taken = shift(s, p, s.home[p], limit, penalty, crush)
+            how, h = ONE, np.int64(s.home[p])
         elif kind == SWAP:
-            taken = swap(s, p, below(rng, len(s.host)), limit, penalty, crush)
+            how, q = TWO, below(rng, len(s.host))
         elif kind == SCAN:
-            taken = scan(s, rng, p, temperature, penalty, noise, field[0], field[1])
+            h = scan(s, rng, p, temperature, noise, field[0], field[1])
+            if h >= 0:
+                how, limit, weight = ONE, np.int64(penalty // 2), 0
         elif kind == PUSH:
             q = below(rng, len(s.host))
-            taken = push(s, rng, p, q, limit, temperature, penalty, noise, field[0], field[1], who, to, old)
+            if push(s, rng, p, q, limit, temperature, noise, field[0], field[1], who, to):
+                how, weight = SEVERAL, 0
         elif kind == REPLACE:
             q = below(rng, len(s.host))
             for _ in range(16):
@@ -105,19 +114,20 @@ def walk(
                 q = below(rng, len(s.host))
             if s.host[q] == s.home[q]:
                 continue
-            taken = replace(s, p, q, limit, penalty, who, to, old)
+            if replace(s, p, q, limit, who, to):
+                how, weight = SEVERAL, 0
         elif kind == KIN_SWAP:
-            taken = swap(s, p, fellow(s, rng, p), limit, penalty, crush)
+            how, q = TWO, fellow(s, rng, p)
         elif kind == CHAIN:
             # each but the last pushes another shard out of the way
             who[0], to[0] = p, below(rng, hosts)
-            links = 2 + (np.int64((bits >> np.uint64(2)) & np.uint64(1)))
+            links = 2 + np.int64((bits >> np.uint64(2)) & np.uint64(1))
             good = True
             for i in range(1, links):
                 if s.filled[to[i - 1]] == 0:
                     good = False
                     break
-                q = s.rows[to[i - 1], below(rng, s.filled[to[i - 1]])]
+                q = np.int64(s.rows[to[i - 1], below(rng, s.filled[to[i - 1]])])
                 way_out = below(rng, 4)
                 home = s.home[q]
                 who[i] = q
@@ -127,12 +137,19 @@ def walk(
                     break
             if not good:
                 continue
-            taken = together(s, who, to, links, limit, penalty, crush, old)
+            how = SEVERAL
         else:
             who[0], who[1] = p, fellow(s, rng, p)
             if p == who[1]:
                 continue
             to[0], to[1] = close_by(s, rng, s.host[who[1]]), close_by(s, rng, s.host[p])
-            taken = together(s, who, to, 2, limit, penalty, crush, old)
+            how = SEVERAL
+        taken = False
+        if how == ONE:
+            taken = shift(s, p, h, limit, penalty, weight)
+        elif how == TWO:
+            taken = swap(s, p, q, limit, penalty, weight)
+        elif how == SEVERAL:
+            taken = together(s, who, to, links, limit, penalty, weight, old)
         tally[kind, 0] += 1
         tally[kind, 1] += taken
