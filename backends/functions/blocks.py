@@ -180,5 +180,7 @@ class BlockStatus(Struct, frozen=True, kw_only=True):
     #: seconds since it was captured, and bytes that were new in it
     age: float = 0.0
     fresh: int = 0
-    #: why the block cannot be suspended, if it was seen that it cannot
+    #: why the block can never be suspended, if it was seen that it cannot
     unsuited: str = ""
+    #: why the last wish for a capsule came to nothing; the next one may not
+    failed: str = ""

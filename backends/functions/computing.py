@@ -266,11 +266,10 @@ class Computation:
                     block=self._job.block, token=self._job.token, capsule=kept.sealed, at=kept.header.made,
                     fresh=kept.fresh,
                 ))  # fmt: skip
-            except OSError:
-                # A full disk, or a worker that is gone: the last capsule stays the last.
-                continue
-            except Exception as error:  # noqa: BLE001 - whoever waits for it is told, and the next one is tried
-                self._line.say(blocks.CannotStop(f"its capsule was not kept: {type(error).__name__}: {error}"[:300]))
+            except Exception as error:  # noqa: BLE001 - a full disk: the last one stays the last, and who waits is told
+                with contextlib.suppress(OSError):  # a worker that is gone
+                    why = f"its capsule was not kept: {type(error).__name__}: {error}"
+                    self._line.say(blocks.CannotStop(why[:300]))
             finally:
                 self._captures.task_done()
 

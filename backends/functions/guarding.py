@@ -24,6 +24,8 @@ from sidestep.sharding.capsules import Gate
 
 #: seconds: between looks at a block; for carrying what is missing
 LOOK: Final = 0.02
+#: seconds after which a wish that came to nothing is said again
+AGAIN: Final = 2.0
 CARRY: Final = 120.0
 #: seconds for which a worker is asked to wait until a block computes
 WAIT: Final = 5.0
@@ -129,10 +131,15 @@ class Guard:
         return Saved(header, status.capsule, time.monotonic() - status.age, {host})
 
     async def next(self, host: str, block: str, token: int, former: Saved | None, *, seconds: float) -> Saved:
-        """Have a block keep a capsule now. Raises WorkerLost, VerbFailed, or SidestepError when it does not."""
-        await self.wish(host, block, token, "keep")
-        until = time.monotonic() + seconds
-        while time.monotonic() < until:
+        """Have a block keep a capsule now. Raises WorkerLost, VerbFailed, or SidestepError when it does not.
+
+        The wish is said again while nothing comes of it: keeping twice does no harm.
+        """
+        until, again = time.monotonic() + seconds, 0.0
+        while (now := time.monotonic()) < until:
+            if now >= again:
+                await self.wish(host, block, token, "keep")
+                again = now + AGAIN
             if (found := await self.newest(host, block, token, former)) is not None:
                 return found
             await asyncio.sleep(LOOK)
@@ -146,8 +153,8 @@ class Guard:
             await self.wish(host, block, token, "withdraw")
             for _ in range(50):
                 status = await self.look(host, block, token)
-                if status is not None and status.unsuited:
-                    return status.unsuited[:300]
+                if status is not None and (why := status.failed or status.unsuited):
+                    return why[:300]
                 await asyncio.sleep(LOOK)
         return "it reached no safepoint"
 

@@ -99,7 +99,7 @@ class Running:
         self.began = time.monotonic()
         self.capsule, self.kept_at, self.fresh = b"", 0.0, 0
         self.computes = False
-        self.unsuited = ""
+        self.unsuited, self.failed = "", ""
         #: how it ends, for whoever had it stopped and waits
         self.outcome: Future[blocks.Outcome | None] = Future()
         self.awaited = False
@@ -225,6 +225,7 @@ class Place:
                 age=max(0.0, time.time() - one.kept_at) if one.kept_at else 0.0,
                 fresh=one.fresh,
                 unsuited=one.unsuited,
+                failed=one.failed,
             )
             for one in list(self.running.values())
             if one.computes

@@ -82,6 +82,8 @@ def _wish(words: Sequence[Any], wish: blocks.ToSeat) -> bool:
     found = Place.here().current(block, token)
     if found is None or not found.computes:
         return False
+    if not isinstance(wish, blocks.Withdraw):
+        found.failed = ""
     found.seat.say(wish)
     return True
 
@@ -170,9 +172,10 @@ def _attend(running: Running, peers: Peers) -> blocks.Outcome | None:
             case blocks.Began(pid, unsuited):
                 running.seat.pid, running.unsuited, running.computes = pid, unsuited, True
             case blocks.CannotStop(why):
-                running.unsuited = why
+                running.failed = why
             case blocks.Kept() as kept:
                 running.capsule, running.kept_at, running.fresh = kept.capsule, kept.at, kept.fresh
+                running.failed = ""
             case blocks.ShardsWanted(payloads):
                 running.seat.say(peers.run(payloads))
             case blocks.Outcome() as outcome:

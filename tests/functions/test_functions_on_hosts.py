@@ -245,6 +245,26 @@ async def test_a_block_that_cannot_be_stopped_says_why(workers: Workers, program
     assert value_of(await run) == gate
 
 
+async def test_a_block_that_was_not_at_a_safepoint_once_may_move_later(
+    workers: Workers, program: Path, tmp_path: Path
+) -> None:
+    gate, end = tmp_path / "gate", tmp_path / "end"
+    os.mkfifo(gate)
+    call = call_in(program.with_name("gated.py"), "late", (str(gate), str(end)), {})
+    run = asyncio.create_task(workers.conductor.call(call, Wishes(shard=False)))
+    block = await until(lambda: next((b for b in workers.conductor.blocks.values() if b.at), None), "the block")
+    ((token, host),) = block.at.items()
+    guard = workers.conductor.guard
+    with pytest.raises(SidestepError, match="it reached no safepoint"):
+        await guard.next(host, block.name, token, None, seconds=0.5)
+    await asyncio.to_thread(gate.write_text, "go")
+    moved = await move(workers.conductor, block.name, next(h for h in workers.cluster.workers if h != host))
+    assert moved.source == host
+    end.touch()
+    finished = await run
+    assert value_of(finished) == str(end) and finished.moves == 1
+
+
 async def test_loops_run_as_shards_on_the_hosts_at_hand(workers: Workers, program: Path) -> None:
     """S2.1, S5.1, S5.3: the same call on one, two and three hosts: other cuts, the same bits."""
     await until(lambda: len(workers.cluster.workers) == 3, "all workers")
