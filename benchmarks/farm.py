@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 import shutil
 import signal
+import socket
 import subprocess
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -18,6 +20,8 @@ from sidestep.fleet.inventory import HostSpec
 from sidestep.fleet.labels import Label
 
 PORT = 2222
+#: seconds in which a server has to listen
+PATIENCE = 30.0
 SSHD = shutil.which("sshd", path=f"{os.environ.get('PATH', '')}:/usr/sbin:/usr/local/sbin")
 
 
@@ -63,6 +67,8 @@ def farm(count: int, folder: Path) -> Iterator[Farm]:
     )
     servers = [_serve(folder, host) for host in hosts]
     try:
+        for host in hosts:
+            _await(host)
         yield Farm(hosts, folder)
     finally:
         for server in servers:
@@ -96,6 +102,20 @@ def _serve(folder: Path, host: HostSpec) -> subprocess.Popen[bytes]:
         [SSHD, "-D", "-e", "-f", str(config)],
         stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True,
     )  # fmt: skip
+
+
+def _await(host: HostSpec) -> None:
+    """Wait until it listens. Raises OSError."""
+    until = time.monotonic() + PATIENCE
+    while True:
+        try:
+            socket.create_connection((host.address, PORT), timeout=PATIENCE).close()
+        except ConnectionRefusedError:
+            if time.monotonic() > until:
+                raise
+            time.sleep(0.01)
+        else:
+            return
 
 
 def _end(server: subprocess.Popen[bytes]) -> None:
