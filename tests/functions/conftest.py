@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 import pytest_asyncio
@@ -152,6 +154,15 @@ def sites(fleet: EmbeddedFleet, pythons: dict[str, str] | None = None) -> list[S
         )
         for host in fleet.hosts
     ]
+
+
+async def until(true: Callable[[], Any], what: str) -> Any:
+    """Wait for something that has to come."""
+    for _ in range(6000):
+        if found := true():
+            return found
+        await asyncio.sleep(0.01)
+    raise AssertionError(f"never came: {what}")
 
 
 @pytest.fixture(scope="module")
