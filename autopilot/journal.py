@@ -108,9 +108,7 @@ class Journal(
         with self._transaction() as db:
             if self.committed(digest, action):
                 return self.placement()
-            row = self._action_row(digest, action)
-            if row["state"] != ActionState.RUNNING:
-                raise PlacementConflict(f"action {action} is {row['state']}: it cannot commit")
+            row = self._committing(digest, action)
             token = int(row["token"])
             if row["shard"] != shard or not token:
                 raise PlacementConflict(f"action {action} has no token for shard {shard}")

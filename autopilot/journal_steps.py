@@ -12,6 +12,7 @@ from sidestep.autopilot.journal_plans import PlanLedger, body_of
 from sidestep.backends.base import StepResult
 from sidestep.fleet.labels import Label, scrub
 from sidestep.fleet.machines import ACTION, STEP, ActionState, StepName, StepState, advance
+from sidestep.fleet.placement import PlacementConflict
 from sidestep.fleet.plans import Action, Plan, PlanStatus
 
 _LOUD: Final = frozenset({ActionState.FAILED_NEEDS_HUMAN, ActionState.ABORTED})
@@ -228,3 +229,10 @@ class StepLedger(PlanLedger):
         if not rows:
             raise KeyError((digest, action))
         return rows[0]
+
+    def _committing(self, digest: str, action: int) -> sqlite3.Row:
+        """The action's row, if it may commit. Raises PlacementConflict: it is being taken back, or was never begun."""
+        row = self._action_row(digest, action)
+        if row["state"] != ActionState.RUNNING:
+            raise PlacementConflict(f"action {action} is {row['state']}: it cannot commit")
+        return row

@@ -6,15 +6,17 @@ from collections.abc import Container
 from functools import partial
 from typing import Final
 
+from sidestep.fleet import extensions
+from sidestep.fleet.actions import ActionMaker
 from sidestep.planning import plan_move as _plan_move
 from sidestep.planning import propose as _propose
 from sidestep.planning.asked import plan_action as _plan_action
+from sidestep.planning.constraints import ConstraintMaker
 from sidestep.planning.manual_resize import plan_resize as _plan_resize
 from sidestep.planning.resharding import plan_reshard as _plan_reshard
 from sidestep.plugins import BACKENDS, PluginError, load
-from sidestep.plugins.actions import PluggedActions
-from sidestep.plugins.constraints import PluggedConstraints
 from sidestep.plugins.goals import Plugged
+from sidestep.plugins.makers import Makers
 
 
 class Resizable(Container[str]):
@@ -35,8 +37,8 @@ class Resizable(Container[str]):
 
 
 PLUGGED: Final = Plugged()
-CONSTRAINTS: Final = PluggedConstraints()
-ACTIONS: Final = PluggedActions()
+CONSTRAINTS: Final[Makers[ConstraintMaker]] = Makers(extensions.CONSTRAINTS)
+ACTIONS: Final[Makers[ActionMaker]] = Makers(extensions.ACTIONS)
 RESIZABLE: Final = Resizable()
 #: ``planning.propose`` with every goal, constraint, action and backend that is installed
 propose: Final = partial(_propose, goals=PLUGGED, constraints=CONSTRAINTS, actions=ACTIONS, resizable=RESIZABLE)

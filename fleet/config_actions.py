@@ -6,8 +6,7 @@ from collections.abc import Collection, Sequence
 
 from sidestep.fleet.actions import ActionSpec
 from sidestep.fleet.config_problems import Problems
-from sidestep.fleet.config_read import NAME, NAME_HINT
-from sidestep.fleet.config_tables import Declared, by_name, closest, merged
+from sidestep.fleet.config_tables import Declared, by_name, closest, merged, named
 from sidestep.fleet.extensions import ACTIONS, Plugged
 from sidestep.fleet.inventory import ShardSpec
 from sidestep.fleet.labels import scrub
@@ -46,10 +45,7 @@ def _action(
     name: str, tables: Sequence[Declared], plugins: Collection[str] | None, problems: Problems
 ) -> ActionSpec | None:
     path = ("action", name)
-    for table in tables:
-        problems.declare(path, table.document, table.path)
-    if not NAME.fullmatch(name):
-        problems.add(path, None, "is not a usable name", NAME_HINT, tables[0].document)
+    if not named(path, tables, problems):
         return None
     values, written, faultless = merged(tables)
     plugin = values.get("plugin", name)

@@ -6,8 +6,7 @@ from collections.abc import Collection, Sequence
 
 from sidestep.fleet.config_fields import FIELDS
 from sidestep.fleet.config_problems import Problems
-from sidestep.fleet.config_read import NAME, NAME_HINT
-from sidestep.fleet.config_tables import Declared, by_name, merged
+from sidestep.fleet.config_tables import Declared, by_name, merged, named
 from sidestep.fleet.labels import scrub
 from sidestep.fleet.pools import PoolSpec
 
@@ -24,10 +23,7 @@ def read_pools(declared: Sequence[Declared], hosts: Collection[str], problems: P
 
 def _pool(name: str, tables: Sequence[Declared], problems: Problems) -> PoolSpec | None:
     path = ("pool", name)
-    for table in tables:
-        problems.declare(path, table.document, table.path)
-    if not NAME.fullmatch(name):
-        problems.add(path, None, "is not a usable name", NAME_HINT, tables[0].document)
+    if not named(path, tables, problems):
         return None
     values, written, faultless = merged(tables)
     lacking = [key for key, field in FIELDS["pool"].items() if field.required and key not in written]

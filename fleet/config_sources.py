@@ -6,8 +6,7 @@ from collections.abc import Collection, Sequence
 
 from sidestep.fleet.config_fields import FIELDS
 from sidestep.fleet.config_problems import Problems
-from sidestep.fleet.config_read import NAME, NAME_HINT
-from sidestep.fleet.config_tables import Declared, by_name, closest, merged
+from sidestep.fleet.config_tables import Declared, by_name, closest, merged, named
 from sidestep.fleet.extensions import SOURCES, Plugged
 from sidestep.fleet.labels import scrub
 from sidestep.fleet.sources import SourceSpec
@@ -25,10 +24,7 @@ def _source(
     name: str, tables: Sequence[Declared], known: Collection[str] | None, problems: Problems
 ) -> SourceSpec | None:
     path = ("source", name)
-    for table in tables:
-        problems.declare(path, table.document, table.path)
-    if not NAME.fullmatch(name):
-        problems.add(path, None, "is not a usable name", NAME_HINT, tables[0].document)
+    if not named(path, tables, problems):
         return None
     values, written, faultless = merged(tables)
     plugin = values.get("plugin")

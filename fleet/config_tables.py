@@ -7,14 +7,14 @@ What stands twice is an error that names both places, unless the later table say
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
 from sidestep.fleet.config_document import Document
 from sidestep.fleet.config_fields import FIELDS
 from sidestep.fleet.config_problems import Problems
-from sidestep.fleet.config_read import SecretFound, looks_secret, name_of, refuse_secrets
+from sidestep.fleet.config_read import NAME, NAME_HINT, SecretFound, looks_secret, name_of, refuse_secrets
 from sidestep.fleet.toml_lines import Path
 
 OVERRIDE: Final = "override"
@@ -156,6 +156,16 @@ def merged(parts: Iterable[Declared]) -> tuple[dict[str, Any], frozenset[str], b
         keys |= part.keys
         faultless &= part.faultless
     return values, frozenset(keys), faultless
+
+
+def named(path: Path, tables: Sequence[Declared], problems: Problems) -> bool:
+    """Note where the tables of one name stand; whether that name, the last of the path, is one."""
+    for table in tables:
+        problems.declare(path, table.document, table.path)
+    if NAME.fullmatch(str(path[-1])):
+        return True
+    problems.add(path, None, "is not a usable name", NAME_HINT, tables[0].document)
+    return False
 
 
 def declarations(

@@ -10,11 +10,12 @@ from sidestep.fleet.forecast import Forecast
 from sidestep.fleet.inventory import FleetSpec, Policy
 from sidestep.fleet.labels import Label, scrub
 from sidestep.fleet.placement import Placement
-from sidestep.fleet.plans import Action, Plan, Reason
-from sidestep.fleet.snapshot import Snapshot, basis_for
+from sidestep.fleet.plans import Action, Plan
+from sidestep.fleet.snapshot import Snapshot
 from sidestep.planning.applying import ActionMakers, OfferFault, below_guarantee, needs, offered, target_of
 from sidestep.planning.build import Built, build
 from sidestep.planning.load import persistence
+from sidestep.planning.operators import Asking
 from sidestep.planning.planner import usable
 from sidestep.planning.rules import WHY_SHARD_NOT
 
@@ -57,28 +58,19 @@ def plan_action(
     if (code := built.rules.kept[row]) in _HANDS_OFF:
         raise SidestepError(f"nothing is done to shard {shard}: {code}: it {WHY_SHARD_NOT[code]}")
     found = _standing(fleet, name, shard) if lift else _offered(built, name, shard, row, actions)
-    said = f": {reason}" if reason else ""
+    asking = Asking(
+        fleet=fleet.name, snapshot=snapshot, policy=policy, placement=placement, number=number, created=created,
+        author=author, reason=reason,
+    )  # fmt: skip
     what = f"takes {name} back from {shard}" if lift else f"applies {name} to {shard}: {found.says}"
     again = f"do {name} to {shard} again" if lift else f"take {name} back from {shard} on {owner.host}"
     action = Action(
         id=1, kind="lift" if lift else "apply", shard=Label(shard), source=owner.host, destination=owner.host,
-        token=owner.token, priority=3, reason=Reason("OPERATOR", scrub(f"{author} asked for it{said}")),
+        token=owner.token, priority=3, reason=asking.why,
         transfer_s=found.seconds, undo=scrub(again), applied=found,
     )  # fmt: skip
     held = "" if lift else f", and holds it to {needs(found)}"
-    return Plan(
-        number=number,
-        fleet=fleet.name,
-        created=created,
-        expires=created + policy.expire,
-        author=author,
-        snapshot=snapshot.number,
-        forecast=forecast.id,
-        policy=policy,
-        basis=basis_for(frozenset({str(owner.host)}), snapshot.hosts, placement),
-        actions=(action,),
-        summary=scrub(f"{what}{held}, asked for by {author}{said}"),
-    )
+    return asking.plan(action, f"{what}{held}", forecast=forecast.id)
 
 
 def _standing(fleet: FleetSpec, name: str, shard: str) -> Applied:

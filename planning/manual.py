@@ -13,9 +13,9 @@ import numpy as np
 from sidestep.fleet.errors import SidestepError, TooEarly, UsageError
 from sidestep.fleet.forecast import Forecast
 from sidestep.fleet.inventory import FleetSpec, Policy
-from sidestep.fleet.labels import Label, scrub
+from sidestep.fleet.labels import Label
 from sidestep.fleet.placement import Placement
-from sidestep.fleet.plans import Plan, Reason
+from sidestep.fleet.plans import Plan
 from sidestep.fleet.snapshot import Snapshot, basis_for
 from sidestep.planning import explain
 from sidestep.planning.build import Built, build
@@ -24,6 +24,7 @@ from sidestep.planning.curves import outlook
 from sidestep.planning.load import persistence
 from sidestep.planning.model import Move, State
 from sidestep.planning.model.state import TOLERANCE
+from sidestep.planning.operators import Asking
 from sidestep.planning.planner import involved, usable
 from sidestep.planning.rejected import lacking, why_blocked
 from sidestep.planning.rules import WHY_HOST_NOT, WHY_SHARD_NOT
@@ -60,12 +61,14 @@ def plan_move(
         built = build(snapshot, forecast, policy, placement, fleet, constraints=built.judged)
     _check(built, move, shard)
     moves = (move,)
-    said = f": {reason}" if reason else ""
+    asking = Asking(
+        fleet=fleet.name, snapshot=snapshot, policy=policy, placement=placement, number=number, created=created,
+        author=author, reason=reason,
+    )  # fmt: skip
     seconds = transfer.estimate(float(built.problem.bytes[move.shard]))[0]
     contention = next(iter(built.contentions.get(move.source, ())), None)
     end = contention.starts_at - policy.margin if contention else created + policy.expire
     context = explain.Context(built=built, transfer=transfer, created=created)
-    asked = Reason("OPERATOR", scrub(f"{author} asked for it{said}"))
     return Plan(
         number=number,
         fleet=fleet.name,
@@ -76,10 +79,10 @@ def plan_move(
         forecast=forecast.id,
         policy=policy,
         basis=basis_for(involved(built, moves), snapshot.hosts, placement),
-        actions=explain.actions(context, moves, (explain.Timed(latest=end - seconds),), asked),
+        actions=explain.actions(context, moves, (explain.Timed(latest=end - seconds),), asking.why),
         outlook=outlook(built, State(built.problem, moves)),
         without_forecast=explain.difference(built, moves, (), {}),
-        summary=scrub(f"{explain.named(built, moves)}, asked for by {author}{said}"),
+        summary=asking.summary(explain.named(built, moves)),
     )
 
 

@@ -10,9 +10,10 @@ from sidestep.fleet.errors import SidestepError, UsageError
 from sidestep.fleet.inventory import FleetSpec, Policy, ShardSpec
 from sidestep.fleet.labels import Label, scrub
 from sidestep.fleet.placement import Placement
-from sidestep.fleet.plans import Action, Limits, Plan, Reason
+from sidestep.fleet.plans import Action, Limits, Plan
 from sidestep.fleet.resources import show_size
-from sidestep.fleet.snapshot import Snapshot, basis_for
+from sidestep.fleet.snapshot import Snapshot
+from sidestep.planning.operators import Asking
 from sidestep.planning.resizing import limits_from
 
 #: cores that a limit may have at most
@@ -60,25 +61,16 @@ def plan_resize(
     if limits == limits.back():
         raise SidestepError(f"shard {shard} has these limits already", hint="give --cpu, --memory, --read or --write")
     _check_guarantees(spec, limits)
-    said = f": {reason}" if reason else ""
+    asking = Asking(
+        fleet=fleet.name, snapshot=snapshot, policy=policy, placement=placement, number=number, created=created,
+        author=author, reason=reason,
+    )  # fmt: skip
     action = Action(
         id=1, kind="resize", shard=spec.name, source=owner.host, destination=owner.host, token=owner.token, priority=3,
-        reason=Reason("OPERATOR", scrub(f"{author} asked for it{said}")), limits=limits,
+        reason=asking.why, limits=limits,
         undo=scrub(f"give {shard} its old limits on {owner.host} again"),
     )  # fmt: skip
-    return Plan(
-        number=number,
-        fleet=fleet.name,
-        created=created,
-        expires=created + policy.expire,
-        author=author,
-        snapshot=snapshot.number,
-        forecast="",
-        policy=policy,
-        basis=basis_for(frozenset({str(owner.host)}), snapshot.hosts, placement),
-        actions=(action,),
-        summary=scrub(f"resizes {shard} on {owner.host}, asked for by {author}{said}"),
-    )
+    return asking.plan(action, f"resizes {shard} on {owner.host}")
 
 
 def _check_guarantees(spec: ShardSpec, limits: Limits) -> None:

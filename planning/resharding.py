@@ -13,9 +13,10 @@ from sidestep.fleet.errors import SidestepError, UsageError
 from sidestep.fleet.inventory import FleetSpec, Policy, ShardSpec
 from sidestep.fleet.labels import Label, scrub
 from sidestep.fleet.placement import Placement
-from sidestep.fleet.plans import Action, Part, Plan, Reason
-from sidestep.fleet.snapshot import Snapshot, basis_for
+from sidestep.fleet.plans import Action, Part, Plan
+from sidestep.fleet.snapshot import Snapshot
 from sidestep.planning.constraints import ConstraintMaker, refusal
+from sidestep.planning.operators import Asking
 
 Keys = tuple[int, int]
 Kind = Literal["split", "merge"]
@@ -65,28 +66,19 @@ def plan_reshard(
         mine, given = keys[giver.name], keys[chosen.name]
         host = placement.owners[chosen.name].host
     parts = (Part(giver.name, owner.host, mine), Part(chosen.name, host, given))
-    said = f": {reason}" if reason else ""
+    asking = Asking(
+        fleet=fleet.name, snapshot=snapshot, policy=policy, placement=placement, number=number, created=created,
+        author=author, reason=reason,
+    )  # fmt: skip
     what = f"keys {given[0]}..{given[1] - 1} of {shard} to {chosen.name} on {host}"
     if kind == "merge":
         what = f"keys {given[0]}..{given[1] - 1} of {chosen.name} back to {shard}"
     action = Action(
         id=1, kind=kind, shard=giver.name, source=owner.host, destination=host, token=owner.token, priority=3,
-        reason=Reason("OPERATOR", scrub(f"{author} asked for it{said}")), parts=parts,
+        reason=asking.why, parts=parts,
         undo=scrub(f"{'merge' if kind == 'split' else 'split'} them again"),
     )  # fmt: skip
-    return Plan(
-        number=number,
-        fleet=fleet.name,
-        created=created,
-        expires=created + policy.expire,
-        author=author,
-        snapshot=snapshot.number,
-        forecast="",
-        policy=policy,
-        basis=basis_for(frozenset({str(owner.host), str(host)}), snapshot.hosts, placement),
-        actions=(action,),
-        summary=scrub(f"{kind}: {what}, asked for by {author}{said}"),
-    )
+    return asking.plan(action, f"{kind}: {what}")
 
 
 def _spare(

@@ -87,7 +87,7 @@ class ApplyKind(Kind):
 
     def committed(self, action: Action) -> str:
         """It is done."""
-        return f"{_name(action)} is {'no longer' if self.lift else ''} in force on {action.shard}".replace("  ", " ")
+        return f"{_name(action)} is {'no longer ' if self.lift else ''}in force on {action.shard}"
 
     def half_way(self, action: Action, *, held: bool) -> str:
         """It serves; what was done to it has to be looked at."""

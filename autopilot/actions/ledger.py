@@ -63,9 +63,7 @@ class ActionLedger(ResizeLedger):
         with self._transaction() as db:
             if self.committed(digest, action):
                 return
-            row = self._action_row(digest, action)
-            if row["state"] != ActionState.RUNNING:
-                raise PlacementConflict(f"action {action} is {row['state']}: it cannot commit")
+            row = self._committing(digest, action)
             owner = self.placement().owners.get(shard)
             if row["shard"] != shard or owner is None or owner.token != expected_token:
                 raise PlacementConflict(f"{shard} has another owner than when its action began")

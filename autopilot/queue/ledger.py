@@ -168,9 +168,7 @@ class QueueLedger(OwnerLedger):
     # -- inside
 
     def _promised(self, digest: str, action: int, shard: Label) -> int:
-        row = self._action_row(digest, action)
-        if row["state"] != ActionState.RUNNING:
-            raise PlacementConflict(f"action {action} is {row['state']}: it cannot commit")
+        row = self._committing(digest, action)
         if row["shard"] != shard or not row["token"]:
             raise PlacementConflict(f"action {action} has no token for shard {shard}")
         return int(row["token"])

@@ -108,9 +108,7 @@ class ReshardLedger(OwnerLedger):
         return self.placement()
 
     def _may_commit(self, digest: str, action: int, shard: Label, expected: int) -> tuple[Placement, int]:
-        row = self._action_row(digest, action)
-        if row["state"] != ActionState.RUNNING:
-            raise PlacementConflict(f"action {action} is {row['state']}: it cannot commit")
+        row = self._committing(digest, action)
         placement = self.placement()
         owner = placement.owners.get(shard)
         if owner is None or owner.token != expected:

@@ -47,9 +47,7 @@ class ResizeLedger(OwnerLedger):
         with self._transaction() as db:
             if self.committed(digest, action):
                 return
-            row = self._action_row(digest, action)
-            if row["state"] != ActionState.RUNNING:
-                raise PlacementConflict(f"action {action} is {row['state']}: it cannot commit")
+            row = self._committing(digest, action)
             owner = self.placement().owners.get(shard.name)
             if row["shard"] != shard.name or owner is None or owner.token != expected_token:
                 raise PlacementConflict(f"{shard.name} has another owner than when its action began")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import sys
-import time
 from pathlib import Path
 from typing import Final
 
@@ -21,9 +20,7 @@ from sidestep.autopilot.protocol_control import (
     ResumePlan,
     UndoPlan,
 )
-from sidestep.console.headless import output
-from sidestep.console.plantext import PREFIX, approval_lines
-from sidestep.console.text import ASCII
+from sidestep.console.headless import output, proposed
 from sidestep.fleet.errors import SidestepError, UsageError
 
 #: seconds that a daemon has to take a hold, before it is done without it
@@ -68,12 +65,7 @@ def undo(socket: Path, ref: str, reason: str, *, as_json: bool) -> None:
     """Propose the way back of that plan."""
     with Client.connect(socket) as client:
         item = client.call(UndoPlan(ref.lstrip("#"), reason))
-    assert isinstance(item, PlanView)
-    if as_json:
-        output.dump(item)
-        return
-    output.lines(approval_lines(item, time.time(), _WIDTH, ASCII))
-    output.say(f"proposed; to run it: sidestep plan approve {item.plan.number} --digest {item.digest[:PREFIX]}")
+    proposed.show(item, as_json=as_json)
 
 
 def hold(socket: Path, reason: str, state: Path | None, *, as_json: bool) -> None:

@@ -17,7 +17,7 @@ from sidestep.autopilot.protocol import (
     ProposeMove,
     Reject,
 )
-from sidestep.console.headless import output
+from sidestep.console.headless import output, proposed
 from sidestep.console.headless.patience import patiently
 from sidestep.console.plantext import PREFIX, approval_lines, no_plan_lines, plan_lines, plan_when
 from sidestep.console.text import ASCII
@@ -146,12 +146,7 @@ def move(socket: Path, shard: str, host: str, reason: str, *, as_json: bool) -> 
     """Propose an operator's own move; it still needs approval."""
     with Client.connect(socket) as client:
         item = patiently(client, ProposeMove(shard, host, reason))
-    assert isinstance(item, PlanView)
-    if as_json:
-        output.dump(item)
-        return
-    output.lines(approval_lines(item, time.time(), _WIDTH, ASCII))
-    output.say(f"proposed; to run it: sidestep plan approve {item.plan.number} --digest {item.digest[:PREFIX]}")
+    proposed.show(item, as_json=as_json)
 
 
 def _get(client: Client, ref: str) -> PlanView:

@@ -13,11 +13,12 @@ from msgspec.structs import replace
 
 from sidestep.backends.process import ProcessBackend
 from sidestep.fleet import extensions
+from sidestep.fleet.actions import ActionMaker
 from sidestep.fleet.errors import UsageError
 from sidestep.fleet.labels import Label
 from sidestep.plugins import ACTIONS, Offer, PluginError, ShardAction, Target
-from sidestep.plugins.actions import PluggedActions
 from sidestep.plugins.hook import Hook
+from sidestep.plugins.makers import Makers
 from sidestep.testing import action_rules, check_action
 from sidestep.testing.__main__ import main
 from sidestep.testing.deed import target
@@ -134,7 +135,9 @@ def test_a_rule_that_does_not_exist_is_refused() -> None:
 def test_ours_is_found_like_anybodys_and_refuses_params_that_make_no_offer(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    found = PluggedActions()["hook"]({"says": "naps", "execute": "a", "verify": "b", "revert": "c", "loss": 1})
+    found = Makers[ActionMaker](ACTIONS)["hook"](
+        {"says": "naps", "execute": "a", "verify": "b", "revert": "c", "loss": 1}
+    )
     spec = CounterSubject(make=lambda: ProcessBackend("kit")).shard(1, Label("h1"))
     offer = found.offer(target(spec))
     assert offer is not None and (offer.says, offer.validate, offer.cpu) == ("naps", ":", None)
@@ -147,8 +150,18 @@ def test_ours_is_found_like_anybodys_and_refuses_params_that_make_no_offer(
     assert main(["hook", "--params", "{"]) == 2
 
 
+def test_plugins_of_a_group_are_looked_up_once_however_often_they_are_asked_for(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    looked, found = [], extensions.entries
+    monkeypatch.setattr(extensions, "entries", lambda group: looked.append(group) or found(group))
+    makers = Makers[ActionMaker](ACTIONS)
+    assert all("hook" in makers and makers["hook"] is Hook for _ in range(1000))
+    assert looked == [ACTIONS] * 2, "once for the names, once to import it"
+
+
 def test_an_action_that_cannot_be_loaded_says_why_when_it_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    plugged, found = PluggedActions(), extensions.entries
+    plugged, found = Makers[ActionMaker](ACTIONS), extensions.entries
     assert "hook" in plugged and "theirs" not in plugged and len(plugged) == len(list(plugged))
 
     def install(value: str) -> None:
@@ -164,4 +177,4 @@ def test_an_action_that_cannot_be_loaded_says_why_when_it_is_asked_for(monkeypat
         plugged["others"]
     install("sidestep.fleet.labels:LIMIT")
     with pytest.raises(PluginError, match="cannot be called"):
-        PluggedActions()["theirs"]({})
+        Makers[ActionMaker](ACTIONS)["theirs"]({})

@@ -15,8 +15,9 @@ import pytest
 
 from sidestep.fleet import extensions
 from sidestep.fleet.errors import UsageError
+from sidestep.planning.constraints import ConstraintMaker
 from sidestep.plugins import CONSTRAINTS, About, Constraint, PluginError
-from sidestep.plugins.constraints import PluggedConstraints
+from sidestep.plugins.makers import Makers
 from sidestep.testing import check_constraint, constraint_rules
 from sidestep.testing.__main__ import main
 from sidestep.testing.constraints import fleet
@@ -203,7 +204,7 @@ def test_an_installed_constraint_is_checked_by_name(
 def test_a_constraint_is_imported_when_a_plan_asks_for_it_and_says_why_it_cannot_be(
     installed: Callable[[str], None],
 ) -> None:
-    plugged = PluggedConstraints()
+    plugged = Makers[ConstraintMaker](CONSTRAINTS)
     installed("no_such_module_anywhere:X")
     assert "theirs" in plugged and "others" not in plugged and list(plugged) == ["theirs"] and len(plugged) == 1
     with pytest.raises(PluginError, match="theirs"):
@@ -212,4 +213,4 @@ def test_a_constraint_is_imported_when_a_plan_asks_for_it_and_says_why_it_cannot
         plugged["others"]
     installed("sidestep.fleet.labels:LIMIT")
     with pytest.raises(PluginError, match="cannot be called"):
-        PluggedConstraints()["theirs"](made())
+        Makers[ConstraintMaker](CONSTRAINTS)["theirs"](made())
