@@ -19,6 +19,8 @@ from sidestep.planning.ordering.sequence import Sequence
 LOOKED_AT, TRIED, TOGETHER = 64, 200, 4
 #: shards that are parked for one move where nothing less helps, each small enough for the room that is left elsewhere
 MANY, NEAREST = 32, 6
+#: numbers of one table when shards are looked at together
+NUMBERS = 100_000
 #: how often one shard may be parked; more only moves the same few back and forth
 OFTEN = 1
 #: jobs to one host that are looked at together
@@ -121,12 +123,15 @@ def _placeable(sequence: Sequence, shards: I64) -> Mask:
     """(k,) which shards have room on some other host now."""
     p, every = sequence.problem, np.arange(sequence.problem.hosts)
     out = np.zeros(len(shards), dtype=np.bool_)
-    for at, shard in enumerate(shards.tolist()):
-        demand = Demand(p, np.array([shard]))
-        open_ = p.accepts & ~p.constraints.blocked(sequence.at, shard)
-        open_[sequence.at[shard]] = False
-        over = sequence.ledger.over(every, demand.parts, np.repeat(demand.asks, p.hosts, axis=0))
-        out[at] = bool((open_ & ~over.any(axis=1)).any())
+    size = max(1, NUMBERS // max(1, p.limit.size))
+    for at in range(0, len(shards), size):
+        some = shards[at : at + size]
+        demand = Demand(p, some)
+        open_ = p.accepts & ~np.stack([p.constraints.blocked(sequence.at, shard) for shard in some.tolist()])
+        open_[np.arange(len(some)), sequence.at[some]] = False
+        parts, asks = np.repeat(demand.parts, p.hosts, axis=1), np.repeat(demand.asks, p.hosts, axis=0)
+        over = sequence.ledger.over(np.tile(every, len(some)), parts, asks)
+        out[at : at + size] = (open_ & ~over.any(axis=1).reshape(open_.shape)).any(axis=1)
     return out
 
 
@@ -212,8 +217,8 @@ def _ways(
 ) -> list[Way]:
     host = int(sequence.target[job])
 
-    def cost(shard: int) -> float:
-        return float(_price(sequence, np.array([shard]), job_of)[0])
+    def cost(shards: list[int] | I64) -> list[float]:
+        return [float(each) for each in _price(sequence, np.asarray(shards, dtype=np.int64), job_of)]
 
     needed = _in_the_way(sequence, job, job_of, free)
     if needed is None:
@@ -221,26 +226,25 @@ def _ways(
     here = np.flatnonzero((sequence.at == host) & free)
     first = [shard for shard in needed if sequence.at[shard] == host]
     if not _without(sequence, job, np.array([first], dtype=np.int64)).any():
-        return [Way(sum(cost(s) for s in needed), job, tuple(needed))] if needed else []
+        return [Way(sum(cost(needed)), job, tuple(needed))] if needed else []
     here = here[~np.isin(here, first)]
     if many:
         # the job's own rules are those of its destination, not of a host where it is only parked
         here = here[(here != sequence.shard[job]) & _placeable(sequence, here)]
-        costs = [cost(s) for s in here.tolist()]
-        return _several(sequence, job, needed, first, here, costs, MANY) if len(here) else []
+        return _several(sequence, job, needed, first, here, cost(here), MANY) if len(here) else []
     if not len(here):
         return []
     sets = np.concatenate([np.tile(np.array(first, dtype=np.int64), (len(here), 1)), here[:, None]], axis=1)
     single = ~_without(sequence, job, sets).any(axis=1)
-    others = [int(other) for other in pending if sequence.target[other] == host and other != job]
+    others = pending[(sequence.target[pending] == host) & (pending != job)].tolist()
     if single.any():
         helped = np.ones(int(single.sum()), dtype=np.int64)
         for other in others[:8]:
             helped += ~_without(sequence, other, sets[single]).any(axis=1)
-        base = sum(cost(s) for s in needed)
-        found = zip(here[single].tolist(), helped.tolist(), strict=True)
-        return [Way((base + cost(s)) / count, job, (*needed, s)) for s, count in found]
-    return _several(sequence, job, needed, first, here, [cost(s) for s in here.tolist()])
+        base = sum(cost(needed))
+        found = zip(here[single].tolist(), cost(here[single]), helped.tolist(), strict=True)
+        return [Way((base + own) / count, job, (*needed, s)) for s, own, count in found]
+    return _several(sequence, job, needed, first, here, cost(here))
 
 
 def _several(

@@ -167,8 +167,9 @@ def _timed(
     order = np.lexsort((np.arange(len(start)), rows.wave, start))
     wave = timing.waves(order, after, slots).astype(np.int32)
     place = _places(order)
-    pairs = np.lexsort((place[after.other], place[after.row]))
-    ptr = np.searchsorted(place[after.row][pairs], np.arange(len(order) + 1)).astype(np.int64)
+    count = max(len(order), 1)
+    pairs = np.sort(place[after.row] * count + place[after.other])
+    ptr = np.searchsorted(pairs, np.arange(len(order) + 1) * count).astype(np.int64)
     made = Schedule(
         move=number[order],
         shard=rows.shard[order].astype(np.int32),
@@ -182,7 +183,7 @@ def _timed(
         latest=latest[order],
         late=np.maximum(np.where(np.isfinite(latest), start - latest, 0.0), 0.0)[order],
         transfer=transfer[order],
-        after=(ptr, place[after.other][pairs].astype(np.int32)),
+        after=(ptr, (pairs % count).astype(np.int32)),
         cancelled=cancelled,
         first_empty=first_empty,
         ceiling=room.peak,

@@ -106,12 +106,11 @@ class Sequence:
     def run(self, pending: I64, changed: Mask | None = None) -> I64:
         """Waves until nothing is left or nothing can start; what is left."""
         changed = np.ones(self.problem.hosts, dtype=np.bool_) if changed is None else changed
+        ruled = np.zeros(len(self.shard), dtype=np.bool_)
+        ruled[np.fromiter(self.keys.adds, dtype=np.int64)] = True
         while len(pending):
-            maybe = changed[self.target[pending]]
-            if self.keys.adds:
-                maybe |= np.isin(pending, np.fromiter(self.keys.adds, dtype=np.int64))
             self.wave += 1
-            started = self._starts(pending[maybe])
+            started = self._starts(pending[changed[self.target[pending]] | ruled[pending]])
             if not len(started):
                 break
             changed = np.zeros_like(changed)
@@ -128,14 +127,14 @@ class Sequence:
         host = self.target[jobs][order]
         turn = np.empty(len(jobs), dtype=np.int64)
         turn[order] = np.arange(len(jobs)) - np.searchsorted(host, host)
-        started = []
+        started, adds = [], self.keys.adds
         order = np.argsort(turn, kind="stable")
         ends = np.cumsum(np.bincount(turn))
         for first, last in zip([0, *ends[:-1].tolist()], ends.tolist(), strict=True):
             group = jobs[order[first:last]]
             fits = group[~self.over(group).any(axis=1)]
-            if self.keys.adds:
-                fits = np.array([job for job in fits.tolist() if self._take(job)], dtype=np.int64)
+            if adds:
+                fits = np.array([job for job in fits.tolist() if job not in adds or self._take(job)], dtype=np.int64)
             self.ledger.arrive(self.target[fits], self.shard[fits], self.load(fits)[0])
             started.append(fits)
         return np.concatenate(started)
@@ -156,7 +155,7 @@ class Sequence:
         self.ledger.leave(self.source[jobs], self.shard[jobs], self.demand.parts[:, jobs])
         self.at[self.shard[jobs]] = self.target[jobs]
         if self.keys.frees:
-            for job in jobs.tolist():
+            for job in self.keys.frees.keys() & set(jobs.tolist()):
                 self.keys.end(job)
 
     def later(self, pending: I64) -> bool:

@@ -157,10 +157,7 @@ class _Departures:
         number = np.arange(len(which)) - np.repeat(np.cumsum(length) - length, length)
         used = np.ones(len(which), dtype=np.bool_)
         # room only shrinks: what is needed while all others are counted stays needed
-        some = np.concatenate([np.zeros(0, np.int64), *(
-            part[self._fits(which[part], *self._apply(which[part], number[part], -1.0))]
-            for part in np.array_split(np.arange(len(which)), 1 + len(which) // CHUNK)
-        )])[::-1]  # fmt: skip
+        some = self._perhaps(which, number)[::-1]
         turn = np.arange(len(some)) - np.searchsorted(-which[some], -which[some])
         order = np.argsort(turn, kind="stable")
         ends = np.cumsum(np.bincount(turn)).tolist() if len(turn) else []
@@ -174,6 +171,21 @@ class _Departures:
             length[kept] -= 1
             used[maybe[fits]] = False
         return self.some[which[used]], self.order[self.first[which[used]] + number[used]]
+
+    def _perhaps(self, which: I64, number: I64) -> I64:
+        """Places of the departures that may not be needed: each is no more than what is spare in the tightest."""
+        p, host = self.room.problem, self.host
+        if not p.linear or not len(which):
+            return np.arange(len(which))
+        with np.errstate(invalid="ignore", divide="ignore"):
+            held = self.room.start[host] - self.gone[0] + self.come[0]
+            spare = np.where(self.asked, np.nan_to_num(self.room.ceiling[host] - held, nan=np.inf), np.inf)
+            usual = self.demand.mean.mean(axis=0)
+            column = np.nan_to_num(spare / usual, nan=np.inf).argmin(axis=1)
+        tight = spare[np.arange(len(host)), column]
+        tight += 1e-9 * np.abs(tight)
+        left = self.order[self.first[which] + number]
+        return np.flatnonzero((self.demand.mean[left, column[which]] <= tight[which]) | self.special[which])
 
     def _one_by_one(self, todo: I64, length: I64) -> None:
         while len(todo):
