@@ -16,6 +16,7 @@ from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Final
 
+from sidestep.autopilot.abilities import Abilities
 from sidestep.autopilot.daemon_background import Background
 from sidestep.autopilot.daemon_log import AUTOPILOT, Log
 from sidestep.autopilot.daemon_log_lines import Line, text_line
@@ -170,6 +171,7 @@ class Daemon:
         watch = JournalWatch(journal, log, self._clock, put_right=parts.executor.recover)
         background.start(watch.run(), "watch of the journal")
         background.start(parts.world.run(), "world")
+        background.start(Abilities(parts.world, parts.world.transport, log, self._clock).run(), "abilities of hosts")
         stack.push_async_callback(parts.leases.aclose)
         background.start(parts.leases.run(), "leases")
         kept = series_names([h.name for h in self.fleet.hosts], [s.name for s in self.fleet.shards])

@@ -8,7 +8,14 @@ import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
-from sidestep.fleet.errors import AuthenticationRefused, HostKeyRefused, HostUnreachable, ShardEnded, SidestepError
+from sidestep.fleet.errors import (
+    AuthenticationRefused,
+    HostIncapable,
+    HostKeyRefused,
+    HostUnreachable,
+    ShardEnded,
+    SidestepError,
+)
 from sidestep.fleet.labels import Label, scrub
 
 _LOG = logging.getLogger(__name__)
@@ -34,7 +41,7 @@ def trouble_of(error: Exception, doing: str, deadline: float) -> Trouble:
         return Trouble(scrub(f"{doing}: did not end within {deadline:g} s", _LIMIT), timed_out=True)
     if isinstance(error, SidestepError):
         hint = f"; remedy: {error.hint}" if error.hint else ""
-        hopeless = isinstance(error, HostKeyRefused | AuthenticationRefused | ShardEnded)
+        hopeless = isinstance(error, HostKeyRefused | AuthenticationRefused | HostIncapable | ShardEnded)
         away = error.host if isinstance(error, HostUnreachable) else ""
         return Trouble(scrub(f"{doing}: {error.args[0]}{hint}", _LIMIT), hopeless=hopeless, away=away)
     _LOG.error("%s failed unexpectedly", doing, exc_info=error)

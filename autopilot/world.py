@@ -101,8 +101,8 @@ class World:
             self._watches[spec.name] = watch
         self._in_order = tuple(self._watches.values())
         self._rows = {host: row for row, host in enumerate(self._watches)}
-        self._number = 0
-        self._decoded = -np.inf
+        self.unable: Mapping[str, Label] = {}  #: why hosts cannot do what driver criu needs; replaced, never changed
+        self._number, self._decoded = 0, -np.inf
         #: monotonic and unix time of the newest sample
         self._newest = (-np.inf, np.nan)
         self._troubles: tuple[int, tuple[Trouble, ...]] = (-1, ())
@@ -249,7 +249,7 @@ class World:
             number=self._number,
             time=self._newest[1] if newest > -np.inf else self._clock.wall(),
             generation=placement.generation,
-            hosts=self._hosts.columns(self._states, now, facts.lost),
+            hosts=self._hosts.columns(self._states, now, facts.lost, self.unable),
             shards=self._shards.columns(self._states.fresh, placement, facts, self.reported.columns(now)),
         )
 

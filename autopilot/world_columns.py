@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Final
 
 import numpy as np
@@ -120,7 +121,13 @@ class HostTable:
         self._zones, self._racks = tuple(spec.zone for spec in specs), tuple(spec.rack for spec in specs)
         self._disk = np.array([spec.disk or np.nan for spec in specs], dtype=np.float64)
 
-    def columns(self, states: States, now: float, lost: Collection[str] | None = None) -> HostColumns:
+    def columns(
+        self,
+        states: States,
+        now: float,
+        lost: Collection[str] | None = None,
+        unable: Mapping[str, Label] = MappingProxyType({}),
+    ) -> HostColumns:
         """The hosts as the panel and their states say; ``now`` is monotonic, ``lost`` are those given up."""
         panel, fresh = self._panel, states.fresh
         self.capacities.update(panel.facts)  # type: ignore[arg-type]
@@ -140,6 +147,7 @@ class HostTable:
             racks=self._racks,
             disk=self._disk,
             lost=np.isin(self._labels, list(lost)) if lost is not None else np.zeros(0, dtype=np.bool_),
+            unable=unable,
         )
 
     def _smooth(self, fresh: Mask) -> F64:

@@ -77,12 +77,24 @@ def _check_shards(fleet: Readable, add: Add) -> None:
             for hook in ("save", "load"):
                 if not getattr(shard, hook):
                     add((*path, hook), None, "is missing", 'driver "hook" needs save and load commands')
+        if shard.driver == "criu":
+            _check_memory(shard, path, add)
         if shard.port:
             first = ports.setdefault((shard.host, shard.port), shard.name)
             if first != shard.name:
                 add((*path, "port"), shard.port, f"is already taken on {shard.host} by {first}", "choose another port")
         if fleet.routed and shard.keys is not None and not shard.port:
             add((*path, "port"), None, "is missing", "a shard that the router sends requests to needs a port")
+
+
+def _check_memory(shard: ShardSpec, path: tuple[str, ...], add: Add) -> None:
+    """Driver ``criu`` moves a process as it is: nothing of it is kept elsewhere, and it lives where everybody does."""
+    if shard.replicas or shard.failover == "capsule":
+        key, value = ("replicas", shard.replicas) if shard.replicas else ("failover", shard.failover)
+        add((*path, key), value, 'is not for driver "criu", which keeps no capsules', 'write driver = "hook"')
+    if shard.state_path:
+        why = 'is not for driver "criu", whose processes see the same files as everybody'
+        add((*path, "state_path"), shard.state_path, why, "remove it, and let the app use STATE")
 
 
 def _check_keys(fleet: Readable, add: Add) -> None:

@@ -196,7 +196,8 @@ DOCS: Final[dict[str, dict[str, str]]] = {
         "app": "The app that it is part of.",
         "host": "Host where it starts.",
         "backend": "The backend that runs it.",
-        "driver": "restart begins anew at the destination; hook carries the state over with save and load.",
+        "driver": "restart begins anew at the destination; hook carries the state over with save and load; "
+        "criu carries the process itself, with its memory.",
         "start": "Command that starts it.",
         "save": "Command that writes its state to standard output.",
         "load": "Command that reads its state from standard input.",

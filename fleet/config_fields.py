@@ -241,7 +241,7 @@ FIELDS: Final[dict[str, dict[str, Field]]] = {
         "app": Field(name, NAME_HINT, required=True),
         "host": Field(label, 'write host = "h1"', required=True),
         "backend": Field(word, 'write backend = "process"'),
-        "driver": Field(choice(*get_args(Driver)), 'write driver = "restart" or "hook"'),
+        "driver": Field(choice(*get_args(Driver)), 'write driver = "restart", "hook" or "criu"'),
         "start": Field(filled, _COMMAND, required=True),
         "save": Field(text, _COMMAND),
         "load": Field(text, _COMMAND),

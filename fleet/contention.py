@@ -38,6 +38,8 @@ class Foresight(NamedTuple):
     risk: F64
     #: where that chance reaches the policy's, soonest first
     contention: tuple[Contention, ...]
+    #: where it does not, but only what begins now could still prevent it, soonest first; empty if nobody asked
+    imminent: tuple[Contention, ...] = ()
 
 
 def thresholds(policy: Policy) -> F64:
@@ -158,7 +160,7 @@ def actionable(contention: tuple[Contention, ...]) -> tuple[Contention, ...]:
     return tuple(item for item in contention if item.proven or item.measured)
 
 
-def foresee(snapshot: Snapshot, forecast: Forecast, policy: Policy) -> Foresight:
+def foresee(snapshot: Snapshot, forecast: Forecast, policy: Policy, notice: F64 | None = None) -> Foresight:
     """The chance of contention everywhere, and when it comes where it is likely enough.
 
     The time is that of the policy's quantile; where the chance suffices but that quantile
@@ -167,6 +169,11 @@ def foresee(snapshot: Snapshot, forecast: Forecast, policy: Policy) -> Foresight
     series that cannot be forecast only what is measured is: it is over its limit now, or
     nothing is known (S5.22). Whatever is forecast, what has been over its limit for the minimum
     duration is in contention: a forecast that is wrong is corrected by what is measured.
+
+    ``notice`` (H,) are the seconds before contention at which something must be done about it. As long as
+    there is time to wait for a surer forecast, contention must be likely; when there is none left, it is
+    imminent where demand stays above its limit at the quantile at which room is kept. A fallback says how far
+    demand strays, and not what comes: nothing is imminent for it.
     """
     steps = duration_steps(policy, forecast.step)
     quantiles = forecast.hosts[:, :, : horizon_steps(policy, forecast)]
@@ -206,7 +213,29 @@ def foresee(snapshot: Snapshot, forecast: Forecast, policy: Policy) -> Foresight
         for h, r in np.argwhere(sure & np.isfinite(limit))
     ]
     found += _pressed(snapshot, forecast, policy, dead)
-    return Foresight(probability, tuple(sorted(found, key=lambda c: (c.lead, -c.probability, c.host))))
+    imminent: list[Contention] = []
+    if notice is not None and not forecast.fallback:
+        close = curve.copy()
+        last = 1 + np.ceil(notice / forecast.step - 1e-9) + steps - 1
+        close[np.arange(close.shape[-1]) >= last[:, None, None] * np.ones((1, PLANNED, 1))] = -np.inf
+        near = first_sustained(close, limit, steps)
+        with np.errstate(invalid="ignore"):
+            unlikely = given < 1.0 - policy.quantile - 1e-9
+        near = np.where(sure | unlikely | reactive | dead[:, None] | ~np.isfinite(limit), -1, near)
+        imminent = [
+            Contention(
+                host=snapshot.hosts.names[h],
+                dimension=DIMENSIONS[r],
+                probability=float(probability[h, r]),
+                starts_at=forecast.time + float(near[h, r] + 1) * forecast.step,
+                lead=float(near[h, r] + 1) * forecast.step,
+                peak=float(np.fmax(np.fmax.reduce(curve[h, r]), peaks[h, r]) / capacity[h, r]),
+                proven=bool(proven[h, r]),
+            )
+            for h, r in np.argwhere(near >= 0)
+        ]
+    order = [tuple(sorted(each, key=lambda c: (c.lead, -c.probability, c.host))) for each in (found, imminent)]
+    return Foresight(probability, *order)
 
 
 def _column(values: NDArray[np.generic], limit: F64, missing: float | bool) -> NDArray[np.generic]:

@@ -65,6 +65,24 @@ class ShardEnded(HostError):
     """The shard's process is known to have ended there, by its host: to look again does not help."""
 
 
+class HostIncapable(HostError):
+    """The host cannot do it, for a reason that has a name (docs/reasons.md): to try again does not help."""
+
+    def __init__(
+        self,
+        host: str,
+        step: str,
+        message: str,
+        *,
+        code: str,
+        command: str = "",
+        tail: str | bytes = "",
+        hint: str = "",
+    ) -> None:
+        super().__init__(host, step, f"{code}: {message}", command=command, tail=tail, hint=hint)
+        self.code = code
+
+
 class HostKeyRefused(HostError):
     """The host's key is unknown, changed or revoked. Never retried without an operator."""
 

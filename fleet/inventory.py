@@ -20,7 +20,7 @@ from sidestep.fleet.sources import SourceSpec
 
 RoundTripMode = Literal["auto", "on", "off"]
 Level = Literal["off", "shadow", "advise", "semi", "full"]
-Driver = Literal["restart", "hook"]
+Driver = Literal["restart", "hook", "criu"]
 #: how a host is sampled; "sftp" reads the same numbers through SFTP alone, for keys that allow no command
 SamplerKind = Literal["auto", "python", "perl", "awk", "sh", "sftp"]
 #: what can fail as one, smallest first; "" is none

@@ -54,6 +54,8 @@ class HostColumns:
     #: (H,) DEAD for so long that the host is given up: its shards may start elsewhere. Where nobody says,
     #: every DEAD host
     lost: NDArray[np.bool_] = field(default_factory=lambda: np.zeros(0, dtype=np.bool_))
+    #: by name, why a host cannot move processes with their memory (driver criu)
+    unable: Mapping[str, Label] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if not len(self.lost):

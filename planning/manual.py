@@ -111,7 +111,8 @@ def _check(built: Built, move: Move, name: str) -> None:
     for row in built.rows.shards[move.shard]:
         shard, code = rules.shard_names[row], rules.kept[row]
         if code:
-            raise SidestepError(f"shard {shard} cannot move: {code}: it {WHY_SHARD_NOT[code]}")
+            why = f": {rules.unable(shard, int(rules.host[row]))}" if code == "INCAPABLE" else ""
+            raise SidestepError(f"shard {shard} cannot move: {code}: it {WHY_SHARD_NOT[code]}{why}")
         if not built.load.known[row]:
             raise TooEarly(f"the demand of shard {shard} is not known yet", hint="wait for its first samples")
     if rules.gives(move.source):

@@ -82,6 +82,9 @@ def why_blocked(built: Built, state: State, row: int, host: int) -> tuple[str, L
     forbids = built.judged.against(built.rows.shards[row], host)
     if forbids:
         return "FORBIDDEN", forbidden(forbids)
+    for shard in built.rows.shards[row]:
+        if why := rules.unable(rules.shard_names[int(shard)], host):
+            return "INCAPABLE", why
     if not problem.constraints.masks[problem.constraints.mask[row]][host]:
         return "NOT_ALLOWED", Label("lacks a label that the shard requires, or what it must be near is elsewhere")
     avoided = problem.constraints.avoided(row)

@@ -108,7 +108,7 @@ def domains(snapshot: Snapshot) -> I32:
 def constraints(snapshot: Snapshot, fleet: FleetSpec, rows: Rows) -> Constraints:
     """The rules between the rows of a fleet."""
     names, apps = snapshot.shards.names, snapshot.shards.apps
-    specs = [spec for spec in fleet.shards if spec.avoid or spec.spread or spec.requires]
+    specs = [spec for spec in fleet.shards if spec.avoid or spec.spread or spec.requires or spec.driver == "criu"]
     row: dict[str, int] = {name: at for at, name in enumerate(names)} if specs else {}
     by_label = _labels(names, apps) if specs else {}
     kinds = domains(snapshot)
@@ -168,7 +168,7 @@ def _apart(
 def _allowed(
     specs: Iterable[ShardSpec], row: dict[str, int], snapshot: Snapshot, fleet: FleetSpec, rows: Rows
 ) -> tuple[NDArray[np.bool_], I32]:
-    """(M, H) sets of hosts, and (N,) the one that each row may be on: labels that it requires, strays' homes."""
+    """(M, H) sets of hosts, and (N,) the one that each row may be on: required labels, drivers, strays' homes."""
     count = len(snapshot.hosts.names)
     masks = [np.ones(count, dtype=np.bool_)]
     mask = np.zeros(len(rows.shards), dtype=np.int32)
@@ -189,6 +189,9 @@ def _allowed(
             needed = frozenset(spec.requires)
             fits = [needed <= labels.get(name, frozenset()) for name in snapshot.hosts.names]
             narrow(int(rows.row_of[at]), np.array(fits, dtype=np.bool_))
+        if at is not None and spec.driver == "criu" and snapshot.hosts.unable:
+            can = np.array([name not in snapshot.hosts.unable for name in snapshot.hosts.names], dtype=np.bool_)
+            narrow(int(rows.row_of[at]), can | (np.arange(count) == snapshot.shards.host[at]))
     for stray, home in rows.strays:
         narrow(stray, np.arange(count) == home)
     return np.array(masks), mask

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sidestep.fleet.inventory import FleetSpec
+from sidestep.fleet.labels import Label
 from sidestep.fleet.machines import HostState, ShardState
 from sidestep.fleet.placement import Placement
 from sidestep.fleet.resources import PLANNED
@@ -36,6 +37,7 @@ WHY_SHARD_NOT = {
     "BUSY": "is being moved",
     "SETTLING": "settles after a move",
     "NOT_RUNNING": "is not running",
+    "INCAPABLE": "cannot be moved with its memory from its host",
     "DISPUTED": "is not where the placement says",
     "UNKNOWN": "has no known demand",
 }
@@ -60,6 +62,7 @@ class Rules:
         #: rank of every host's name, the last tie-break
         self.rank = np.argsort(np.argsort(np.array(self.host_names, dtype=str), kind="stable"), kind="stable")
         disputed = self._disputed()
+        self.whole = {spec.name for spec in fleet.shards if spec.driver == "criu"} if snapshot.hosts.unable else set()
         self._held = tuple(_held(name, busy, settling, disputed) for name in self.host_names)
         self.received = self._hosts()
         self.accepts: NDArray[np.bool_] = np.array([not code for code in self.received], dtype=np.bool_)
@@ -101,6 +104,8 @@ class Rules:
         def code(name: str, state: ShardState, movable: bool) -> str:
             if name in pinned:
                 return "PINNED"
+            if name in self.whole and self.unable(name, int(self.host[self.shard_row[name]])):
+                return "INCAPABLE"
             held = _held(name, busy, settling, disputed)
             if held:
                 return held
@@ -111,6 +116,11 @@ class Rules:
         shards = self.snapshot.shards
         rows = zip(shards.names, shards.states, shards.movable.tolist(), strict=True)
         return tuple(code(name, state, movable) for name, state, movable in rows)
+
+    def unable(self, shard: str, host: int) -> Label:
+        """Why a shard of driver criu can neither leave that host nor come there; "" if it can."""
+        known = self.snapshot.hosts.unable
+        return known.get(self.host_names[host], Label("")) if host >= 0 and shard in self.whole else Label("")
 
     def gives(self, host: int) -> str:
         """Why shards cannot leave a host now; "" if they can."""

@@ -17,6 +17,7 @@ import numpy as np
 
 from sidestep.autopilot.doctor import judge, probe
 from sidestep.autopilot.doctor.findings import Examined, Finding
+from sidestep.backends.process.able import ability
 from sidestep.backends.sampler.panel import Panel
 from sidestep.backends.sampler.stream import follow
 from sidestep.backends.ssh import oracle
@@ -226,6 +227,7 @@ class Examination:
             skew, error_of = seen.time - (before + after) / 2, judge.COARSE + (after - before) / 2
         await self._sessions(transport)
         await self._latency(transport)
+        await self._memory(transport)
         return skew, error_of
 
     async def _sessions(self, transport: Transport) -> None:
@@ -242,6 +244,13 @@ class Examination:
         finally:
             await asyncio.gather(*(channel.aclose() for channel in opened), return_exceptions=True)
         self._findings.append(judge.sessions(self._name, len(opened), SESSIONS, why))
+
+    async def _memory(self, transport: Transport) -> None:
+        """Whether processes can move with their memory, where a shard of the fleet wants that."""
+        if any(shard.driver == "criu" for shard in self._shared.fleet.shards):
+            with suppress(HostError):
+                async with self._within("trying criu"):
+                    self._findings.append(judge.memory(self._name, await ability(transport)))
 
     async def _latency(self, transport: Transport) -> None:
         times = []

@@ -9,6 +9,7 @@ from typing import Final
 
 from sidestep.autopilot.doctor.findings import Finding, State, found
 from sidestep.autopilot.doctor.probe import Seen
+from sidestep.backends.process.able import Ability
 from sidestep.fleet.errors import AuthenticationRefused, ConfigError, HostError, HostKeyRefused, HostUnreachable
 from sidestep.fleet.extensions import PluginError
 from sidestep.fleet.inventory import HostSpec
@@ -276,6 +277,18 @@ def not_sampled(host: str, error: HostError | None, seconds: float) -> Finding:
         return found(host, "sampler", "problem", text, remedy="look at the host's load; try: ssh HOST python3 -V")
     remedy = error.hint or "install python3, perl or awk there"
     return found(host, "sampler", "problem", "does not run", detail=str(error.args[0]), remedy=remedy)
+
+
+def memory(host: str, seen: Ability) -> Finding:
+    """Whether the host can move processes with their memory."""
+    if not seen.code:
+        sockets = "" if seen.sockets else ", without network sockets"
+        return found(
+            host, "criu", "ok", f"driver criu works{sockets}", detail=f"criu {seen.criu}, kernel {seen.kernel}"
+        )
+    text = f"{seen.code}: driver criu cannot be used"
+    detail = f"{seen.text}; command: {seen.command}"
+    return found(host, "criu", "warning", text, detail=detail, remedy=seen.remedy)
 
 
 def out_of_time(host: str, seconds: float, doing: str) -> Finding:

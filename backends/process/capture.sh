@@ -11,7 +11,13 @@ main() {
             halt_group
         else
             halt_group
-            if [ "$seeded" = yes ] && changed_since_seed && pack_changes "$d/capsule.new.$key"; then
+            if [ "$driver" = criu ]; then
+                criu_dump
+                ( state_digest >"$d/dry.$key" ) &
+                digesting=$!
+                tar -C "$d" -cf "$d/capsule.new.$key" memory/. state/. || fail host 'tar cannot pack memory and state'
+                rm -rf "$d/memory"
+            elif [ "$seeded" = yes ] && changed_since_seed && pack_changes "$d/capsule.new.$key"; then
                 printf 'yes\n' >"$box/used"
             else
                 rm -rf "$d/seed.$key"

@@ -11,4 +11,5 @@ main() {
         alive || rm -rf "$d/state" "$d/loaded"
     fi
     rm -rf "$d/capsule.$key" "$d/dry.$key" "$d"/seed."$key" "$d"/*."$key".seed "$d/planted.$key" "$d/changed.$key" "$d/now.$key" "$d/grown.$key" "$d/move.$key" "$d/restored.$key" "$d/unpack.$key"
+    [ "$driver" != criu ] || rm -rf "$d/memory"
 }

@@ -1,9 +1,10 @@
 """Moving shards between hosts, in the steps of the backend contract, by shell operations over SSH.
 
-Two drivers. ``hook``: the app saves and loads its own state; its process at the destination
+Three drivers. ``hook``: the app saves and loads its own state; its process at the destination
 is started by restore, filled, compared, and held stopped until resume. ``restart``: the
 state is the folder ``STATE``; the process at the destination is started by resume, and must
-be able to start from files as a crash would leave them (``quiesce``, if given, may flush).
+be able to start from files as a crash would leave them (``quiesce``, if given, may flush). ``criu``: the processes
+themselves go, with their memory and the folder; restore brings them back stopped, and resume lets them go on.
 From capture on the source is stopped, so no shard is served twice. What holds a shard's processes together
 is the backend's: a process group, which a process may leave, or a systemd unit, which none leaves.
 """
@@ -131,9 +132,11 @@ class ShellMoves(ShellOperations):
     # -- steps
 
     async def _prepare(self, move: Move, source: Transport, destination: Transport, notes: Notes) -> StepResult:
-        found = {"port": str(move.shard.port)}
+        found, wanted = {"port": str(move.shard.port)}, ""
         if move.source:
-            found = await self._at(source, "prepare", "source_prepare", move, token=move.old_token)
+            values = self._of_move(source, "prepare", move, token=move.old_token)
+            told = await perform(source, "prepare", "source_prepare", values, timeout=self._timeout)
+            found, wanted = dict(told), "\n".join(value for key, value in told if key == "want")
         made = await self._at(
             destination,
             "prepare",
@@ -142,6 +145,7 @@ class ShellMoves(ShellOperations):
             token=move.new_token,
             port=int(found["port"]),
             address=move.destination_address,
+            wanted=wanted,
         )
         changed = "" if made["port"] == found["port"] else f" instead of {found['port']}, which is taken there"
         facts = {
@@ -255,7 +259,7 @@ class ShellMoves(ShellOperations):
         _need(destination, "restore", notes, "digest")
         how = {**_restoring(move, notes), **await self._lease(destination, move.shard)}
         found = await self._at(destination, "restore", "restore", move, token=move.new_token, **how)
-        if move.shard.driver == "hook":
+        if move.shard.driver != "restart":
             return StepResult(detail=scrub(f"pid {found['pid']}, not serving"), notes=_process(found))
         return StepResult(detail=Label("state in place, not started"))
 

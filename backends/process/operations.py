@@ -86,7 +86,7 @@ class ShellOperations(ProcessRevival):
 
     async def _stand(self, step: str, move: Move, *transports: Transport) -> None:
         """Get the hosts ready for operations that users wait for."""
-        values = {"fleet": self._fleet, "shard": move.shard.name}
+        values = {"fleet": self._fleet, "shard": move.shard.name, "driver": move.shard.driver}
         common = standing_common(transports[0].host, step, values)
         await self._stands.ready(move.key, transports, standing_texts(), common)
 

@@ -8,6 +8,13 @@ main() {
         rm -f "$d/dry.$key"
     else
         size=$(cd "$d/state" && du -sk . | cut -f 1) || fail host "cannot measure $d/state"
-        say bytes "$((size * 1024))"
+        size=$((size * 1024))
+        if [ "$driver" = criu ]; then
+            members
+            size=$((size + $(memory_of)))
+            free_at "$d" # an image of it, and the capsule
+            [ "$free" -gt "$((size * 2))" ] || fail host "no room: $size bytes of memory and files are written twice, and $free are free"
+        fi
+        say bytes "$size"
     fi
 }

@@ -7,12 +7,15 @@ main() {
     if alive && [ "$p_token" != "$token" ]; then
         fail host "the shard already runs here with token $p_token (pid $p_pid)"
     fi
+    [ "$driver" != criu ] || criu_fits
     end_warm
     for stale in "$d"/capsule.* "$d"/move.* "$d"/dry.* "$d"/restored.* "$d"/served.* "$d"/unpack.* "$d"/before.* "$d"/seed.* "$d"/planted.* "$d"/changed.* "$d"/now.* "$d"/grown.*; do
         case $stale in *".$key" | *".$key.seed") ;; *) rm -rf "$stale" ;; esac
     done
     if [ ! -f "$d/move.$key" ]; then
+        had=$port
         pick_port
+        [ "$driver" != criu ] || [ "$had" = "$port" ] || cannot CRIU_PORT "port $had is taken here, and its process keeps its port"
         write_file "$d/move.$key" "$port $address"
     fi
     read -r port _ <"$d/move.$key"

@@ -3,6 +3,7 @@ main() {
     lock
     raise_fence "$token"
     rm -rf "$d/capsule.$key" "$d/capsule.new.$key" "$d/dry.$key" "$d/seed.$key" "$d/move.$key"
+    [ "$driver" != criu ] || rm -rf "$d/memory"
     if load_pid; then
         # The shard may have come back since, under a newer token: that one stays.
         [ "$p_token" -lt "$token" ] || return 0

@@ -21,7 +21,14 @@ main() {
     else
         write_file "$d/restored.$key" "$token"
         make_durable "$d/capsule.$key" # resume makes the process again from it
-        load_into
+        if [ "$driver" != criu ]; then load_into; else
+            if ! alive || [ ! -f "$d/memory/done" ]; then
+                ! load_pid || kill_group 0 # half brought back
+                unpack_memory
+                revive "$token" "$port" "$address"
+            fi
+            tell
+        fi
     fi
 }
 

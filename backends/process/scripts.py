@@ -15,6 +15,7 @@ from importlib.resources import files
 from shlex import quote
 from typing import Final
 
+from sidestep.backends.process.criu import incapable
 from sidestep.backends.process.standing import ShellLost, StandingShell
 from sidestep.backends.ssh.base import Completed, Transport
 from sidestep.fleet.errors import HostError, ShardEnded
@@ -25,12 +26,17 @@ _FAILURE: Final = re.compile(rb"^sidestep:([a-z]+):(.*)$", re.MULTILINE)
 _MISSING: Final = 127
 #: what operations call it when the process that they need has ended and they start none
 _ENDED: Final = "ended"
+#: and when the host cannot do what driver criu needs
+_CRIU: Final = "criu"
 #: what is sent before every operation, and what only before those that need it
 LIBRARY: Final = ("lib", "units")
 _MORE: Final = {
     "launch": frozenset({"start", "restore", "resume", "thaw", "revive", "warm"}),
     "delta": frozenset({"seed", "plant", "capture", "restore", "verify"}),
+    "criu": frozenset({"able", "source_prepare", "prepare", "precopy", "capture", "restore", "resume", "thaw"}),
 }
+#: what only shards of that driver need
+_OF_DRIVER: Final = frozenset({"criu"})
 
 #: operations that users wait for
 STANDING: Final = ("freeze", "capture", "restore", "verify", "resume")
@@ -83,6 +89,8 @@ def understood(
         missing = "no POSIX shell" if done.status == _MISSING else f"operation ended with status {done.status}"
         raise HostError(transport.host, step, missing, command=_named(operation), tail=tail)
     what, message = (part.decode("utf-8", "replace") for part in failures[-1].groups())
+    if what == _CRIU:
+        raise incapable(transport.host, step, message, tail=tail)
     if what == _ENDED:
         raise ShardEnded(transport.host, step, message, command=f"process/{operation}", tail=tail)
     command = str(values.get(f"cmd_{what}", "")) or _named(operation)
@@ -101,7 +109,7 @@ def standing_texts() -> dict[str, str]:
 
 def standing_common(host: str, step: str, values: Mapping[str, str | int]) -> str:
     """What all of these share, which begins with whose they are."""
-    return _assigned(host, step, {**values, "quick": 1}) + library((*LIBRARY, *_MORE))
+    return _assigned(host, step, {**values, "quick": 1}) + library((*LIBRARY, *_needed(values, None)))
 
 
 def called(host: str, step: str, operation: str, values: Mapping[str, str | int]) -> bytes:
@@ -136,10 +144,17 @@ def _assigned(host: str, step: str, values: Mapping[str, str | int]) -> str:
 
 
 def _program(host: str, step: str, operation: str, values: Mapping[str, str | int]) -> bytes:
-    more = tuple(name for name, those in _MORE.items() if operation in those)
+    more = _needed(values, operation)
     given = _assigned(host, step, values)
     body = f"{given}{library((*LIBRARY, *more))}{source(operation)}main </dev/null\n"
     return body.encode("utf-8", "surrogateescape")
+
+
+def _needed(values: Mapping[str, str | int], operation: str | None) -> tuple[str, ...]:
+    """What is sent besides with an operation, or with any of them, on a shard of that driver."""
+    driver = values.get("driver")
+    names = (name for name, those in _MORE.items() if operation is None or operation in those)
+    return tuple(name for name in names if name not in _OF_DRIVER or name == driver)
 
 
 @cache

@@ -1,6 +1,7 @@
 # Write a capsule of a shard that serves, and let it serve on: for the day on which this host is lost.
 # Given besides: seq, most and spare (bytes), still (hundredths of a second that it may stand still), quiet.
 main() {
+    [ "$driver" != criu ] || fail host 'driver criu keeps no capsules'
     need_tools
     check_fence "$token"
     need_owner "$token"

@@ -3,4 +3,5 @@ main() {
     need_tools
     need_owner "$token"
     say port "$p_port"
+    [ "$driver" != criu ] || criu_wants
 }

@@ -7,7 +7,7 @@ main() {
     [ "$f_at" -le "$token" ] || fail host "fenced at $f_at: the shard has a newer owner, and must not be thawed here"
     alive || come_back
     need_owner "$token"
-    rm -rf "$d/frozen" "$d/capsule.$key" "$d/capsule.new.$key" "$d/dry.$key" "$d/seed.$key" # of no use once it serves
+    rm -rf "$d/frozen" "$d/capsule.$key" "$d/capsule.new.$key" "$d/dry.$key" "$d/seed.$key" "$d/memory" # of no use once it serves
     signal_group CONT
     serve
     rm -f "$d/back.$key"
@@ -22,10 +22,13 @@ come_back() {
     fi
     [ -f "$d/back.$key" ] || fail host "the shard is not on this host: no $d/pid"
     read -r port address <"$d/back.$key"
+    if [ "$driver" = criu ] && whole; then
+        unpack_memory memory
+        revive "$token" "$port" "$address"
+        return
+    fi
     launch "$token" "$port" "$address"
-    [ "$driver" != hook ] || [ -z "$digest" ] || [ ! -f "$d/capsule.$key" ] || load_if_whole
+    [ "$driver" != hook ] || ! whole || load_capsule
 }
 
-load_if_whole() {
-    if [ "$(file_digest "$d/capsule.$key")" = "$digest" ]; then load_capsule; fi
-}
+whole() { [ -n "$digest" ] && [ -f "$d/capsule.$key" ] && [ "$(file_digest "$d/capsule.$key")" = "$digest" ]; }

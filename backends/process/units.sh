@@ -67,7 +67,8 @@ unit_frozen() {
 unit_signal() {
     unit_members
     case $1 in
-        STOP) { echo 1 >"$u_dir/cgroup.freeze"; } 2>/dev/null && return 0 ;;
+        # criu makes no image of what is frozen
+        STOP) [ "${driver:-}" != criu ] && { echo 1 >"$u_dir/cgroup.freeze"; } 2>/dev/null && return 0 ;;
         CONT) { echo 0 >"$u_dir/cgroup.freeze"; } 2>/dev/null || : ;;
         KILL) { echo 1 >"$u_dir/cgroup.kill"; } 2>/dev/null && return 0 ;;
         TERM) [ -z "$u_adopted" ] || { ctl stop --no-block "$u_name" 2>/dev/null && return 0; } ;;
@@ -80,7 +81,7 @@ unit_signal() {
 unit_ended() {
     load_unit
     ctl stop "$u_name" >/dev/null 2>&1 || :
-    rm -f "$d/unit" "$d/leader" "$d/start"
+    rm -f "$d/unit" "$d/leader" "$d/start" "$d/outside"
 }
 
 # Whose units: root's are the system's, anybody else's are his own manager's, if that outlives his sessions.
@@ -112,7 +113,7 @@ unit_name() { printf 'sidestep:%s:%s.service\n' "$fleet" "$shard"; }
 # run_unit start|wait: with "wait" its leader waits for a word in the fifo "go" before it is anything: which lease it
 # counts on. Nobody hears it for long who is never told.
 run_unit() {
-    printf '%s\n' "$cmd_start" >"$d/start" || fail host "cannot write $d/start"
+    printf '%s\n' "${begins:-$cmd_start}" >"$d/start" || fail host "cannot write $d/start"
     # shellcheck disable=SC2016 # expanded by the new shell
     { printf '%s\n' '
 d=$1 until=$2 by=$3 name=$4 manager=$5 group="" old=""
@@ -139,6 +140,10 @@ set -- "$start" "$d/pid" "${until#-}" "$by" "$d/unit"' "$leader"; } >"$d/leader"
     [ "$u_manager" = system ] || set -- "$@" --user
     how=$1
     shift
+    if [ -n "${apart:-}" ]; then # in a file: systemd would expand some of it
+        printf '%s\n' "$outside" >"$d/outside" || fail host "cannot write $d/outside"
+        set -- "$@" unshare --pid /bin/sh "$d/outside"
+    fi
     systemd-run --quiet --collect --service-type=exec --unit="$u_name" --slice="$(slice_of)" \
         --description="shard $shard of sidestep's fleet $fleet" \
         --setenv=SHARD="$shard" --setenv=TOKEN="$e_token" --setenv=PORT="$e_port" --setenv=ADDRESS="$e_address" \

@@ -1,7 +1,11 @@
 # The restored state is the captured one, bit for bit. A hook shard is then stopped until resume.
 main() {
     lock
-    if [ "$driver" = restart ]; then
+    if [ "$driver" != hook ]; then
+        if [ "$driver" = criu ]; then
+            need_owner "$token"
+            halt_group
+        fi
         # once this is committed the source gives its own away: it is on the disk by then
         if [ -f "$d/grown.$key" ]; then make_grown_durable & else make_durable "$d/state" & fi
         syncing=$!

@@ -25,6 +25,7 @@ _NAMED: Final = 5
 _REMEDY: Final = {
     "PINNED": "remove pinned from {} in the fleet file, or let the move that runs end",
     "NOT_RUNNING": "start {}, or remove it from the fleet file",
+    "INCAPABLE": "let its host do what driver criu needs (sidestep doctor says what), or give {} another driver",
     "BUSY": "wait for the move of {} to end",
     "SETTLING": "wait until {} has settled after its move",
     "UNKNOWN": "wait for the first samples of {}",

@@ -73,7 +73,9 @@ class Ground:
         rules, load = self.built.rules, self.built.load
         code = rules.kept[shard] or ("" if load.known[shard] else "UNKNOWN")
         if code:
-            return Reason(code, scrub(f"it {WHY_SHARD_NOT[code]}"))
+            name = rules.shard_names[shard]
+            why = rules.unable(name, int(rules.host[shard])) if code == "INCAPABLE" else ""
+            return Reason(code, scrub(f"it {WHY_SHARD_NOT[code]}{f': {why}' if why else ''}"))
         for other in self.built.rows.shards[self.row(shard)]:
             code = rules.kept[other] or ("" if load.known[other] else "UNKNOWN")
             if code:
@@ -102,8 +104,12 @@ class Ground:
         constraints = self.built.problem.constraints
         at, found = self.start.at, list[Reason]()
         forbids = self.built.judged.against(self.built.rows.shards[row], host)
+        rules, shards = self.built.rules, self.built.rows.shards[row]
+        unable = next((why for shard in shards if (why := rules.unable(rules.shard_names[int(shard)], host))), "")
         if forbids:
             found.append(Reason("FORBIDDEN", forbidden(forbids)))
+        elif unable:
+            found.append(Reason("INCAPABLE", scrub(unable)))
         elif not constraints.masks[constraints.mask[row], host]:
             found.append(
                 Reason("NOT_ALLOWED", Label("lacks a label that it requires, or what it must be near is elsewhere"))

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from types import FrameType
 
+from scripts.testfleet import criu
 from scripts.testfleet.fleet import Fleet, check_machine, remove_orphans
 from scripts.testfleet.plan import HostPlan
 from scripts.testfleet.processes import identify
@@ -36,6 +37,10 @@ def run(fleet: Fleet, plans: Sequence[HostPlan], command: Sequence[str]) -> int:
         with _signals_raise():
             check_machine()
             remove_orphans()
+            try:
+                criu.prepare()
+            except Impossible as error:
+                print(f"testfleet: hosts have no criu for this kernel: {error}", file=sys.stderr)
             fleet.up(plans, owner=identify(os.getpid()))
             try:
                 return _watched(fleet.within(command), {"SIDESTEP_TESTFLEET": fleet.name})

@@ -13,6 +13,7 @@ from msgspec.structs import replace
 
 from sidestep.autopilot.doctor import findings, judge, probe
 from sidestep.autopilot.doctor.findings import Examined, Finding, found
+from sidestep.backends.process.able import Ability
 from sidestep.fleet.errors import AuthenticationRefused, HostError, HostKeyRefused, HostUnreachable
 from sidestep.fleet.inventory import HostSpec
 from sidestep.fleet.labels import Label
@@ -53,6 +54,15 @@ def test_a_host_about_which_nothing_is_known_is_not_well() -> None:
     assert findings.exit_code([host("a")]) == 1
     assert findings.exit_code([host("a", found("a", "x", "warning", "y"))]) == 0
     assert findings.exit_code([]) == 0
+
+
+def test_a_host_that_cannot_do_what_driver_criu_needs_is_told_with_code_command_and_remedy() -> None:
+    """By name, on the host that it is about."""
+    told = judge.memory("a", Ability(code="CRIU_KERNEL", text=Label("criu 3 does not"), criu=Label("3"), sockets=False))
+    assert (told.check, told.state, told.text) == ("criu", "warning", "CRIU_KERNEL: driver criu cannot be used")
+    assert "criu 3 does not; command: criu check" in told.detail and "newer criu" in told.remedy
+    works = judge.memory("a", Ability(criu=Label("4.1"), kernel=Label("6.16"), sockets=False))
+    assert (works.state, works.text) == ("ok", "driver criu works, without network sockets")
 
 
 def test_the_report_names_the_host_in_its_remedies() -> None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from sidestep.fleet.forecast import Forecast
-from sidestep.fleet.inventory import FleetSpec, HostSpec, Policy, ShardSpec
+from sidestep.fleet.inventory import Driver, FleetSpec, HostSpec, Policy, ShardSpec
 from sidestep.fleet.labels import Label
 from sidestep.fleet.machines import HostState, ShardState
 from sidestep.fleet.placement import Owner, Placement
@@ -45,6 +45,7 @@ class ShardIn:
     limit_cpu: float = 0.0
     limit_memory: int = 0
     keys: tuple[int, int] | None = None
+    driver: Driver = "restart"
 
 
 @dataclass
@@ -64,6 +65,8 @@ class HostIn:
     standby: bool = False
     cost: float = 0.0
     labels: tuple[tuple[str, str], ...] = ()
+    #: why it cannot do what driver criu needs
+    unable: str = ""
 
 
 @dataclass
@@ -113,6 +116,7 @@ class Small:
                 limit_memory=s.limit_memory,
                 keys=s.keys,
                 queued=not s.host,
+                driver=s.driver,
             )
             for s in self.shards
         )
@@ -153,6 +157,7 @@ class Small:
             use=use,
             pressure=np.zeros((len(self.hosts), 3)),
             age=np.zeros(len(self.hosts)),
+            unable={h.name: Label(h.unable) for h in self.hosts if h.unable},
         )
         shards = ShardColumns(
             names=tuple(Label(s.name) for s in self.shards),

@@ -16,7 +16,11 @@ NOT_CODES = {"CPU", "READY", "DRAINING", "DRAINED", "PROPOSED", "RUNNING"}
 def in_source() -> set[str]:
     found = set()
     folders = [ROOT / "planning", ROOT / "planning" / "queries", ROOT / "planning" / "queue"]
-    others = (ROOT / "fleet" / "queue.py", ROOT / "autopilot" / "failover" / "watch.py")
+    others = (
+        ROOT / "fleet" / "queue.py",
+        ROOT / "autopilot" / "failover" / "watch.py",
+        ROOT / "backends" / "process" / "criu.py",
+    )
     for path in (*(file for folder in folders for file in folder.glob("*.py")), *others):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if isinstance(node, ast.Constant) and isinstance(node.value, str) and CODE.fullmatch(node.value):
