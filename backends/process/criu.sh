@@ -77,15 +77,20 @@ no_sockets() {
     cannot CRIU_SOCKETS "criu $c_name cannot handle network sockets on kernel $c_kernel, and the shard has some"
 }
 
-# At the source, while it serves: what another host has to have so that the process can go on there, one line each.
-criu_wants() {
-    need_criu
+# Its numbers are its own, so that they are free everywhere, and nothing else is.
+need_namespaces() {
     grep -qE '^NSpid:([[:space:]]+[0-9]+)+[[:space:]]+1$' "/proc/$p_pid/status" ||
         cannot CRIU_NAMESPACE 'it was not started with driver criu, and so has process numbers that may be taken elsewhere'
     for kind in mnt net ipc uts user; do
         [ "$(readlink "/proc/$p_pid/ns/$kind")" = "$(readlink "/proc/self/ns/$kind")" ] ||
             cannot CRIU_NAMESPACE "it is in a $kind namespace of its own"
     done
+}
+
+# At the source, while it serves: what another host has to have so that the process can go on there, one line each.
+criu_wants() {
+    need_criu
+    need_namespaces
     members
     list_sockets
     [ -z "$k_any" ] || [ "$c_sockets" = yes ] || no_sockets
@@ -201,6 +206,7 @@ memory_of() {
 # criu from its work: it stops every process itself, before it looks at any.
 criu_dump() {
     find_criu || cannot CRIU_MISSING 'there is no criu here'
+    need_namespaces
     rm -rf "$d/memory"
     mkdir "$d/memory" || fail host "cannot make $d/memory"
     signal_group CONT

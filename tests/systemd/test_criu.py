@@ -9,8 +9,9 @@ from typing import Any
 
 import moving
 import pytest
-from moving import BEFORE_COMMIT, STEPS, Pair, shard_spec
+from moving import BEFORE_COMMIT, STEPS, Pair, ask, shard_spec
 from real_hosts import Control, RealHost
+from test_process_queue import Queue
 
 from scripts.testfleet import criu
 from scripts.testfleet.shell import Impossible
@@ -19,7 +20,7 @@ from sidestep.backends.process.able import ability
 from sidestep.backends.systemd import SystemdBackend
 from sidestep.fleet.errors import HostError, HostIncapable
 from sidestep.fleet.inventory import ShardSpec
-from sidestep.fleet.machines import ShardState, StepName
+from sidestep.fleet.machines import PlanState, ShardState, StepName
 
 Connect = Callable[..., Awaitable[Any]]
 FOLDER = Path(".local/state/sidestep/test/tally.0")
@@ -205,6 +206,27 @@ async def test_a_host_that_may_not_set_clocks_cannot_and_says_so(pair: Pair) -> 
     assert (await ability(pair.source)).code == ""
 
 
+async def test_what_criu_itself_refuses_is_told_in_its_words_and_the_source_serves(pair: Pair) -> None:
+    """Such as a connection to another process of the host, which would not be there."""
+    speaks = (
+        "import runpy, socket, sys; s = socket.socket(socket.AF_UNIX); s.connect('/run/systemd/journal/stdout'); "
+        "sys.argv[1:] = ['serve']; runpy.run_path('/srv/tally.py', run_name='__main__')"
+    )
+    spec = tally(f'ADDRESS=0.0.0.0 exec python3 -I -S -c "{speaks}"')
+    await pair.start(spec)
+    assert await pair.at_source("add 3") == "3"
+    move = pair.move(spec)
+    done = STEPS[: STEPS.index(StepName.CAPTURE)]
+    for name in done:
+        await pair.step(name, move)
+    with pytest.raises(HostIncapable, match=r"CRIU_REFUSED: no image can be made: .*unix"):
+        await pair.step(StepName.CAPTURE, move)
+    assert await shards(pair.source) == ["T"], "it stands still until the move is taken back"
+    for name in (StepName.CAPTURE, *reversed(done)):
+        await pair.abort(name, move)
+    assert await pair.at_source("add") == "4"
+
+
 async def test_hosts_without_criu_say_so(pair: Pair) -> None:
     await pair.start(tally())
     await pair.destination.run(f"mv {criu.COMMAND} /srv/criu")
@@ -216,3 +238,27 @@ async def test_hosts_without_criu_say_so(pair: Pair) -> None:
     assert "apt install criu" in error.hint and str(error).startswith(
         "h3: prepare: CRIU_MISSING: there is no criu here"
     )
+
+
+async def test_by_a_plan_it_gives_way_with_its_memory_and_comes_back_elsewhere(pair: Pair, tmp_path: Path) -> None:
+    """S5.10, S5.19: through executor and journal, with a capsule that waits in between."""
+    queue = Queue(pair, tmp_path, "criu", tally())
+    await pair.start(tally())
+    assert await pair.at_source("add 41") == "41"
+    status = await queue.run("preempt", "a", "")
+    assert status.state is PlanState.SUCCEEDED, status.note
+    assert await shards(pair.source) == []
+    status = await queue.run("place", "", "b")
+    assert status.state is PlanState.SUCCEEDED, status.note
+    assert await ask(pair.destination_address, PORT, "add") == "42"
+
+
+async def test_a_plan_that_a_host_cannot_carry_out_says_so_and_the_source_serves(pair: Pair, tmp_path: Path) -> None:
+    queue = Queue(pair, tmp_path, "criu", tally())
+    await pair.start(tally())
+    await pair.destination.run(f"rm {criu.COMMAND}")  # is put there anew
+    status = await queue.run("migrate", "a", "b")
+    assert status.state is PlanState.FAILED
+    told = str(status.actions)
+    assert "CRIU_MISSING: there is no criu here; command: criu --version; remedy: install criu there" in told, told
+    assert await pair.at_source("add") == "1"

@@ -10,7 +10,7 @@ from moving import shard_spec
 
 from sidestep.autopilot.executor import Executor
 from sidestep.autopilot.journal import Journal
-from sidestep.fleet.inventory import FleetSpec, HostSpec, Policy
+from sidestep.fleet.inventory import FleetSpec, HostSpec, Policy, ShardSpec
 from sidestep.fleet.labels import Label
 from sidestep.fleet.machines import PlanState
 from sidestep.fleet.placement import Owner
@@ -24,8 +24,8 @@ POLICY = Policy(observe=0.0)
 class Queue:
     """The two hosts with a journal and an executor."""
 
-    def __init__(self, pair: Any, folder: Path, driver: str) -> None:
-        self.pair, self.spec = pair, shard_spec(driver, pair.port)
+    def __init__(self, pair: Any, folder: Path, driver: str, spec: ShardSpec | None = None) -> None:
+        self.pair, self.spec = pair, spec or shard_spec(driver, pair.port)
         self.journal = Journal(folder / "journal.db")
         self.journal.adopt({self.spec.name: Owner(Label("a"), 7)}, WHO)
         by_name = {"a": pair.source, "b": pair.destination}
