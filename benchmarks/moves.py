@@ -7,6 +7,8 @@ from the first byte of ``freeze`` to the end of ``resume`` over persistent conne
 (about 4 ms a step); theirs is the time of three commands over the same connections, rsync with an SSH session of its
 own as everybody runs it. rsync digests nothing; ours compares digests of everything at both ends. What a step takes is
 what its caller waits for: hosts begin with some of capture, restore and verify while the step before is answered.
+Driver ``criu`` moves a process that has as many bytes in its memory, and no files; where no criu works with the kernel
+the notes say why it is missing.
 """
 
 from __future__ import annotations
@@ -23,8 +25,11 @@ from pathlib import Path
 from typing import Any, Final
 
 from benchmarks.harness import Goal, Report, Spread, main_with
+from scripts.testfleet import criu
 from scripts.testfleet.fleet import Fleet
+from scripts.testfleet.shell import Impossible
 from sidestep.backends.base import Move
+from sidestep.backends.process.able import ability
 from sidestep.backends.ssh.asyncssh_transport import AsyncsshTransport
 from sidestep.backends.ssh.hostkeys import HostKeys
 from sidestep.backends.ssh.target import plain_target
@@ -46,6 +51,9 @@ STEPS: Final = tuple(step for step in MOVE_STEPS if step not in {StepName.COMMIT
 UNIT: Final = "[Service]\nType=exec\nExecStart=/bin/sh -c 'exec sleep 100000'\n"
 KEY: Final = "/etc/bench-key"
 TOOLS: Final = "/opt/bench"
+
+#: a process with so much in its memory, which cannot be packed any smaller
+HOLDS: Final = 'exec python3 -c \'import os, time; held = os.urandom({size}); open("up", "w"); time.sleep(1e6)\''
 
 Found = dict[str, dict[str, list[float]]]
 
@@ -72,6 +80,8 @@ class Stage:
         ]  # fmt: skip
         self.backend = SystemdBackend("bench")
         self.runs = 0
+        self.drivers: list[Driver] = ["restart", "hook"]
+        self.note = ""
 
     async def ready(self) -> None:
         """Programs and keys are there."""
@@ -90,6 +100,23 @@ class Stage:
                 f"chmod 600 {KEY}; chmod 755 {TOOLS}/rsync /usr/local/bin/rsync;"
                 " mkdir -p /var/lib/bench; systemctl daemon-reload",
             )
+        await self.ready_for_memory()
+
+    async def ready_for_memory(self) -> None:
+        """Driver criu joins in if it can; else the note says why not."""
+        try:
+            packed = criu.archive()
+        except Impossible as error:
+            self.note = f"driver criu is missing: {error}"
+            return
+        for end in self.ends:
+            await _put(end, "/opt/criu.tar", packed)
+            await self.run(end, "tar -C / -xzf /opt/criu.tar && rm /opt/criu.tar")
+        seen = [await ability(end) for end in self.ends]
+        lacks = [f"{end.host}: {s.code}: {s.text}" for end, s in zip(self.ends, seen, strict=True) if s.code]
+        self.note = f"driver criu is missing: {'; '.join(lacks)}" if lacks else f"driver criu by criu {seen[0].criu}"
+        if not lacks:
+            self.drivers.append("criu")
 
     async def run(self, end: Any, command: str) -> None:
         """Run it, or say why not."""
@@ -103,9 +130,10 @@ class Stage:
         hooks: dict[str, str] = {}
         if driver == "hook":
             hooks = {"save": "cat data", "load": "cat >data", "quiesce": "true", "resume": "true"}
+        start, ready = ("exec sleep 100000", "true") if driver != "criu" else (HOLDS.format(size=size), "test -f up")
         shard = ShardSpec(
             name=Label(f"s-{self.runs}"), app=Label("s"), host=Label(self.names[0]), backend="systemd", driver=driver,
-            start="exec sleep 100000", ready="true", **hooks,
+            start=start, ready=ready, **hooks,
         )  # fmt: skip
         move = Move(
             key=f"m-{self.runs}", shard=shard, source=Label(self.names[0]), destination=Label(self.names[1]),
@@ -152,8 +180,8 @@ class Stage:
         """Leave nothing."""
         for end in self.ends:
             await end.run(
-                f"rm -rf {KEY} {TOOLS} /usr/local/bin/rsync /var/lib/bench /etc/systemd/system/bench.service;"
-                " systemctl daemon-reload"
+                f"rm -rf {KEY} {TOOLS} {criu.FOLDER} {criu.COMMAND} /usr/local/bin/rsync"
+                " /var/lib/bench /etc/systemd/system/bench.service; systemctl daemon-reload"
             )
             await end.aclose()
 
@@ -161,6 +189,8 @@ class Stage:
 def _fill(driver: Driver, size: int) -> str:
     if driver == "hook":
         return f"head -c {size} /dev/urandom >data"
+    if driver == "criu":
+        return "true"
     return f"n=0; while [ $n -lt {FILES} ]; do head -c {size // FILES} /dev/urandom >f$n; n=$((n + 1)); done; sync"
 
 
@@ -185,18 +215,18 @@ async def _put(end: Any, path: str, content: bytes) -> None:
     await end.send(path, chunks())
 
 
-async def measure(sizes: tuple[int, ...], runs: int) -> tuple[Found, Found]:
-    """Milliseconds by contender and size, in turns; and of every step of ours."""
+async def measure(sizes: tuple[int, ...], runs: int) -> tuple[Found, Found, str]:
+    """Milliseconds by contender and size, in turns; of every step of ours; and what is to be known of driver criu."""
     stage = Stage(Fleet(os.environ.get("SIDESTEP_TESTFLEET", "")))
-    found: Found = {name: {} for name in ("restart", "hook", "stop-rsync-start")}
-    steps: Found = {"restart": {}, "hook": {}}
     try:
         await stage.ready()
+        found: Found = {name: {} for name in (*stage.drivers, "stop-rsync-start")}
+        steps: Found = {driver: {} for driver in stage.drivers}
         for size in sizes:
             key = f"{size // 1_000_000} MB"
             for _ in range(runs):
-                for driver in ("restart", "hook"):
-                    took = await stage.ours(driver, size)  # type: ignore[arg-type]
+                for driver in stage.drivers:
+                    took = await stage.ours(driver, size)
                     found[driver].setdefault(key, []).append(sum(took.values()))
                     for step, ms in took.items():
                         steps[driver].setdefault(f"{step} ms p50 {key}", []).append(ms)
@@ -204,7 +234,7 @@ async def measure(sizes: tuple[int, ...], runs: int) -> tuple[Found, Found]:
                 print(key, {name: round(rows[key][-1]) for name, rows in found.items()}, file=sys.stderr, flush=True)
     finally:
         await stage.aclose()
-    return found, steps
+    return found, steps, stage.note
 
 
 def run(options: argparse.Namespace) -> Report:
@@ -213,7 +243,7 @@ def run(options: argparse.Namespace) -> Report:
         raise UsageError("no test fleet", hint="python -m scripts.testfleet run -- python -m benchmarks.moves")
     sizes = (20_000_000,) if options.quick else (20_000_000, 200_000_000)
     runs = options.runs or (2 if options.quick else 7)
-    found, steps = asyncio.run(measure(sizes, runs))
+    found, steps, memory = asyncio.run(measure(sizes, runs))
     goals, figures = [], dict[str, dict[str, Spread]]()
     for key in found["restart"]:
         theirs = statistics.median(found["stop-rsync-start"][key])
@@ -226,7 +256,7 @@ def run(options: argparse.Namespace) -> Report:
             figures[name][f"downtime_ms p99 {key}"] = Spread.of([_p99(values)])
         figures[name] |= {step: Spread.of(values) for step, values in steps.get(name, {}).items()}
     note = f"p99 of {runs} runs is near their maximum; load of the machine {os.getloadavg()[0]:.0f}"
-    return Report("moves", tuple(goals), figures, runs, options.quick, (note,))
+    return Report("moves", tuple(goals), figures, runs, options.quick, (note, memory))
 
 
 def _p99(values: list[float]) -> float:
