@@ -199,43 +199,38 @@ def foresee(snapshot: Snapshot, forecast: Forecast, policy: Policy, notice: F64 
     peaks = np.fmax(_peaks(forecast, policy), np.where(measured, snapshot.hosts.use[:, :PLANNED], np.nan))
     with np.errstate(invalid="ignore"):
         sure: NDArray[np.bool_] = np.asarray(probability >= policy.min_probability)
-    found = [
-        Contention(
-            host=snapshot.hosts.names[h],
-            dimension=DIMENSIONS[r],
-            probability=float(probability[h, r]),
-            starts_at=forecast.time + float(first[h, r] + 1) * forecast.step,
-            lead=float(first[h, r] + 1) * forecast.step,
-            peak=float(np.fmax(np.fmax.reduce(curve[h, r]), peaks[h, r]) / capacity[h, r]),
-            proven=bool(proven[h, r]),
-            measured=bool(measured[h, r]),
-        )
-        for h, r in np.argwhere(sure & np.isfinite(limit))
-    ]
-    found += _pressed(snapshot, forecast, policy, dead)
-    imminent: list[Contention] = []
-    if notice is not None and not forecast.fallback:
-        close = curve.copy()
-        last = 1 + np.ceil(notice / forecast.step - 1e-9) + steps - 1
-        close[np.arange(close.shape[-1]) >= last[:, None, None] * np.ones((1, PLANNED, 1))] = -np.inf
-        near = first_sustained(close, limit, steps)
-        with np.errstate(invalid="ignore"):
-            unlikely = given < 1.0 - policy.quantile - 1e-9
-        near = np.where(sure | unlikely | reactive | dead[:, None] | ~np.isfinite(limit), -1, near)
-        imminent = [
+    tops = np.fmax(np.fmax.reduce(curve, axis=-1), peaks) / capacity
+
+    def told(first: NDArray[np.int64], where: NDArray[np.bool_]) -> list[Contention]:
+        return [
             Contention(
                 host=snapshot.hosts.names[h],
                 dimension=DIMENSIONS[r],
                 probability=float(probability[h, r]),
-                starts_at=forecast.time + float(near[h, r] + 1) * forecast.step,
-                lead=float(near[h, r] + 1) * forecast.step,
-                peak=float(np.fmax(np.fmax.reduce(curve[h, r]), peaks[h, r]) / capacity[h, r]),
+                starts_at=forecast.time + float(first[h, r] + 1) * forecast.step,
+                lead=float(first[h, r] + 1) * forecast.step,
+                peak=float(tops[h, r]),
                 proven=bool(proven[h, r]),
+                measured=bool(measured[h, r]),
             )
-            for h, r in np.argwhere(near >= 0)
+            for h, r in np.argwhere(where)
         ]
-    order = [tuple(sorted(each, key=lambda c: (c.lead, -c.probability, c.host))) for each in (found, imminent)]
-    return Foresight(probability, *order)
+
+    found = told(first, sure & np.isfinite(limit)) + _pressed(snapshot, forecast, policy, dead)
+    imminent: list[Contention] = []
+    if notice is not None and not forecast.fallback:
+        near = _near(curve, limit, steps, 1 + np.ceil(notice / forecast.step - 1e-9))
+        with np.errstate(invalid="ignore"):
+            unlikely = given < 1.0 - policy.quantile - 1e-9
+        imminent = told(near, (near >= 0) & ~(sure | unlikely | reactive | dead[:, None]))
+    soonest = (tuple(sorted(each, key=lambda c: (c.lead, -c.probability, c.host))) for each in (found, imminent))
+    return Foresight(probability, *soonest)
+
+
+def _near(curve: F64, limit: F64, steps: int, last: F64) -> NDArray[np.int64]:
+    """(H, R) the first step from which ``curve`` stays above ``limit``, of the first ``last`` (H,); -1 for none."""
+    beyond = np.arange(curve.shape[-1]) >= (last + steps - 1)[:, None]
+    return first_sustained(np.where(beyond[:, None], -np.inf, curve), limit, steps)
 
 
 def _column(values: NDArray[np.generic], limit: F64, missing: float | bool) -> NDArray[np.generic]:

@@ -193,7 +193,7 @@ def test_a_host_of_unknown_capacity_is_never_in_contention() -> None:
 
 def test_what_is_not_known_is_no_contention_and_no_calm() -> None:
     snapshot, forecast = world(np.full(10, np.nan))
-    risk, contention = foresee(snapshot, forecast, POLICY)
+    risk, contention, _ = foresee(snapshot, forecast, POLICY)
     assert np.isnan(risk[0, 0]) and risk[0, 1] == 0 and contention == ()
 
 
@@ -203,12 +203,12 @@ def test_of_a_dead_host_nothing_is_said(demand: float) -> None:
     snapshot, forecast = world(np.full(10, demand))
     assert foresee(snapshot, forecast, POLICY).risk[0, 0] == pytest.approx(float(demand > 1))
     dead = dataclasses.replace(snapshot, hosts=dataclasses.replace(snapshot.hosts, states=(HostState.DEAD,)))
-    risk, contention = foresee(dead, forecast, POLICY)
+    risk, contention, _ = foresee(dead, forecast, POLICY)
     assert np.isnan(risk).all() and contention == ()
 
 
 @given(st.floats(0, 2), st.floats(0.001, 0.5))
 def test_risk_and_contention_agree(demand: float, sd: float) -> None:
     """What is predicted is exactly what has a chance of at least the policy's."""
-    risk, contention = foresee(*world(np.full(10, demand), sd), POLICY)
+    risk, contention, _ = foresee(*world(np.full(10, demand), sd), POLICY)
     assert [c.probability for c in contention] == [r for r in risk.ravel() if r >= POLICY.min_probability]

@@ -100,7 +100,7 @@ def test_where_nothing_is_calibrated_the_quantiles_decide() -> None:
 @settings(deadline=None, max_examples=40)
 def test_risk_and_contention_agree_whoever_says_it(chance: float, cpu: float, proven: bool) -> None:
     snapshot, forecast = world(cpu=cpu, hosts=2)
-    risk, contention = foresee(snapshot, with_chance(forecast, chance, proven), POLICY)
+    risk, contention, _ = foresee(snapshot, with_chance(forecast, chance, proven), POLICY)
     assert [c.probability for c in contention] == [r for r in risk.ravel() if r >= POLICY.min_probability]
     assert all(c.proven == proven for c in contention)
 
@@ -140,7 +140,7 @@ def test_of_what_cannot_be_forecast_only_what_is_measured_counts(use: float, exp
     """S5.22: reactive where forecastability is low."""
     snapshot, forecast = world(cpu=0.95, use=use)
     reactive = dataclasses.replace(with_chance(forecast, 0.9, proven=True), reactive=np.array([[True, False]]))
-    risk, contention = foresee(snapshot, reactive, POLICY)
+    risk, contention, _ = foresee(snapshot, reactive, POLICY)
     assert risk[0, 0] == pytest.approx(expected, nan_ok=True)
     assert [(c.lead, c.proven) for c in contention] == ([(1.0, False)] if expected == 1 else [])
 
@@ -176,7 +176,7 @@ def test_of_a_dead_host_neither_chance_nor_pressure_is_said() -> None:
     snapshot, forecast = world(cpu=0.95)
     forecast = with_pressure(with_chance(forecast, 0.9), "psi_io", (90, 90, 90))
     dead = dataclasses.replace(snapshot, hosts=dataclasses.replace(snapshot.hosts, states=(HostState.DEAD,)))
-    risk, contention = foresee(dead, forecast, POLICY)
+    risk, contention, _ = foresee(dead, forecast, POLICY)
     assert np.isnan(risk).all() and contention == ()
 
 
