@@ -142,8 +142,11 @@ class Desk:
         return np.asarray(hosts[free >= -2 * TOLERANCE * p.capacity[hosts, column]], dtype=np.int64)
 
     def put(self, shard: int, relieves: int, *, during: bool = True, besides: int = -1) -> bool:
-        """Move a shard to the best host that has room; False if there is none or the churn budget is spent."""
-        if not self.affords([shard]):
+        """Move a shard to the best host that has room; False if there is none or the churn budget is spent.
+
+        False as well if making room for another has moved it already: a shard moves once.
+        """
+        if self.moved(shard) or not self.affords([shard]):
             return False
         rows = self.rows(shard, during=during, besides=besides)
         if not len(rows):
@@ -164,6 +167,10 @@ class Desk:
                 self.reset(mark)
                 return False
         return True
+
+    def moved(self, shard: int) -> bool:
+        """Whether the shard is not where it was."""
+        return bool(self.state.at[shard] != self.problem.host[shard])
 
     def affords(self, shards: Sequence[int]) -> bool:
         """Whether the churn budget has moves for these as well."""

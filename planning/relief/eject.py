@@ -167,9 +167,15 @@ def _displace(desk: Desk, chosen: list[int], guest: int, host: int, how: tuple[i
 
 
 def settle(desk: Desk, guest: int, host: int, relieves: int) -> bool:
-    """Put the guest on this very host if it may and fits after what has left."""
+    """Put the guest on this very host if it has not moved, may and fits after what has left."""
     row = np.array([host], dtype=np.int64)
-    if not desk.affords([guest]) or not desk.state.open(guest)[host] or desk.closed[host] or desk.gains[host]:
+    if (
+        desk.moved(guest)
+        or not desk.affords([guest])
+        or not desk.state.open(guest)[host]
+        or desk.closed[host]
+        or desk.gains[host]
+    ):
         return False
     if desk.state.spare(guest, row, during=False)[0] < -TOLERANCE:
         return False

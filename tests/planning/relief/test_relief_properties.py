@@ -7,7 +7,7 @@ from itertools import combinations, product
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 sys.path.insert(0, str(Path(__file__).parent.parent))  # problems.py is shared by all tests of the planner's cores
@@ -38,8 +38,19 @@ def drained(made: Problem, host: int, level: int = 0) -> Duty:
     return Duty(kind="drain", host=host, shards=tuple(made.on(host).tolist()), level=level)
 
 
+#: making room for one shard moves another that was just to be moved itself
+TWICE = {
+    "seed": 1121, "hosts": 5, "shards": 46, "noise": 0.2, "duration": 2, "fill": 0.85, "hot": 0, "zones": 0,
+    "pairs": 0, "pinned": 0.0,
+}  # fmt: skip
+#: doing another duty takes more moves, but that one is sooner
+SOONER = {**TWICE, "shards": 45, "hot": 1}
+
+
 @settings(max_examples=30, deadline=None)
 @given(fleet=fleets, drain=st.booleans())
+@example(fleet=TWICE, drain=False)
+@example(fleet=SOONER, drain=False)
 def test_every_prefix_of_every_plan_is_feasible_and_no_worse_than_the_start(fleet: dict[str, int], drain: bool) -> None:
     """S1.9, S1.12, S3.16: double occupancy, rules and rooms are replayed from the shards alone."""
     made = problem(**fleet)  # type: ignore[arg-type]
@@ -52,10 +63,12 @@ def test_every_prefix_of_every_plan_is_feasible_and_no_worse_than_the_start(flee
         assert flaws(made, outcome.moves) == []
         left = undone(made, duties, outcome.moves)
         assert {d.host for d in left} == {one.duty.host for one in outcome.left}
-        rating = (len(left), int(made.count[[m.shard for m in outcome.moves]].sum()))
+        moves = int(made.count[[m.shard for m in outcome.moves]].sum())
+        levels = [[duty in left for duty in duties if duty.level == level] for level in (0, 1)]
+        rating = ([(sum(wrong), wrong) for wrong in levels], moves)
         assert best is None or rating <= best
         best = rating
-        assert outcome.bound <= rating[1]
+        assert outcome.bound <= moves
 
 
 @settings(max_examples=8, deadline=None)
