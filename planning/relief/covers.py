@@ -245,8 +245,11 @@ class Shedding:
         bound = smallest(weight, lacking, np.ones(len(self.shards)))[1]
         return max(floor, int(np.ceil(min(bound, len(self.shards)) - 1e-6)))
 
-    def sizes(self, *, every: bool = False) -> Iterator[tuple[int, I64]]:
-        """Minimal covers by size, the smallest first, of ``every`` size if asked; what is greedy comes last."""
+    def sizes(self, *, every: bool = False, soon: bool = False) -> Iterator[tuple[int, I64]]:
+        """Minimal covers by size, the smallest first, of ``every`` size if asked; what is greedy comes last.
+
+        Bigger ones than are looked at come from a program, or where that is too long (``soon``) are greedy.
+        """
         some = False
         for size in range(1, (len(self.shards) if every else ENUMERATED) + 1):
             picks, _ = self.of_size(size)
@@ -254,7 +257,8 @@ class Shedding:
             if len(picks):
                 yield size, picks
         if not some:
-            rest = self.smallest(1.0 + 1e-4 * np.arange(len(self.shards)) / max(1, len(self.shards)))[0]
+            cost = 1.0 + 1e-4 * np.arange(len(self.shards)) / max(1, len(self.shards))
+            rest = self.greedy() if soon else self.smallest(cost)[0]
             if len(rest):
                 yield len(rest), rest[None]
 

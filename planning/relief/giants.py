@@ -115,6 +115,9 @@ class Giants:
         self.desk, self.base, self.state = desk, dict(base), State(desk.problem)
         self._fewest: dict[tuple[int, int], float] = {}
         self._rooms: dict[int, bool] = {}
+        p = desk.problem
+        #: (H, D) room before anything has left
+        self._free = p.room + 1e-9 * p.capacity - self.state.upper()
         reliefs = list(reliefs)
         self._covers = {shedding.need.host: shedding for shedding, _ in reliefs}
         self.needy = [one for one in (self._needy(*relief) for relief in reliefs) if one is not None]
@@ -150,8 +153,9 @@ class Giants:
     def _roomy(self, shard: int) -> bool:
         """Whether enough hosts have room for the shard before anything left, whatever rules between shards say."""
         if shard not in self._rooms:
-            rows = self._candidates(shard)
-            self._rooms[shard] = int((self._lack((shard,), rows) <= 0).all(axis=1).sum()) > SCARCE
+            asked = self.desk.problem.mean[shard].astype(np.float64)
+            fits = (self._free[self._candidates(shard)] >= asked) | ~(asked > 0)
+            self._rooms[shard] = int(fits.all(axis=1).sum()) > SCARCE
         return self._rooms[shard]
 
     def _lack(self, shards: tuple[int, ...], rows: I64) -> F64:

@@ -87,15 +87,38 @@ class _Run:
     def outcomes(self) -> Iterator[Outcome]:
         """See ``relieve``."""
         self.resume()
-        left = self.server.first(self.tasks.duties)
+        soon = self.tasks.prefer == "moves" and not self.previous
+        left = self.server.first(self.tasks.duties, soon=soon)
         self.keep()
         yield self.outcome(searching=True)
+        if soon:
+            self.smooth()
         self.rest(left)
         yield self.outcome()
         yield from self.improve()
         if not self.previous:
             # who has seen a plan would rather keep it than save a move by several other actions
             yield from self.mended()
+
+    def smooth(self) -> None:
+        """Do anew what took more moves than its fewest: the first plan's large covers are rough."""
+        for index in self.spent():
+            if not self.expired():
+                self.redo(index)
+
+    def redo(self, index: int) -> bool:
+        """Do a duty of contention with fewer moves than now, or leave all as it is."""
+        desk, duty = self.desk, self.tasks.duties[index]
+        own = [move.shard for move in desk.state.moves if move.relieves == duty.host]
+        if duty.kind != "contention" or not own:
+            return False
+        saved = tuple(desk.state.moves)
+        for shard in own:
+            desk.take(shard)
+        if self.server.again(duty, most=int(self.problem.count[own].sum()) - 1):
+            return True
+        desk.back(saved)
+        return False
 
     def rest(self, left: Sequence[Duty]) -> None:
         """Do one by one what is left, and take back what that made needless."""
@@ -116,22 +139,15 @@ class _Run:
 
     def mend(self) -> bool:
         """Do one duty with fewer moves than now, and nothing else worse; whether there is one."""
-        desk, duties = self.desk, self.tasks.duties
         spent = self.spent()
         for index in sorted(spent, key=lambda index: (-spent[index], index)):
-            duty = duties[index]
-            own = [move.shard for move in desk.state.moves if move.relieves == duty.host]
-            if duty.kind != "contention" or not own or self.expired():
-                continue
             assert self.best is not None
-            before, saved = self.best[0], tuple(desk.state.moves)
-            for shard in own:
-                desk.take(shard)
-            if self.server.again(duty, most=int(self.problem.count[own].sum()) - 1):
+            before, saved = self.best[0], tuple(self.desk.state.moves)
+            if not self.expired() and self.redo(index):
                 self.rest(())
                 if self.best[0] < before:
                     return True
-            desk.back(saved)
+            self.desk.back(saved)
         return False
 
     def improve(self) -> Iterator[Outcome]:

@@ -61,11 +61,11 @@ class Server:
         """The position of a duty among all."""
         return self._number[id(duty)]
 
-    def choice(self, duty: Duty) -> Sequence[int]:
+    def choice(self, duty: Duty, *, soon: bool = False) -> Sequence[int]:
         """The shards whose departure does the duty, by what is best at first sight; none if nothing does."""
         if duty.kind == "contention":
             single = self._single(duty)
-            found = [single] if single >= 0 else next(self.covers(duty), None)
+            found = [single] if single >= 0 else next(self.covers(duty, soon=soon), None)
             return () if found is None else found
         rows = shards_of(self.desk, duty)
         if duty.kind == "rule":
@@ -85,13 +85,13 @@ class Server:
         missing = duty.least - sum(not _stays(self.desk, duty, shard) for shard in duty.shards)
         return rows[:missing].tolist() if len(rows) >= missing else ()
 
-    def covers(self, duty: Duty) -> Iterator[list[int]]:
+    def covers(self, duty: Duty, *, soon: bool = False) -> Iterator[list[int]]:
         """Covers of a duty of contention, by size, the best of a size first."""
         shedding = self.shedding(duty)
         if self.desk.tasks.prefer == "bytes":
             yield from self._lightest(shedding)
             return
-        for _, picks in shedding.sizes():
+        for _, picks in shedding.sizes(soon=soon):
             order = self.desk.order(picks, shedding.shards, shedding.frail(picks))
             for at in order[:TRIED].tolist():
                 yield shedding.shards[picks[at]].tolist()
@@ -106,13 +106,13 @@ class Server:
         for picks in sorted((f for f in found if len(f)), key=lambda f: (float(size[f].sum()), f.tolist())):
             yield shards[picks].tolist()
 
-    def first(self, duties: Sequence[Duty]) -> list[Duty]:
-        """Do as many as can be at first sight; those that are left, in order."""
+    def first(self, duties: Sequence[Duty], *, soon: bool = False) -> list[Duty]:
+        """Do as many as can be at first sight, ``soon`` with rough covers; those that are left, in order."""
         desk = self.desk
         wanted: list[tuple[int, Duty, Sequence[int]]] = []
         left: list[Duty] = []
         for duty in duties:
-            shards = self.choice(duty)
+            shards = self.choice(duty, soon=soon)
             if len(shards):
                 wanted.append((int(desk.problem.count[list(shards)].sum()), duty, shards))
             elif not self.is_done(duty):
