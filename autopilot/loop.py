@@ -37,14 +37,14 @@ from sidestep.autopilot.protocol import PlanView
 from sidestep.autopilot.world import ShardFacts, World
 from sidestep.autopilot.world_clock import Clock
 from sidestep.autopilot.world_past import Past
-from sidestep.fleet.contention import Foresight, foresee
+from sidestep.fleet.contention import Foresight
 from sidestep.fleet.forecast import Forecast
 from sidestep.fleet.inventory import FleetSpec, Level
 from sidestep.fleet.labels import Label, scrub
 from sidestep.fleet.plans import NoPlan
 from sidestep.fleet.resources import PLANNED
 from sidestep.fleet.snapshot import Snapshot
-from sidestep.planning.load import persistence
+from sidestep.planning.load import foreseen, persistence
 
 #: plans that every picture carries
 SHOWN_PLANS: Final = 20
@@ -192,7 +192,7 @@ class ControlLoop:
         self._alerts.tell(foresight.contention, parts.clock.monotonic())
         no_plan = None
         try:
-            parts.proposals.tidy(snapshot, placement, needed=bool(foresight.contention))
+            parts.proposals.tidy(snapshot, placement, needed=bool(foresight.contention or foresight.imminent))
             ground = forecast
             if found.lost and (forecast is None or forecast.confidence != "ok"):
                 ground = persistence(snapshot, parts.fleet.policy)  # lost hosts wait for no oracle
@@ -219,7 +219,7 @@ class ControlLoop:
         """What the forecast says; nothing while it has not seen enough to be believed."""
         if forecast is None or forecast.confidence != "ok":
             return Foresight(np.full((len(snapshot.hosts.names), PLANNED), np.nan), ())
-        return foresee(snapshot, forecast, self._parts.fleet.policy)
+        return foreseen(snapshot, forecast, self._parts.fleet.policy)
 
     async def _advise(self, snapshot: Snapshot, forecast: Forecast, foresight: Foresight) -> NoPlan | None:
         parts = self._parts
@@ -233,7 +233,7 @@ class ControlLoop:
         )
         ended = await self._planning.turn(search, PATIENCE * parts.fleet.interval)
         if ended and forecast.confidence == "ok":
-            self._acting.act(foresight.contention)
+            self._acting.act((*foresight.contention, *foresight.imminent))
         return self._planning.no_plan
 
     def _lost(self) -> tuple[Label, ...]:

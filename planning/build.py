@@ -71,6 +71,10 @@ class Built:
         """A move of a row as moves of its shards."""
         return tuple(move._replace(shard=shard) for shard in self.rows.shards[move.shard])
 
+    def stricter(self, quantile: Quantile) -> Problem:
+        """The same problem with every host judged at a higher quantile."""
+        return replace(self.problem, z=quantile.z, away=_columns(quantile.deviation, self.problem))
+
     def gentler(self, problem: Problem, hosts: frozenset[int], quantile: Quantile) -> Problem:
         """The same problem with some hosts judged at a lower quantile than destinations are.
 

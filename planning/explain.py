@@ -105,12 +105,13 @@ def _made(state: State, move: Move) -> None:
 
 
 def priority(contention: Contention | None, policy: Policy) -> int:
-    """1 (nearly sure and soon) to 5; 3 for what no contention asks for."""
+    """1 (nearly sure and soon) to 5 (unlikely, or doubtful and late); 3 for what no contention asks for."""
     if contention is None:
         return 3
     doubt = (contention.probability < 0.9) + (contention.probability < 0.7)
+    unlikely = contention.probability < policy.min_probability and not contention.measured
     time = (contention.lead > policy.horizon / 3) + (contention.lead > policy.horizon * 2 / 3)
-    return 1 + doubt + time
+    return min(5, 1 + doubt + unlikely + time)
 
 
 def duty_of(context: Context, move: Move, earlier: tuple[Move, ...] = ()) -> Duty | None:

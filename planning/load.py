@@ -25,6 +25,7 @@ from sidestep.fleet.inventory import Policy
 from sidestep.fleet.labels import Label
 from sidestep.fleet.resources import PLANNED
 from sidestep.fleet.snapshot import Snapshot
+from sidestep.planning.transfer import DEFAULT_TRANSFER
 from sidestep.planning.uncertainty import F64, combined, normal_deviation
 
 F32 = NDArray[np.float32]
@@ -46,7 +47,8 @@ class Load:
 
     ``strict`` is the quantile at which destinations must fit and relieved hosts should;
     ``gentler`` are lower ones, the last the lowest at which a host no longer counts as
-    predicted contention.
+    predicted contention; ``stricter`` are higher ones, the highest first, at which all should fit
+    where that takes no more moves.
     """
 
     time: float
@@ -62,6 +64,7 @@ class Load:
     median: F64
     strict: Quantile
     gentler: tuple[Quantile, ...]
+    stricter: tuple[Quantile, ...]
     #: (H, R, T) sums over each host's shards, and the two combined
     variance: F64
     deviation: F64
@@ -80,7 +83,7 @@ class Load:
 def read(snapshot: Snapshot, forecast: Forecast, policy: Policy) -> Load:
     """The arrays of one forecast. Its rows must be the snapshot's."""
     reach = max(1, min(forecast.steps, math.ceil(policy.horizon / forecast.step)))
-    foresight, limit = foresee(snapshot, forecast, policy), limits(snapshot, policy)
+    foresight, limit = foreseen(snapshot, forecast, policy), limits(snapshot, policy)
     duration = duration_steps(policy, forecast.step)
     levels = _levels(policy)
     quantiles = _raised(forecast, foresight, limit, reach, duration, 1.0 - levels[0])
@@ -88,6 +91,7 @@ def read(snapshot: Snapshot, forecast: Forecast, policy: Policy) -> Load:
     strict = _quantile(quantiles, median, levels[0])
     between = [level for level in reversed(LEVELS) if levels[1] + 0.02 < level < levels[0] - 0.02]
     lower = () if levels[1] == levels[0] else (*between, levels[1])
+    higher = (level for level in reversed(LEVELS) if level > levels[0] + 0.02)
     mean, sd = forecast.shard_mean[:, :, :reach], forecast.shard_sd[:, :, :reach]
     finite = np.isfinite(mean).all(axis=(1, 2)) & np.isfinite(sd).all(axis=(1, 2))
     sums = _sums(snapshot.shards.host, np.nan_to_num(sd), len(snapshot.hosts.names))
@@ -103,6 +107,7 @@ def read(snapshot: Snapshot, forecast: Forecast, policy: Policy) -> Load:
         median=median,
         strict=strict,
         gentler=tuple(_quantile(quantiles, median, level) for level in lower),
+        stricter=tuple(_quantile(quantiles, median, level) for level in higher),
         variance=sums[0],
         deviation=sums[1],
         spread=combined(sums[0], sums[1], rho),
@@ -110,8 +115,22 @@ def read(snapshot: Snapshot, forecast: Forecast, policy: Policy) -> Load:
         shard_sd=sd,
         known=np.asarray(finite, dtype=np.bool_),
         bytes=_sizes(snapshot),
-        contentions=tuple(item for item in foresight.contention if item.cause == "demand"),
+        contentions=(*(item for item in foresight.contention if item.cause == "demand"), *foresight.imminent),
     )
+
+
+def foreseen(snapshot: Snapshot, forecast: Forecast, policy: Policy) -> Foresight:
+    """What is planned for: likely contention, and what only moves that begin now could still prevent."""
+    return foresee(snapshot, forecast, policy, policy.margin + _moving(snapshot))
+
+
+def _moving(snapshot: Snapshot) -> F64:
+    """(H,) seconds that moving a shard takes, on the whole: that of mean size of each host."""
+    host, size = snapshot.shards.host, np.nan_to_num(_sizes(snapshot))
+    placed, hosts = host >= 0, len(snapshot.hosts.names)
+    count = np.bincount(host[placed], minlength=hosts)
+    total = np.bincount(host[placed], weights=size[placed], minlength=hosts)
+    return DEFAULT_TRANSFER.seconds(total / np.maximum(count, 1))
 
 
 def persistence(snapshot: Snapshot, policy: Policy) -> Forecast:

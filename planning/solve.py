@@ -15,10 +15,11 @@ from sidestep.fleet.plans import Plan
 from sidestep.planning.build import CONTENTION, Built
 from sidestep.planning.explain import Timed
 from sidestep.planning.goals import Goal
-from sidestep.planning.model import Budget, Duty, Left, Move, Outcome, Problem
+from sidestep.planning.model import Budget, Duty, Left, Move, Outcome, Problem, State
 from sidestep.planning.ordering import Caps, Schedule, schedule, verify
 from sidestep.planning.places import places
 from sidestep.planning.relief import relieve
+from sidestep.planning.relief.goals import Tasks
 from sidestep.planning.rows import DOMAINS
 from sidestep.planning.transfer import TransferModel
 from sidestep.planning.undone import waiting
@@ -59,20 +60,23 @@ def solve(built: Built, asked: Asked) -> Solution:
     """Do as many duties as can be done, in their order, with the fewest moves, and put the moves in order.
 
     First so that hosts stay under their limits at the strict quantile; where that cannot be
-    had, at lower ones, down to that at which they are no longer predicted contention.
+    had, at lower ones, down to that at which they are no longer predicted contention. Where it can,
+    of as many moves rather those that keep hosts under their limits at a higher quantile.
     """
     todo, held = waiting(built)
     problem = built.problem
     outcome = _kept_or_lighter(built, todo, asked)
-    hopeless = frozenset(one.duty.host for one in outcome.left if one.duty.level == CONTENTION and one.code != "CHURN")
+    hopeless = _hopeless(built, outcome)
     for quantile in built.load.gentler if hopeless else ():
         gentler = built.gentler(problem, hopeless, quantile)
         second = _run(built, gentler, todo, replace(asked, previous=outcome.moves or asked.previous))
         if _undone(second) < _undone(outcome):
             problem, outcome = gentler, second
-            hopeless = frozenset(one.duty.host for one in outcome.left if one.duty.level == CONTENTION)
+            hopeless = _hopeless(built, outcome, churn=True)
         if not hopeless:
             break
+    if problem is built.problem:
+        outcome = _roomier(built, todo, outcome, asked)
     built = replace(built, problem=problem)
     if not outcome.moves:
         return Solution(built, outcome, left=(*outcome.left, *held))
@@ -113,6 +117,43 @@ def _kept_or_lighter(built: Built, todo: tuple[Duty, ...], asked: Asked) -> Outc
     carried = [float(built.problem.bytes[[m.shard for m in one.moves]].sum()) for one in (fresh, outcome)]
     lighter = carried[0] * STICKY < carried[1] and _undone(fresh) <= _undone(outcome)
     return fresh if lighter or _undone(fresh) < _undone(outcome) else outcome
+
+
+def _hopeless(built: Built, outcome: Outcome, *, churn: bool = False) -> frozenset[int]:
+    """Hosts that stay in contention and may be judged at lower quantiles; where it is unlikely these would see none."""
+    least = built.policy.min_probability
+    return frozenset(
+        one.duty.host
+        for one in outcome.left
+        if one.duty.level == CONTENTION
+        and (churn or one.code != "CHURN")
+        and any(c.measured or c.probability >= least for c in built.contentions[one.duty.host])
+    )
+
+
+def _roomier(built: Built, todo: tuple[Duty, ...], outcome: Outcome, asked: Asked) -> Outcome:
+    """A plan that costs no more and leaves more room, at the highest quantile at which there is one; else this one.
+
+    A host that is only just relieved at the policy's quantile is in contention again with the next forecast that is
+    a little higher, and who gave it a shard moves another one. What is proven is proven of the policy's quantile.
+    """
+    problem, policy = built.problem, built.policy
+    if outcome.left or not outcome.moves or problem.certain or outcome.cut:
+        return outcome
+    tasks = Tasks(problem, todo, asked.previous, policy.prefer)
+    most = tasks.cost(outcome.moves)[0]
+    spent = outcome.iterations
+    for quantile in built.load.stricter:
+        left = asked.budget.iterations - spent
+        if left <= 0:
+            break
+        fewer = replace(asked, budget=replace(asked.budget, iterations=left), progress=None)
+        found = _run(built, built.stricter(quantile), todo, fewer)
+        spent += found.iterations
+        cheap = not found.left and not found.cut and tasks.cost(found.moves)[0] <= most
+        if cheap and tasks.done(State(problem, found.moves)).all():
+            return replace(outcome, moves=found.moves, iterations=spent)
+    return outcome
 
 
 def _run(built: Built, problem: Problem, todo: tuple[Duty, ...], asked: Asked) -> Outcome:

@@ -15,7 +15,6 @@ import numpy as np
 
 from sidestep.autopilot.planner import propose
 from sidestep.autopilot.protocol import PlanView, SnapshotFrame, host_states, shard_states
-from sidestep.fleet.contention import foresee
 from sidestep.fleet.forecast import F32, LEVELS, MEDIAN, Forecast
 from sidestep.fleet.inventory import FleetSpec, HostSpec, Policy, ShardSpec
 from sidestep.fleet.labels import Label, scrub
@@ -24,6 +23,7 @@ from sidestep.fleet.placement import Owner, Placement
 from sidestep.fleet.plans import NoPlan, PlanStatus
 from sidestep.fleet.resources import DIMENSIONS, PLANNED
 from sidestep.fleet.snapshot import HostColumns, ShardColumns, Snapshot
+from sidestep.planning.load import foreseen
 
 #: the levels of SnapshotFrame.future, and where they are on a normal distribution
 _SHOWN: Final = [NormalDist().inv_cdf(level) for level in (0.05, 0.2, 0.5, 0.8, 0.95)]
@@ -39,7 +39,8 @@ def planned(
         return None, scrub(f"{name}: no plan, there was no forecast yet")
     snapshot, spec = snapshot_of(frame), spec_of(frame, policy, fleet)
     forecast = forecast_of(frame, snapshot)
-    if not foresee(snapshot, forecast, policy).contention:
+    foresight = foreseen(snapshot, forecast, policy)
+    if not (foresight.contention or foresight.imminent):
         return None, scrub(f"{name}: no plan, it would have predicted no contention")
     number = max((item.plan.number for item in frame.plans), default=0) + 1
     answer = propose(
