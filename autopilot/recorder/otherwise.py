@@ -111,7 +111,7 @@ def forecast_of(frame: SnapshotFrame, snapshot: Snapshot) -> Forecast:
         step=frame.future_step,
         model=frame.model,
         confidence=frame.confidence,
-        fallback=Label(""),
+        fallback=frame.oracle if frame.oracle.startswith("fallback") else Label(""),
         hosts=levels,
         shard_mean=np.asarray(share * median[row], np.float32),
         shard_sd=np.asarray(share * spread[row], np.float32),

@@ -25,6 +25,7 @@ from sidestep.console.text import ASCII, UNICODE, plain
 from sidestep.fleet.errors import SidestepError, UsageError
 from sidestep.fleet.forecast import LEVELS
 from sidestep.fleet.inventory import Policy
+from sidestep.fleet.labels import Label
 from sidestep.fleet.machines import PlanState
 
 
@@ -127,6 +128,19 @@ def test_another_policy_plans_otherwise_from_what_was_on_screen() -> None:
     none, said = planned(frame, msgspec.structs.replace(given, threshold_cpu=0.9), "lax.toml")
     assert none is None
     assert "no contention" in said
+
+
+def test_unlikely_contention_is_planned_for_at_its_last_chance_but_not_on_a_recorded_fallback() -> None:
+    """S5.22: how far demand strayed is no foresight, in a recording as little as live."""
+    frame = lively(hosts=6, shards=24).frame(START + 40)
+    given = Policy(horizon=60.0, threshold_cpu=0.78, max_moves=6)
+    assert planned(frame, given, "mine.toml")[0] is None
+    given = msgspec.structs.replace(given, margin=60.0)
+    item, said = planned(frame, given, "mine.toml")
+    assert item is not None, said
+    assert {action.source for action in item.plan.actions} == {"h2"}
+    fallen = msgspec.structs.replace(frame, oracle=Label("fallback: persistence: worker restarting"))
+    assert planned(fallen, given, "mine.toml")[0] is None
 
 
 def test_what_a_screen_shows_becomes_the_forecast_it_was_made_of() -> None:
