@@ -87,6 +87,10 @@ class Kept(Word, frozen=True, kw_only=True):
     fresh: int
 
 
+class Captured(Word, frozen=True):
+    """A wish was met: a capsule of this moment is being written, and is told of when it is."""
+
+
 class CannotStop(Word, frozen=True):
     """Why a wish to stop or to keep came to nothing."""
 
@@ -166,7 +170,7 @@ class Withdraw(Word, frozen=True):
 
 
 ToSeat = Job | Prepare | Arrive | ShardsDone | Shard | Suspend | Keep | Withdraw
-FromSeat = Began | Prepared | CannotStop | Kept | Outcome | ShardsWanted | ShardResult
+FromSeat = Began | Prepared | Captured | CannotStop | Kept | Outcome | ShardsWanted | ShardResult
 
 
 class BlockStatus(Struct, frozen=True, kw_only=True):
@@ -184,3 +188,5 @@ class BlockStatus(Struct, frozen=True, kw_only=True):
     unsuited: str = ""
     #: why the last wish for a capsule came to nothing; the next one may not
     failed: str = ""
+    #: whether a capsule newer than the last one kept is being written
+    writing: bool = False

@@ -11,6 +11,7 @@ import contextlib
 import os
 import queue
 import resource
+import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -105,6 +106,8 @@ class Computation:
         self._extra: dict[str, Any] = {}
         self._answers: queue.Queue[blocks.ShardsDone] = queue.Queue()
         self._captures: queue.Queue[codec.Encoded] = queue.Queue()
+        #: captures that were taken, and those that were written or failed to be
+        self._taken, self._written = 0, 0
         self._suspender: Suspender | None = None
         self._keeper: capsules.Keeper | None = None
         self._asking = threading.Lock()
@@ -234,15 +237,35 @@ class Computation:
                 case blocks.Suspend():
                     self._ask(None)
                 case blocks.Keep():
-                    self._ask(self._captures.put)
+                    self._wished()
                 case blocks.Withdraw():
-                    with self._asking:
-                        if self._suspender is not None:
-                            self._suspender.withdraw()
-                            why = self._suspender.refused or ("", "it reached no safepoint")
-                            self._line.say(blocks.CannotStop(why[1]))
+                    self._withdrawn()
                 case None:
                     return
+
+    def _wished(self) -> None:
+        """Keep a capsule, unless one is on its way to the disk, which is as good."""
+        if self._taken != self._written:
+            self._line.say(blocks.Captured())
+        else:
+            self._ask(self._captured)
+
+    def _captured(self, captured: codec.Encoded) -> None:
+        """In the main thread, at a safepoint."""
+        self._taken += 1
+        self._captures.put(captured)
+
+    def _withdrawn(self) -> None:
+        with self._asking:
+            if self._suspender is None:
+                return
+            self._suspender.withdraw()
+            why = f"it reached no safepoint: {standing()}"
+            if self._suspender.refused is not None:
+                why = self._suspender.refused[1]
+            elif self._taken != self._written:
+                why = "its capsule is being written still"
+            self._line.say(blocks.CannotStop(why))
 
     def _ask(self, keep: Callable[[codec.Encoded], None] | None) -> None:
         with self._asking:
@@ -253,25 +276,42 @@ class Computation:
         """Keep capsules twice as often as work may be lost: each has to reach another host before the next is due."""
         while True:
             time.sleep(self._job.every / 2)
-            if self._captures.empty():
-                self._ask(self._captures.put)
+            if self._taken == self._written:
+                self._ask(self._captured)
 
     def _write(self) -> None:
         assert self._keeper is not None
         while True:
             captured = self._captures.get()
+            told: blocks.Kept | blocks.CannotStop
             try:
+                self._line.say(blocks.Captured())
                 kept = self._keeper.keep(captured)
-                self._line.say(blocks.Kept(
+                told = blocks.Kept(
                     block=self._job.block, token=self._job.token, capsule=kept.sealed, at=kept.header.made,
                     fresh=kept.fresh,
-                ))  # fmt: skip
+                )  # fmt: skip
             except Exception as error:  # noqa: BLE001 - a full disk: the last one stays the last, and who waits is told
-                with contextlib.suppress(OSError):  # a worker that is gone
-                    why = f"its capsule was not kept: {type(error).__name__}: {error}"
-                    self._line.say(blocks.CannotStop(why[:300]))
-            finally:
-                self._captures.task_done()
+                told = blocks.CannotStop(f"its capsule was not kept: {type(error).__name__}: {error}"[:300])
+            # Before it is told: whoever hears it may have the next wish.
+            self._written += 1
+            with contextlib.suppress(OSError):  # a worker that is gone
+                self._line.say(told)
+            self._captures.task_done()
+
+
+def standing() -> str:
+    """Where the main thread is, but for what it does to hear a wish."""
+    frame = sys._current_frames().get(threading.main_thread().ident or 0)
+    ours = str(Path(suspender.__code__.co_filename).parent)
+    while frame is not None and frame.f_code.co_filename.startswith(ours):
+        frame = frame.f_back
+    if frame is None:
+        return "it has ended"
+    code = frame.f_code
+    # Lines of the resumable form are those of nobody's source.
+    line = "" if code.co_filename.startswith("<resumable ") else f", {Path(code.co_filename).name}:{frame.f_lineno}"
+    return f"it is in {code.co_name}{line}"
 
 
 def cpu() -> float:

@@ -124,24 +124,32 @@ class Guard:
 
     async def newest(self, host: str, block: str, token: int, former: Saved | None) -> Saved | None:
         """A capsule of an execution that is newer than the last one; None when there is none."""
-        status = await self.look(host, block, token)
+        return self._newer(host, await self.look(host, block, token), former)
+
+    def _newer(self, host: str, status: blocks.BlockStatus | None, former: Saved | None) -> Saved | None:
         if status is None or not status.capsule or (former is not None and status.capsule == former.sealed):
             return None
+        block, token = status.block, status.token
         header = self.believed(host, block, token, status.capsule, former)
         return Saved(header, status.capsule, time.monotonic() - status.age, {host})
 
     async def next(self, host: str, block: str, token: int, former: Saved | None, *, seconds: float) -> Saved:
         """Have a block keep a capsule now. Raises WorkerLost, VerbFailed, or SidestepError when it does not.
 
-        The wish is said again while nothing comes of it: keeping twice does no harm.
+        The seconds are those to a safepoint; what was captured there may be under way to the disk for ``CARRY`` more.
+        The wish is said again while nothing comes of it, which does no harm.
         """
-        until, again = time.monotonic() + seconds, 0.0
+        begun, again = time.monotonic(), 0.0
+        until = begun + seconds
         while (now := time.monotonic()) < until:
             if now >= again:
                 await self.wish(host, block, token, "keep")
                 again = now + AGAIN
-            if (found := await self.newest(host, block, token, former)) is not None:
+            status = await self.look(host, block, token)
+            if (found := self._newer(host, status, former)) is not None:
                 return found
+            if status is not None and status.writing:
+                until = min(time.monotonic() + seconds, begun + seconds + CARRY)
             await asyncio.sleep(LOOK)
         raise SidestepError(
             f"{block} on {host} kept no capsule within {seconds:g} s: {await self.why(host, block, token)}"

@@ -99,7 +99,7 @@ class Running:
         self.began = time.monotonic()
         self.capsule, self.kept_at, self.fresh = b"", 0.0, 0
         self.computes = False
-        self.unsuited, self.failed = "", ""
+        self.unsuited, self.failed, self.writing = "", "", False
         #: how it ends, for whoever had it stopped and waits
         self.outcome: Future[blocks.Outcome | None] = Future()
         self.awaited = False
@@ -226,6 +226,7 @@ class Place:
                 fresh=one.fresh,
                 unsuited=one.unsuited,
                 failed=one.failed,
+                writing=one.writing,
             )
             for one in list(self.running.values())
             if one.computes

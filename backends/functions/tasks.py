@@ -171,11 +171,13 @@ def _attend(running: Running, peers: Peers) -> blocks.Outcome | None:
         match running.seat.hear():
             case blocks.Began(pid, unsuited):
                 running.seat.pid, running.unsuited, running.computes = pid, unsuited, True
+            case blocks.Captured():
+                running.writing = True
             case blocks.CannotStop(why):
-                running.failed = why
+                running.failed, running.writing = why, False
             case blocks.Kept() as kept:
                 running.capsule, running.kept_at, running.fresh = kept.capsule, kept.at, kept.fresh
-                running.failed = ""
+                running.failed, running.writing = "", False
             case blocks.ShardsWanted(payloads):
                 running.seat.say(peers.run(payloads))
             case blocks.Outcome() as outcome:
