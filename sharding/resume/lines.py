@@ -16,12 +16,16 @@ CALL_COLUMN: Final = 7
 
 
 class Lines:
-    """Numbers the lines of one function from ``start`` on; ``heads`` and ``calls`` map lines to ids of positions."""
+    """Numbers the lines of one function from ``start`` on; ``heads`` and ``calls`` map lines to ids of positions.
+
+    ``nameless`` has the iterators without a name around each of those lines.
+    """
 
     def __init__(self, tree: ast.FunctionDef, marked: Marked, start: int) -> None:
         self._marked, self._line = marked, start
         self.heads: dict[int, int] = {}
         self.calls: dict[int, int] = {}
+        self.nameless: dict[int, frozenset[str]] = {}
         self._statement(tree)
 
     @property
@@ -37,6 +41,8 @@ class Lines:
     def _statement(self, node: ast.AST) -> None:
         self._line += 1
         self._place(node)
+        if id(node) in self._marked.nameless:
+            self.nameless[self._line] = self._marked.nameless[id(node)]
         if id(node) in self._marked.heads:
             self.heads[self._line] = self._marked.heads[id(node)]
         blocks: list[ast.AST] = []

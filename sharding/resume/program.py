@@ -17,6 +17,7 @@ from sidestep.fleet.capsules import CHUNK
 from sidestep.sharding.codec import Damaged, Encoded, Sets, decode, encode
 from sidestep.sharding.resume.lines import CALL_COLUMN, Lines
 from sidestep.sharding.resume.module import Source
+from sidestep.sharding.resume.ranges import Bounds
 from sidestep.sharding.resume.transform import DUMMY, ITER, PC, RT, Position, Resumable, iterator
 
 #: values that cannot change, or that count as code
@@ -61,6 +62,7 @@ class Program:
         self._codes: dict[CodeType, str] = {}
         self._lines: dict[str, Lines] = {}
         self.positions: dict[int, Position] = {}
+        self._bounds: dict[str, Bounds] = {}
         self._random = self.source.random()
         self._foreign = sorted(self.source.foreign() - trusted)
         self._transform()
@@ -102,6 +104,7 @@ class Program:
             self._codes[now.__code__] = name
             self._lines[name] = lines
             self.positions.update(form.positions)
+            self._bounds.update(form.bounds)
 
     def run(self, function: str, *args: object, **kwargs: object) -> Any:
         """Run a function from its start. Raises what it raises, and Suspended."""
@@ -157,6 +160,7 @@ class Program:
             if not frames and values.get(PC):
                 raise Unsuited("resuming", "it has not arrived where it was yet")
             live = {name: values[name] for name in position.live if name in values}
+            live.update(self._nameless(name, one, values))
             _iterate(live, position, one, values)
             frames.append((name, position.id, live))
             one = one.f_back
@@ -179,6 +183,16 @@ class Program:
             if position.callee != callee or column != CALL_COLUMN:
                 raise Unsuited("call-site", f"{callee} is called from {name} where it cannot be left")
         return position
+
+    def _nameless(self, name: str, frame: FrameType, values: Mapping[str, Any]) -> dict[str, range]:
+        """The ranges around a frame's line that have no name in this copy. Raises Unsuited."""
+        found: dict[str, range] = {}
+        for one in self._lines[name].nameless[frame.f_lineno]:
+            over = self._bounds[one].value(values)
+            if over is None:
+                raise Unsuited("iterator", f"{name} loops over a range that cannot be told")
+            found[one] = over
+        return found
 
     def _around(self) -> dict[str, Any]:
         """State outside the frames: of the module, of defaults, of random numbers. Raises Unsuited."""

@@ -1,8 +1,9 @@
 """The resumable form of one function.
 
-Loops run as they did; only their iterators get names. Beside each nest of loops stands a second, guarded copy that is
-entered when the function is called with a position: it goes straight to the loop or the call that the position names,
-finishes the iteration that was under way, and joins the first copy. The code grows with the depth of nesting.
+Loops run as they did; only their iterators get names, and not even those of most ranges. Beside each nest of loops
+stands a second, guarded copy that is entered when the function is called with a position: it goes straight to the loop
+or the call that the position names, finishes the iteration that was under way, and joins the first copy. The code grows
+with the depth of nesting.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from sidestep.sharding.resume.liveness import Liveness
+from sidestep.sharding.resume.ranges import Bounds, steady_bounds, steady_range
 
 #: what our names begin with; a module that uses such a name is refused
 PREFIX: Final = "_ss_"
@@ -68,6 +70,8 @@ class Marked:
     def __init__(self) -> None:
         self.heads: dict[int, int] = {}
         self.calls: dict[int, int] = {}
+        #: of both: iterators of the loops around it (its own too) that have no name in this copy
+        self.nameless: dict[int, frozenset[str]] = {}
 
 
 class Resumable:
@@ -82,6 +86,10 @@ class Resumable:
         self._ranges = ranges and "range" not in names
         #: loop variables of loops over ranges, by the loop's id
         self._steady: dict[int, str] = {}
+        #: ranges that can be told at any turn, by the iterator's name; and those that are being written without a name
+        self.bounds: dict[str, Bounds] = {}
+        self._open: list[str] = []
+        self._closed = not any(isinstance(x, ast.Nonlocal) for x in ast.walk(function))
         # Names that only imports of the function's own body bind are bound anew on entering.
         self._names = frozenset(names) - imported(function)
         self._live = Liveness(function.body)
@@ -101,6 +109,8 @@ class Resumable:
         stop = not (isinstance(node, ast.While) and _loops_inline(node.test))
         if self._ranges and isinstance(node, ast.For) and (target := steady_range(node)):
             self._steady[number] = target
+            if self._closed and (bounds := steady_bounds(node, self._names)):
+                self.bounds[iterator(number)] = bounds
         ranges = tuple((iterator(loop), self._steady[loop]) for loop in inner if loop in self._steady)
         self.positions[number] = Position(number, self._function.name, kind, node.lineno, names, callee, stop, ranges)
         return number
@@ -140,6 +150,8 @@ class Resumable:
             number = self._ids.get(id(one), 0)
             if isinstance(one, ast.For) and not number:
                 out.append(copy.deepcopy(one))
+            elif isinstance(one, ast.For) and iterator(number) in self.bounds:
+                out.append(self._nameless(one, number))
             elif isinstance(one, ast.For):
                 out.append(self._begun(one, number))
                 out.append(self._loop(one, number))
@@ -167,12 +179,25 @@ class Resumable:
             loop = ast.For(copy.deepcopy(one.target), _name(iterator(number)), body, orelse, None)
         else:
             loop = ast.While(copy.deepcopy(one.test), body, orelse)
-        self.marked.heads[id(loop)] = number
+        self._mark(self.marked.heads, loop, number)
         return loop
+
+    def _nameless(self, one: ast.For, number: int) -> ast.stmt:
+        """A loop over a range as it was written."""
+        self._open.append(iterator(number))
+        loop = ast.For(copy.deepcopy(one.target), copy.deepcopy(one.iter), self._plain(one.body), [], None)
+        self._mark(self.marked.heads, loop, number)
+        self._open.pop()
+        loop.orelse = self._plain(one.orelse)
+        return loop
+
+    def _mark(self, marks: dict[int, int], node: ast.stmt, number: int) -> None:
+        marks[id(node)] = number
+        self.marked.nameless[id(node)] = frozenset(self._open)
 
     def _called(self, one: ast.stmt, number: int) -> ast.stmt:
         again = copy.deepcopy(one)
-        self.marked.calls[id(again)] = number
+        self._mark(self.marked.calls, again, number)
         return again
 
     def _guarded(self, body: Sequence[ast.stmt]) -> list[ast.stmt]:
@@ -272,26 +297,6 @@ def _short(one: ast.For, callees: Collection[str]) -> bool:
     return turns < _MANY and not any(
         isinstance(x, ast.For | ast.While) or (isinstance(x, ast.Name) and x.id in callees) for x in inside
     )
-
-
-def steady_range(one: ast.For) -> str:
-    """The variable of a loop over ``range(...)`` that nothing in the loop binds anew; nothing for any other loop."""
-    call, target = one.iter, one.target
-    if not isinstance(target, ast.Name) or not isinstance(call, ast.Call) or not isinstance(call.func, ast.Name):
-        return ""
-    if call.func.id != "range" or call.keywords or any(isinstance(x, ast.Starred) for x in call.args):
-        return ""
-    for part in one.body:
-        for node in ast.walk(part):
-            names = (getattr(node, "id", ""), getattr(node, "name", ""), getattr(node, "rest", ""))
-            bound = not isinstance(getattr(node, "ctx", None), ast.Load)
-            if target.id in names and (bound or not isinstance(node, ast.Name)):
-                return ""
-            if isinstance(node, ast.alias) and target.id in {node.asname, node.name.partition(".")[0]}:
-                return ""
-            if isinstance(node, ast.Nonlocal | ast.Global) and target.id in node.names:
-                return ""
-    return target.id
 
 
 def _loops_inline(test: ast.expr) -> bool:

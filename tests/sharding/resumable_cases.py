@@ -211,4 +211,55 @@ def main(n):
 """,
         (12,),
     ),
+    "ranges whose arguments stay as they are, in loops in loops": (
+        """
+def inner(k, n, out):
+    for i in range(k, n * 2 - 1):
+        out.append(i)
+    return n
+def main(n):
+    out, size, t = [], 2, 0
+    while size <= n:
+        half = size // 2
+        for k in range(half):
+            for j in range(k, n, size):
+                for i in range(j + 2, k - 2, -1):
+                    t = (t * 31 + i * j + k) % 65521
+                out.append(t)
+                j2 = inner(k, half, out)
+            else:
+                out.append(k)
+        size *= 2
+    return out, t, j2
+""",
+        (9,),
+    ),
+    "ranges whose arguments change while they are run through": (
+        """
+import numpy as np
+def main(n):
+    out, m, step, flag, wide = [], n, 1, True, np.int64(n + 8)
+    for turn in range(7):
+        for k in range(m):
+            m -= 1
+            for i in range(k, wide - 6, step):
+                out.append((turn, k, i))
+                for x in range(flag * 9):
+                    out.append(x)
+            step = 3 - step
+        for k in range(n, 0, -1):
+            for k2 in range(k, n + k):
+                out.append(k2)
+                if k2 > k + 2:
+                    break
+            n, last = n - 1, n
+        n = last = 4
+        for k in range(turn):
+            del last
+            last = k
+        m = turn
+    return out, last, str(type(out[-1]))
+""",
+        (4,),
+    ),
 }

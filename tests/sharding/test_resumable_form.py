@@ -54,6 +54,12 @@ LINES = st.sampled_from(
 )  # fmt: skip
 
 
+OVER = st.sampled_from(
+    ["range(a % 4)", "list(b[:3])", "c", "range(i - 1, i + 2)", "range(i, 9, 3)", "range(e, f)", "range(f, -e, -3)",
+     "range(f - e)", "range(i - f, e + i, f)"]
+)  # fmt: skip
+
+
 @st.composite
 def programs(draw: st.DrawFn) -> str:
     """Random nests of loops over the same few variables."""
@@ -65,7 +71,7 @@ def programs(draw: st.DrawFn) -> str:
             if depth and draw(st.booleans()):
                 name = f"w{next(names)}"
                 if draw(st.booleans()):
-                    lines.append(f"{indent}for i in {draw(st.sampled_from(['range(a % 4)', 'list(b[:3])', 'c']))}:")
+                    lines.append(f"{indent}for {draw(st.sampled_from(['i', name]))} in {draw(OVER)}:")
                     lines += body(depth - 1, indent + "  ")
                 else:
                     lines += [f"{indent}{name} = 0", f"{indent}while {name} < 2:", f"{indent}  {name} += 1"]
@@ -80,7 +86,8 @@ def programs(draw: st.DrawFn) -> str:
 
     return "\n".join([
         "def g(n, b):", "  t = n", "  for k in range(n):", "    t += k", "    b.append(t)", "  return t",
-        "def main(i):", "  a, b, c, d = 1, [1], {0: 1, 1: 2, 2: 3}, []", *body(3, "  "), "  return a, b, c, d",
+        "def main(i):", "  a, b, c, d, e, f = 1, [1], {0: 1, 1: 2, 2: 3}, [], 2, 5", *body(3, "  "),
+        "  return a, b, c, d",
     ])  # fmt: skip
 
 
