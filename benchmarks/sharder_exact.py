@@ -17,7 +17,7 @@ from typing import Any
 from benchmarks.sharder_programs import ALIASINGS, arguments, program
 from sidestep.sharding import codec
 from sidestep.sharding.execute.local import InProcess
-from sidestep.sharding.execute.planned import Prepared, Sharded, prepare
+from sidestep.sharding.execute.planned import Sharded, prepare
 
 #: programs that a worker process takes at a time, and inputs of each, in the long run
 _SEEDS, _INPUTS = 50, 12
@@ -100,11 +100,13 @@ def check(seed: int, aliasing: int, parts: int, counts: Counts, seconds: float =
             counts.loops += len(prepared.verdicts)
             accepted = [verdict for verdict in prepared.verdicts if verdict.accepted]
             counts.accepted += len(accepted)
+            # Built and compiled once, as in the product; then called on every input.
+            forms = [(verdict, Sharded.of(prepared, [verdict])) for verdict in accepted]
             for n in range(inputs if accepted else 0):
                 values, pieces = seed + n * _APART, 2 + (parts - 2 + n) % 4
                 expected = result_of(function, arguments(values, aliasing))
-                for verdict in accepted:
-                    same = one_loop(prepared, verdict, pieces, arguments(values, aliasing), expected, counts)
+                for verdict, sharded in forms:
+                    same = one_loop(sharded, pieces, arguments(values, aliasing), expected, counts)
                     if not same:
                         counts.mismatches.append(
                             f"seed {seed} input {n} aliasing {aliasing} parts {pieces} line {verdict.line}"
@@ -113,11 +115,8 @@ def check(seed: int, aliasing: int, parts: int, counts: Counts, seconds: float =
         counts.timeouts += 1
 
 
-def one_loop(
-    prepared: Prepared, verdict: Any, parts: int, args: Sequence[Any], expected: object, counts: Counts
-) -> bool:
-    """Whether a call with this loop in so many parts leaves what is expected."""
-    sharded = Sharded.of(prepared, [verdict])
+def one_loop(sharded: Sharded, parts: int, args: Sequence[Any], expected: object, counts: Counts) -> bool:
+    """Whether a call with a form's loop in so many parts leaves what is expected."""
     totals = list[Any]()
 
     def call(*given: Any) -> Any:

@@ -116,7 +116,7 @@ def _notices(changes: Iterable[Change], text: str, arguments: Callable[[], tuple
         try:
             prepared = planned.prepare(function_, arguments(), {}, text=text)
             return any(
-                not one_loop(prepared, verdict, parts, arguments(), expected, Counts())
+                not one_loop(planned.Sharded.of(prepared, [verdict]), parts, arguments(), expected, Counts())
                 for verdict in prepared.verdicts if verdict.accepted for parts in (2, 3)
             )  # fmt: skip
         except Exception:  # noqa: BLE001

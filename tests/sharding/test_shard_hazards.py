@@ -12,7 +12,7 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 from hazards import every
 
 from benchmarks.sharder_exact import Counts, defined, one_loop, result_of
-from sidestep.sharding.execute.planned import prepare
+from sidestep.sharding.execute.planned import Sharded, prepare
 
 HAZARDS = every()
 
@@ -27,7 +27,8 @@ def test_shards_of_a_hazard_leave_the_same(name: str) -> None:
     counts = Counts()
     for verdict in prepared.verdicts:
         for parts in (2, 3, 5) if verdict.accepted else ():
-            assert one_loop(prepared, verdict, parts, hazard.arguments(), expected, counts), (verdict.line, parts)
+            sharded = Sharded.of(prepared, [verdict])
+            assert one_loop(sharded, parts, hazard.arguments(), expected, counts), (verdict.line, parts)
     if hazard.verdict:
         assert hazard.verdict in {v.kind for v in prepared.verdicts}
         if hazard.verdict in {"doall", "reduction"}:
