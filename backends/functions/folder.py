@@ -23,14 +23,27 @@ class OwnFolder:
         """A new folder, 0700, below ``$XDG_CACHE_HOME/sidestep/functions``; removed at the end."""
         above = base or Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache", "sidestep", "functions")
         above.mkdir(mode=0o700, parents=True, exist_ok=True)
-        sweep(above)
-        folder = Path(tempfile.mkdtemp(prefix="", dir=above))
-        with (folder / _LOCK).open("wb") as lock:
+        with _alone(above):
+            sweep(above)
+            folder = Path(tempfile.mkdtemp(prefix="", dir=above))
+            lock = (folder / _LOCK).open("wb")
             fcntl.flock(lock, fcntl.LOCK_EX)
+        with lock:
             try:
                 yield folder
             finally:
                 shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def _alone(above: Path) -> Iterator[None]:
+    """No other maker sweeps meanwhile: a folder that is not locked yet looks like one whose maker is dead."""
+    handle = os.open(above, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(handle)
 
 
 def sweep(above: Path) -> None:
