@@ -13,8 +13,10 @@ import tempfile
 import time
 from bisect import bisect_right
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from multiprocessing import get_context
 from pathlib import Path
 
 from scripts.rediscluster import Cluster, running
@@ -123,37 +125,33 @@ class Stage:
 
     def ours(self, what: str, legs: Sequence[Leg]) -> None:
         """Move by sidestep's own mover. Its listening before it moves is no part of the time, its looks are."""
-        before, calm = time.monotonic(), self.cpu()
-        time.sleep(BEFORE)
-        rate, began = (self.cpu() - calm) / (time.monotonic() - before), time.monotonic()
-        spent = self.cpu()
-        done = asyncio.run(self._ours(what, legs))
-        end = time.monotonic()
-        seconds, slots, keys = done
-        cpu = self.cpu() - spent - rate * (end - began)
+        with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as alone:  # as ``sidestep cluster`` is
+            alone.submit(os.getpid).result()
+            before, calm = time.monotonic(), self.cpu()
+            time.sleep(BEFORE)
+            rate, began = (self.cpu() - calm) / (time.monotonic() - before), time.monotonic()
+            spent = self.cpu()
+            seconds, slots, keys, end = alone.submit(_ours, self.cluster.servers[0].port, what, legs).result()
+            cpu = self.cpu() - spent - rate * (time.monotonic() - began)
         self.moves.append(Moved("sidestep", what, before, end - seconds, end, slots, keys, cpu))
 
-    async def _ours(self, what: str, legs: Sequence[Leg]) -> tuple[float, int, int]:
-        nodes = Nodes(Access())
-        with tempfile.TemporaryDirectory(prefix="sidestep-redis-") as folder:
-            made = job(legs, what)
-            ledger = Ledger(Path(folder), made)
-            try:
-                mover = Mover(nodes, [("127.0.0.1", self.cluster.servers[0].port)])
-                done = await mover.run(made, ledger)
-            finally:
-                ledger.close()
-                await nodes.aclose()
-        return done.seconds, done.slots, done.keys
-
-    def theirs(self, who: str, what: str, arguments: Sequence[str], *, pipeline: int, share: float) -> None:
+    def theirs(
+        self, who: str, what: str, arguments: Sequence[str], *, pipeline: int, share: float, nice: int = 0
+    ) -> None:  # fmt: skip
         """Move by ``redis-cli --cluster``; it is stopped for all but that share of the time."""
         before, calm = time.monotonic(), self.cpu()
         time.sleep(BEFORE)
         rate = (self.cpu() - calm) / (time.monotonic() - before)
         keys, owners = self.sizes(), self.look()
         begin, spent = time.monotonic(), self.cpu()
-        command = ["redis-cli", "--cluster", *arguments, "--cluster-pipeline", str(pipeline)]
+        command = [
+            *(["nice", "-n", str(nice)] if nice else []),
+            "redis-cli",
+            "--cluster",
+            *arguments,
+            "--cluster-pipeline",
+            str(pipeline),
+        ]
         _paced(command, share)
         end = time.monotonic()
         cpu = self.cpu() - spent - rate * (end - begin)
@@ -201,6 +199,25 @@ class Stage:
             "p50_during_ms": quantile(during, 0.5), "p99_during_ms": quantile(during, 0.99),
             "p99_ratio": quantile(during, 0.99) / quantile(calm, 0.99), "requests_during": len(during),
         }  # fmt: skip
+
+
+def _ours(port: int, what: str, legs: Sequence[Leg]) -> tuple[float, int, int, float]:
+    """In a process of its own: seconds, slots, keys, and when it was done (``CLOCK_MONOTONIC``)."""
+    return asyncio.run(_moved(port, what, legs))
+
+
+async def _moved(port: int, what: str, legs: Sequence[Leg]) -> tuple[float, int, int, float]:
+    nodes = Nodes(Access())
+    with tempfile.TemporaryDirectory(prefix="sidestep-redis-") as folder:
+        made = job(legs, what)
+        ledger = Ledger(Path(folder), made)
+        try:
+            done = await Mover(nodes, [("127.0.0.1", port)], yields=True).run(made, ledger)
+            end = time.monotonic()
+        finally:
+            ledger.close()
+            await nodes.aclose()
+    return done.seconds, done.slots, done.keys, end
 
 
 def _paced(command: Sequence[str], share: float) -> None:

@@ -151,7 +151,8 @@ def _roomier(built: Built, todo: tuple[Duty, ...], outcome: Outcome, asked: Aske
         found = _run(built, built.stricter(quantile), todo, fewer)
         spent += found.iterations
         cheap = not found.left and not found.cut and tasks.cost(found.moves)[0] <= most
-        if cheap and tasks.done(State(problem, found.moves)).all():
+        direct = all(move.source == move.relieves for move in found.moves)  # nobody makes way for room that is a bonus
+        if cheap and direct and tasks.done(State(problem, found.moves)).all():
             return replace(outcome, moves=found.moves, iterations=spent)
     return outcome
 

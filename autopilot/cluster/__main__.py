@@ -142,7 +142,9 @@ class Run:
         ledger = Ledger(self.folder, one)
         try:
             limit = ceiling(self.options)
-            mover = Mover(self.nodes, self.seeds, ceiling=limit, before=before, progress=_progress)
+            mover = Mover(
+                self.nodes, self.seeds, ceiling=limit, before=before, progress=_progress, yields=True
+            )  # fmt: skip
             shown.done(await mover.run(one, ledger), as_json=self.json, id=one.id)
         finally:
             ledger.close()

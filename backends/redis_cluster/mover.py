@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from typing import Final
 
 from msgspec import Struct, structs
@@ -18,6 +18,7 @@ from sidestep.backends.redis_cluster.pace import Ear, Pace, quantile
 from sidestep.backends.redis_cluster.probe import BEFORE, EVERY, TIMES, Heard, listening
 from sidestep.backends.redis_cluster.repair import member, settle
 from sidestep.backends.redis_cluster.topology import Member, View
+from sidestep.backends.redis_cluster.yielding import yielding
 from sidestep.fleet.errors import HostError, SidestepError
 
 #: times that a job may be interrupted without a single slot being moved in between
@@ -50,12 +51,14 @@ class Mover:
 
     def __init__(
         self, nodes: Nodes, seeds: Iterable[tuple[str, int]], *, ceiling: float = 0.0, before: float = BEFORE,
-        patience: float = 30.0, pace: Pace = STEADY, progress: Told | None = None,
+        patience: float = 30.0, pace: Pace = STEADY, progress: Told | None = None, yields: bool = False,
     ) -> None:  # fmt: skip
         self._nodes, self._seeds = nodes, tuple(seeds)
         self._ceiling, self._before, self._patience = ceiling, before, patience
         self._pace, self._quiet = pace, asyncio.Lock()
         self._progress = progress or (lambda done, total: None)
+        #: whether the process is ours alone, and gives way to others while slots move
+        self._yields = yields
 
     async def run(self, job: Job, ledger: Ledger) -> Done:
         """Do it, or what is left of it. Raises SidestepError: what is open then is finished by ``repair``."""
@@ -67,7 +70,10 @@ class Mover:
         for leg in remaining(job, seen)[:1]:  # its replicas hear of it while we listen
             with contextlib.suppress(HostError):
                 await higher(self._nodes, member(seen, leg.target))
-        async with listening(members, self._nodes.access, ceiling=self._ceiling, before=self._before) as heard:
+        async with (
+            listening(members, self._nodes.access, ceiling=self._ceiling, before=self._before) as heard,
+            self._behind(),
+        ):
             while legs := remaining(job, seen):
                 before = tally.slots
                 try:
@@ -90,6 +96,11 @@ class Mover:
             )  # fmt: skip
         ledger.end()
         return done
+
+    @contextlib.asynccontextmanager
+    async def _behind(self) -> AsyncIterator[None]:
+        with yielding() if self._yields else contextlib.nullcontext():
+            yield
 
     async def _all(
         self, legs: Sequence[Leg], seen: View, ledger: Ledger, heard: Heard, tally: Tally, total: int

@@ -34,9 +34,9 @@ LARGE: Final = 4.0
 #: what a raised ceiling is multiplied by with each quiet look
 WEARS: Final = 0.9
 #: of a node's time, that our writes may keep it: least, most, and what a quiet look adds
-LEAST: Final = 0.03
-MOST: Final = 0.1
-MORE: Final = 0.03
+LEAST: Final = 0.02
+MOST: Final = 0.06
+MORE: Final = 0.01
 #: seconds: an event loop sleeps no shorter
 SHORTEST: Final = 0.001
 
@@ -57,7 +57,7 @@ class Pace(Struct, frozen=True):
 
     slots: float = SLOTS
     weight: float = EACH + FEW
-    share: float = 0.08
+    share: float = 0.04
     most: float = MOST
 
     def carried(self, kept: float, slice: float) -> Pace:

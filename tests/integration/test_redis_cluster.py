@@ -26,6 +26,7 @@ from sidestep.backends.redis_cluster.mover import Mover, inherited
 from sidestep.backends.redis_cluster.ranges import slot_of
 from sidestep.backends.redis_cluster.repair import settle
 from sidestep.backends.redis_cluster.topology import View
+from sidestep.backends.redis_cluster.yielding import NICE
 
 pytestmark = pytest.mark.skipif(
     shutil.which("redis-server", path=PATH) is None, reason="NOT CHECKED: redis-server is not installed"
@@ -334,3 +335,27 @@ def test_hot_slots_are_overheard_and_leave_their_master_but_not_in_a_dry_run(
         "watch", "--node", plain.addresses[0], "--for=0.2", "--interval=0.1", "--dry-run", "--json"
     )
     assert code == 0 and all(json.loads(line)["masters"] for line in out.splitlines()), err
+
+
+def test_what_moves_slots_gives_way_and_what_listens_for_clients_does_not(plain: Cluster, tmp_path: Path) -> None:
+    """A probe that gave way, too, would hear the machine's noise, and slow down for it."""
+    now = seen(plain)
+    source, target = now.masters[:2]
+    made = job([Leg(source.id, target.id, now.slots_of(source.id)[:8])], "test")
+    ours, heard = os.getpriority(os.PRIO_PROCESS, 0), tmp_path / "heard"
+
+    def told(done: int, total: int) -> None:
+        me = os.getpid()
+        children = Path(f"/proc/{me}/task/{me}/children").read_text().split()
+        found = [os.getpriority(os.PRIO_PROCESS, int(pid)) for pid in (str(me), *children)]
+        heard.write_text(json.dumps(found))
+
+    child = os.fork()
+    if child == 0:
+        try:
+            asyncio.run(run(plain, made, tmp_path, ceiling=1.0, progress=told, yields=True))
+        finally:
+            os._exit(0)
+    os.waitpid(child, 0)
+    assert json.loads(heard.read_text()) == [NICE, ours]
+    assert seen(plain).slots_of(source.id) == now.slots_of(source.id)[8:]

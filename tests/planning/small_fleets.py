@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from sidestep.fleet.contention import Contention
 from sidestep.fleet.forecast import Forecast
 from sidestep.fleet.inventory import Driver, FleetSpec, HostSpec, Policy, ShardSpec
 from sidestep.fleet.labels import Label
@@ -13,6 +14,7 @@ from sidestep.fleet.machines import HostState, ShardState
 from sidestep.fleet.placement import Owner, Placement
 from sidestep.fleet.resources import DIMENSIONS
 from sidestep.fleet.snapshot import HostColumns, ShardColumns, Snapshot
+from sidestep.planning.load import foreseen
 from sidestep.planning.uncertainty import NORMAL
 
 NOW = 1_000_000.0
@@ -209,3 +211,9 @@ class Small:
 
 def _ends(value: float | tuple[float, float]) -> tuple[float, float]:
     return value if isinstance(value, tuple) else (value, value)
+
+
+def acted_on(small: Small) -> tuple[Contention, ...]:
+    """What is planned for: likely contention, and what only a move that begins now could still prevent."""
+    foresight = foreseen(small.snapshot(), small.forecast(), small.policy)
+    return (*foresight.contention, *foresight.imminent)

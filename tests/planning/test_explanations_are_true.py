@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
-from small_fleets import NOW, HostIn, Small
+from small_fleets import NOW, HostIn, Small, acted_on
 from test_plan_properties import Truth, fleets, plan
 from whatif_worlds import planned, world_of
 
-from sidestep.fleet.contention import at_quantile, predict_contention
+from sidestep.fleet.contention import at_quantile
 from sidestep.fleet.forecast import MEDIAN
 from sidestep.fleet.inventory import Policy
 from sidestep.fleet.labels import Label
@@ -56,7 +56,7 @@ class Witness:
         self.small, self.made, self.truth = small, made, Truth(small)
         self.at = {s.name: s.host for s in small.shards}
         self.come: dict[str, set[str]] = {h.name: set() for h in small.hosts}
-        self.found = predict_contention(small.snapshot(), small.forecast(), small.policy)
+        self.found = acted_on(small)
         self.hot = {str(c.host) for c in self.found}
 
     def passed(self, action: Action) -> None:
@@ -123,7 +123,8 @@ class Witness:
             case "MAKES_ROOM":
                 guests = [str(a.shard) for a in self.made.actions if a.id > action.id and a.destination == source]
                 assert any(f"for {guest}" in action.reason.text for guest in guests)
-                assert any(self.room(guest, source) < CLOSE for guest in guests)
+                together = self.come[source] | set(guests)  # each of them may fit alone
+                assert any(self.room(guest, source, together) < CLOSE for guest in guests)
             case "REPAIRS":
                 assert self.truth.avoided(shard, [n for n, h in self.at.items() if h == source])
             case "DRAINS":
@@ -243,7 +244,7 @@ def test_a_shard_that_stays_says_what_is_so(small: Small, data: st.DataObject) -
     answer = why(ground, ground.built.rules.shard_row[name], made, proposed=False)
     shard, hot = (
         small.named(name),
-        {str(c.host) for c in predict_contention(world.snapshot, world.forecast, world.policy)},
+        {str(c.host) for c in acted_on(small)},
     )
     moved = {str(a.shard): a for a in made.actions} if isinstance(made, Plan) else {}
     assert answer.moves == (name in moved)

@@ -9,9 +9,8 @@ import msgspec
 import numpy as np
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
-from small_fleets import GIB, NOW, HostIn, ShardIn, Small
+from small_fleets import GIB, NOW, HostIn, ShardIn, Small, acted_on
 
-from sidestep.fleet.contention import predict_contention
 from sidestep.fleet.forecast import LEVELS, MEDIAN
 from sidestep.fleet.inventory import Policy
 from sidestep.fleet.labels import Label
@@ -150,7 +149,7 @@ def test_every_prefix_is_feasible_and_no_worse_than_the_start(small: Small) -> N
 def test_a_plan_relieves_every_host_that_it_acts_for(small: Small) -> None:
     """S3.14: what an action is for is out of predicted contention afterwards, and by min_gain at least."""
     made = plan(small)
-    hot = {c.host for c in predict_contention(small.snapshot(), small.forecast(), small.policy)}
+    hot = {c.host for c in acted_on(small)}
     if isinstance(made, NoPlan):
         assert made.reasons
         broken = any(s.avoid for s in small.shards)
@@ -197,7 +196,7 @@ def test_a_plan_shown_is_not_replaced_by_another_one_for_nothing(small: Small) -
 def optimum(small: Small) -> float | None:
     """Fewest bytes that relieve every hot host by moving its shards to hosts that are not hot; None if none do."""
     truth, policy = Truth(small), small.policy
-    found = predict_contention(small.snapshot(), small.forecast(), policy)
+    found = acted_on(small)
     hot = {str(c.host) for c in found}
     open_ = [h.name for h in small.hosts if h.state is HostState.READY and h.name not in hot]
     movable = [s for s in small.shards if s.host in hot and not s.pinned]
@@ -249,7 +248,7 @@ def test_bytes_moved_are_the_fewest_that_trying_everything_finds(small: Small) -
     """S2.7: compared with brute force on small cases."""
     small.policy = msgspec.structs.replace(small.policy, prefer="bytes")
     assume(not any(s.avoid for s in small.shards))
-    hot = {c.host for c in predict_contention(small.snapshot(), small.forecast(), small.policy)}
+    hot = {c.host for c in acted_on(small)}
     gives = {HostState.READY, HostState.CORDONED}
     assume(hot and all(h.state in gives for h in small.hosts if h.name in hot))
     least = optimum(small)
