@@ -24,7 +24,7 @@ from sidestep.backends.redis_cluster.yielding import NICE
 
 #: keys, slots of a reshard, runs
 FULL: Final = (100_000, 600, 3)
-QUICK: Final = (50_000, 400, 1)
+QUICK: Final = (50_000, 200, 1)
 OURS: Final = "sidestep"
 NOTHING: Final = "nothing moved"
 
