@@ -96,16 +96,20 @@ class Store(ChunkStore):
         part = f"{self._root}/part-{os.getpid()}-{next(_parts)}"
         handle = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
         try:
-            left = memoryview(record)
-            while left:
-                left = left[os.write(handle, left) :]
-        finally:
-            os.close(handle)
-        try:
-            os.replace(part, path)  # noqa: PTH105 - strings at hand
-        except FileNotFoundError:
-            path.parent.mkdir(mode=0o700, exist_ok=True)
-            os.replace(part, path)  # noqa: PTH105
+            try:
+                left = memoryview(record)
+                while left:
+                    left = left[os.write(handle, left) :]
+            finally:
+                os.close(handle)
+            try:
+                os.replace(part, path)  # noqa: PTH105 - strings at hand
+            except FileNotFoundError:
+                path.parent.mkdir(mode=0o700, exist_ok=True)
+                os.replace(part, path)  # noqa: PTH105
+        except OSError:  # on a full disk what was half written would be in the way of what is written next
+            os.unlink(part)  # noqa: PTH108
+            raise
 
 
 @dataclass(frozen=True)

@@ -295,9 +295,11 @@ class Computation:
                 told = blocks.CannotStop(f"its capsule was not kept: {type(error).__name__}: {error}"[:300])
             # Before it is told: whoever hears it may have the next wish.
             self._written += 1
-            with contextlib.suppress(OSError):  # a worker that is gone
-                self._line.say(told)
-            self._captures.task_done()
+            try:
+                with contextlib.suppress(OSError):  # a worker that is gone
+                    self._line.say(told)
+            finally:
+                self._captures.task_done()
 
 
 def standing() -> str:

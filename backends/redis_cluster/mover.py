@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Final
 
 from msgspec import Struct, structs
@@ -70,15 +70,13 @@ class Mover:
         for leg in remaining(job, seen)[:1]:  # its replicas hear of it while we listen
             with contextlib.suppress(HostError):
                 await higher(self._nodes, member(seen, leg.target))
-        async with (
-            listening(members, self._nodes.access, ceiling=self._ceiling, before=self._before) as heard,
-            self._behind(),
-        ):
+        async with listening(members, self._nodes.access, ceiling=self._ceiling, before=self._before) as heard:
             while legs := remaining(job, seen):
                 before = tally.slots
                 try:
                     began = began if interrupted or tally.slots else time.monotonic()
-                    await self._all(legs, seen, ledger, heard, tally, sum(len(leg.slots) for leg in job.legs))
+                    with yielding() if self._yields else contextlib.nullcontext():
+                        await self._all(legs, seen, ledger, heard, tally, sum(len(leg.slots) for leg in job.legs))
                 except HostError:
                     interrupted += 1
                     fruitless = 0 if tally.slots > before else fruitless + 1
@@ -96,11 +94,6 @@ class Mover:
             )  # fmt: skip
         ledger.end()
         return done
-
-    @contextlib.asynccontextmanager
-    async def _behind(self) -> AsyncIterator[None]:
-        with yielding() if self._yields else contextlib.nullcontext():
-            yield
 
     async def _all(
         self, legs: Sequence[Leg], seen: View, ledger: Ledger, heard: Heard, tally: Tally, total: int

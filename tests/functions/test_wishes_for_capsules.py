@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import queue
+import resource
+import signal
 import threading
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -22,6 +24,7 @@ from sidestep.backends.functions.setup import new_signing_key, public_of
 from sidestep.backends.functions.sources import digest_of, store_source
 from sidestep.fleet.errors import SidestepError
 from sidestep.sharding.capsules import Origin
+from sidestep.sharding.capsules.chunks import name_of
 from sidestep.sharding.codec import Encoded
 
 _SOURCE = b"""
@@ -169,3 +172,21 @@ async def test_a_block_that_captures_nothing_is_given_up_with_its_reason() -> No
     with pytest.raises(SidestepError, match=r"within 0.01 s: it reached no safepoint: it is in read"):
         await one.next("h1", "b1", 3, None, seconds=0.01)
     assert runner.verbs[-2:] == ["withdraw", "status"]
+
+
+def test_a_chunk_that_could_not_be_written_leaves_nothing_behind(tmp_path: Path) -> None:
+    """What was half written would be in the way of what is written next, on a disk that is full."""
+    child = os.fork()
+    if child == 0:
+        try:
+            store, chunk = Store(tmp_path), os.urandom(16384)
+            signal.signal(signal.SIGXFSZ, signal.SIG_IGN)  # the kernel writes no more than this of any file
+            resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))
+            try:
+                store.put(name_of(chunk), chunk)
+            except OSError:
+                os._exit(42)
+        finally:
+            os._exit(1)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 42
+    assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
