@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import select
+import signal
 import socket
 import sys
 from dataclasses import dataclass, field
@@ -27,6 +30,20 @@ def shard_spec(driver: str, port: int, tally: str = TALLY, **changes: Any) -> Sh
     start = f"{tally} serve --closed" if driver == "hook" else f"{tally} serve --files"
     given = {"start": start, "ready": f"{tally} ready", "port": port, "driver": driver} | hooks | changes
     return ShardSpec(name=Label("tally.0"), app=Label("tally"), host=Label("a"), **given)
+
+
+def kill(pid: int, *, group: bool = False) -> None:
+    """Kill a process, or the group it leads, and return once it is dead: a signal sent is not a death yet."""
+    handle = os.pidfd_open(pid)
+    try:
+        if group:
+            os.killpg(pid, signal.SIGKILL)
+        else:
+            signal.pidfd_send_signal(handle, signal.SIGKILL)
+        ended, _, _ = select.select([handle], [], [], 60)
+    finally:
+        os.close(handle)
+    assert ended, f"process {pid} does not die"
 
 
 def free_port() -> int:

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import signal
 import time
 from pathlib import Path
 from typing import Any
 
 import pytest
-from moving import shard_spec
+from moving import kill, shard_spec
 from msgspec.structs import replace
 
 from sidestep.backends.base import Actor, Order
@@ -105,7 +103,7 @@ async def test_a_command_whose_shell_was_killed_is_ended_before_it_is_undone(pai
     await until(lambda: bool(acting(pair)) and (acting(pair)[0] / "pid").exists() and holder.is_symlink())
     await until(lambda: (acting(pair)[0] / "pid").read_text().strip() != "")
     child = int((acting(pair)[0] / "pid").read_text())
-    os.kill(int(str(holder.readlink()).split(":")[0]), signal.SIGKILL)
+    kill(int(str(holder.readlink()).split(":")[0]))
     assert running(child)
     assert await act(pair, "undo") == 1
     assert not running(child)
@@ -117,7 +115,7 @@ async def test_it_is_undone_where_the_shard_is_dead_and_brought_into_force_nowhe
     await pair.start(shard_spec("hook", pair.port))
     assert await act(pair, "do") == 0
     (seen,) = await pair.backend.discover(pair.source)
-    os.kill(seen.pid, signal.SIGKILL)
+    kill(seen.pid)
     await until(lambda: not running(seen.pid))
     assert await act(pair, "undo", ON, lift=True) is None
     with pytest.raises(HostError, match="is dead"):
@@ -131,7 +129,7 @@ async def test_what_an_older_process_had_says_nothing_of_a_new_one(pair: Any) ->
     await pair.start(spec)
     assert await act(pair, "do") == 0
     (seen,) = await pair.backend.discover(pair.source)
-    os.kill(seen.pid, signal.SIGKILL)
+    kill(seen.pid)
     await until(lambda: not running(seen.pid))
     await pair.start(spec)
     assert await act(pair, "validate", key="plan-2") == 1

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import os
-import signal
 from pathlib import Path
 from typing import Any
 
 import pytest
-from moving import shard_spec
+from moving import kill, shard_spec
 
 from sidestep.backends.base import Backend
 from sidestep.fleet.errors import HostError
@@ -84,7 +83,7 @@ async def test_a_stop_ends_the_whole_group_even_when_its_leader_is_gone(pair: An
     spec = shard_spec("restart", 0, start=f"sleep 600 & echo $! > {child}; exec sleep 600", ready="")
     await pair.start(spec)
     (seen,) = await pair.backend.discover(pair.source)
-    os.kill(seen.pid, signal.SIGKILL)
+    kill(seen.pid)
     await pair.backend.stop(pair.source, spec, 7)
     state = Path(f"/proc/{child.read_text().strip()}/stat")
     assert not state.exists() or state.read_text().rsplit(")", 1)[1].split()[0] == "Z"

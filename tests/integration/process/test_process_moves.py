@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-import os
-import signal
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
-from moving import BEFORE_COMMIT, STEPS, shard_spec
+from moving import BEFORE_COMMIT, STEPS, kill, shard_spec
 
 from sidestep.fleet.errors import HostError, HostUnreachable, ShardEnded
 from sidestep.fleet.machines import ShardState, StepName
@@ -130,7 +128,7 @@ async def test_a_process_that_died_between_commit_and_resume_is_made_again(pair:
     for name in BEFORE_COMMIT:
         await pair.step(name, move)
     for seen in await pair.backend.discover(pair.destination):
-        os.kill(seen.pid, signal.SIGKILL)
+        kill(seen.pid)
     await pair.step(StepName.RESUME, move)
     assert await pair.at_destination("add") == "4"
 
@@ -142,7 +140,7 @@ async def test_a_process_that_died_after_it_served_is_not_made_again_from_old_st
     for name in STEPS[:-2]:
         await pair.step(name, move)
     (seen,) = await pair.backend.discover(pair.destination)
-    os.kill(seen.pid, signal.SIGKILL)
+    kill(seen.pid)
     with pytest.raises(ShardEnded, match=f"b: observe: the shard's process {seen.pid} is dead"):
         await pair.step(StepName.OBSERVE, move)
     with pytest.raises(ShardEnded, match="b: resume: the shard died after it had served"):
@@ -267,7 +265,7 @@ async def test_an_abort_brings_back_a_source_that_died(pair: Any, driver: str, l
     for name in done:
         await pair.step(name, move)
     (seen,) = await pair.backend.discover(pair.source)
-    os.killpg(seen.pid, signal.SIGKILL)
+    kill(seen.pid, group=True)
     await pair.abort(StepName.FREEZE, move)
     for name in reversed(done):
         await pair.abort(name, move)
@@ -294,7 +292,7 @@ async def test_keys_are_put_beside_what_a_process_has_or_not_at_all(pair: Any) -
     kept = pair.source_dir / "state" / "kept"
     kept.write_text("mine")
     (seen,) = await pair.backend.discover(pair.source)
-    os.kill(seen.pid, signal.SIGKILL)
+    kill(seen.pid)
     with pytest.raises(HostError, match="dead"):
         await here.step(StepName.RESTORE, move)
     assert kept.read_text() == "mine"

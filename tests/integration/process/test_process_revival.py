@@ -5,13 +5,12 @@ from __future__ import annotations
 import asyncio
 import io
 import os
-import signal
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from moving import Pair, shard_spec
+from moving import Pair, kill, shard_spec
 
 from sidestep.autopilot.capsules.base import CapsuleRef
 from sidestep.autopilot.daemon_log import Log
@@ -85,7 +84,7 @@ class Scene:
 
     async def kill(self) -> None:
         (seen,) = await self.pair.backend.discover(self.pair.source)
-        os.killpg(seen.pid, signal.SIGKILL)
+        kill(seen.pid, group=True)
         async with asyncio.timeout(20):
             while (await self.pair.backend.discover(self.pair.source))[0].state is not ShardState.FAILED:
                 await asyncio.sleep(0.02)
