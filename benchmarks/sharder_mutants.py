@@ -12,7 +12,7 @@ from typing import Any
 
 from benchmarks.sharder_exact import Counts, check, defined, one_loop, result_of
 from benchmarks.sharder_programs import ALIASINGS
-from sidestep.sharding.analysis import collect_expressions, function
+from sidestep.sharding.analysis import collect_expressions, function, typing_values
 from sidestep.sharding.execute import folding, guards, planned, rewriting, transaction, worker
 from sidestep.sharding.loops import bounds, classify, conflicts, disjoint
 
@@ -37,6 +37,10 @@ def _all_bound(context: Any, body: Any, exposed: Any, targets: Any) -> Any:
     return frozenset(n for n in _FRESH(context, [], set(), set()) | context.local if n not in context.parameters)
 
 
+def _any_number(op: Any, a: Any, b: Any) -> bool:
+    return typing_values.number(a) or typing_values.number(b)
+
+
 _SUMMARISED = function._summarised
 _ANSWERS = transaction.Transaction._answers
 _FRESH = classify.fresh_names
@@ -57,6 +61,7 @@ MUTANTS: dict[str, tuple[Change, ...]] = {
     "subscripts are integers": (_without("integer"),),
     "guards that compare": (_without("holds"),),
     "dicts have a fixed length": (_without("not-dict"),),
+    "whole numbers repeat nothing": ((typing_values, "_with_number", _any_number),),
     "functions mutate nothing": ((function, "_summarised", _no_mutation),),
     "carried scalars": ((classify._Classifier, "_scalars", _always(None)),),
     "early exits": ((classify, "own_exits", _always([])),),

@@ -12,7 +12,7 @@ import contextlib
 import itertools
 import math
 import os
-from collections.abc import Coroutine, Mapping, Sequence
+from collections.abc import Collection, Coroutine, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self
@@ -150,6 +150,20 @@ class Cluster:
         if not self._workers:
             raise WorkerLost("no host has a worker: " + "; ".join(f"{h}: {why}" for h, why in self.lost.items()))
         return sorted(self._workers, key=lambda host: host in avoid)
+
+    async def back(self, hosts: Collection[str], *, seconds: float = 90.0) -> bool:
+        """Whether one of these hosts has a worker; waits while none has, and one may have it again."""
+
+        def there() -> bool:
+            return any(host in self._workers for host in hosts)
+
+        def may_come() -> bool:
+            return any(self._agents[host].alive and self._restarts.get(host, 0) <= RESTARTS for host in hosts)
+
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds), self._changed:
+                await self._changed.wait_for(lambda: self.closing or there() or not may_come())
+        return there()
 
     async def put(self, host: str, source: Source) -> None:
         """Have source files on a host, over SSH. Raises HostError."""

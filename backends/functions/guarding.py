@@ -140,8 +140,9 @@ class Guard:
         The wish is said again while nothing comes of it, which does no harm.
         """
         begun, again = time.monotonic(), 0.0
-        until = begun + seconds
-        while (now := time.monotonic()) < until:
+        until, now = begun + seconds, begun
+        while now < until:
+            now = time.monotonic()  # that of the look: whoever stood still itself looks once more before it gives up
             if now >= again:
                 await self.wish(host, block, token, "keep")
                 again = now + AGAIN
@@ -204,6 +205,25 @@ class Guard:
             except (WorkerLost, VerbFailed) as error:
                 why = str(error)
         raise WorkerLost(f"a capsule of {saved.header.shard} did not come to {target}: {why}")
+
+    async def had(self, saved: Saved, target: str) -> bool:
+        """Have a capsule on a host where its block goes on; False when nobody who held it can give it any more.
+
+        Holders that are between two workers are waited for: where the scheduler is lost, all of them are.
+        """
+        while True:
+            before = {host: where for host, where in self._cluster.workers.items() if host in saved.holders}
+            try:
+                await self.bring(saved, target)
+                return True
+            except SidestepError:
+                now = self._cluster.workers
+            if target not in now:
+                return True  # it is lost itself, which is seen in a moment; the capsule is not
+            # Whoever was there all the time does not have it.
+            saved.holders -= {host for host, where in before.items() if now.get(host) == where}
+            if not await self._cluster.back(saved.holders):
+                return False
 
     async def arrive(self, saved: Saved, former: Saved | None, stopped: blocks.Outcome, host: str) -> int:
         """Bring what is missing, and have the host prove that it holds the whole capsule; the bytes that travelled.

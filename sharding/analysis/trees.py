@@ -15,13 +15,13 @@ Expression = TypeVar("Expression", bound=ast.expr)
 
 
 def walk(body: Iterable[ast.AST]) -> Iterator[ast.AST]:
-    """Every node below, except what is inside functions and classes defined there."""
-    todo = list(body)
+    """Every node below in the order of the text, except what is inside functions and classes defined there."""
+    todo = [*body][::-1]
     while todo:
         node = todo.pop()
         yield node
         if not isinstance(node, OWN_SCOPE):
-            todo.extend(ast.iter_child_nodes(node))
+            todo.extend([*ast.iter_child_nodes(node)][::-1])
 
 
 def line_of(node: ast.AST) -> int:

@@ -143,7 +143,16 @@ def _binary(op: ast.operator, a: Type, b: Type) -> Type:  # noqa: PLR0911, PLR09
         return join(a, b)
     if isinstance(op, ast.Add) and a.name in _SEQUENCES and b.name in _SEQUENCES:
         return list_of(join(element(a), element(b))) if a.name == "list" else tuples_of(join(element(a), element(b)))
-    return ANY
+    return NUMARR if _with_number(op, a, b) else ANY
+
+
+def _with_number(op: ast.operator, a: Type, b: Type) -> bool:
+    """Whether one is a number, and whatever the other is makes a number or an array with it, or fails."""
+    if isinstance(op, ast.Mult):  # a whole number repeats a sequence
+        return any(number(x) and x.name in {"float", "complex"} for x in (a, b))
+    if isinstance(op, ast.Mod):  # a text is filled in
+        return number(a)
+    return not isinstance(op, ast.MatMult) and (number(a) or number(b))
 
 
 def _arithmetic(op: ast.operator, a: Type, b: Type) -> Type:

@@ -115,6 +115,21 @@ def _attribute_type(values: Mapping[str, Any], path: tuple[str, ...]) -> Type:
     return type_of(one)
 
 
+def fits(prepared: Prepared, args: Sequence[Any], kwargs: Mapping[str, Any]) -> bool:
+    """Whether these arguments are of the types that the analysis rests on, and as separate."""
+    try:
+        bound = inspect.signature(prepared.function).bind(*args, **kwargs)
+    except TypeError:
+        return False
+    bound.apply_defaults()
+    known, context = prepared.types, prepared.context
+    for name, value in bound.arguments.items():
+        expected = known.get(name, ANY)
+        if expected != ANY and join(expected, type_of(value)) != expected:
+            return False
+    return all(context.region(a) == context.region(b) for a, b in _overlapping(bound.arguments))
+
+
 def _overlapping(values: Mapping[str, Any]) -> list[tuple[str, str]]:
     """Pairs of parameters that have memory in common from the start."""
     surveys = dict[str, Survey]()
@@ -155,7 +170,7 @@ class Sharded:
         self, executor: Executor, args: Sequence[Any], kwargs: Mapping[str, Any], cuts: Cuts | None = None
     ) -> Outcome:
         """Call the function, its loops as shards. Raises what it raises."""
-        if not self.loops or not self._fits(args, kwargs) or not self.bindings_hold():
+        if not self.loops or not fits(self.prepared, args, kwargs) or not self.bindings_hold():
             value = self.prepared.function(*args, **kwargs)
             return Outcome(value, 0, ("arguments or bindings are not those of the plan",) if self.loops else ())
         made, totals = self.bound(executor, cuts)
@@ -166,20 +181,6 @@ class Sharded:
         """The function with its shards on an executor, for arguments of the plan's types; and its totals."""
         totals = Totals()
         return self._function(executor, totals, cuts), totals
-
-    def _fits(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> bool:
-        """Whether these arguments are of the types that the analysis rests on, and as separate."""
-        try:
-            bound = inspect.signature(self.prepared.function).bind(*args, **kwargs)
-        except TypeError:
-            return False
-        bound.apply_defaults()
-        known, context = self.prepared.types, self.prepared.context
-        for name, value in bound.arguments.items():
-            expected = known.get(name, ANY)
-            if expected != ANY and join(expected, type_of(value)) != expected:
-                return False
-        return all(context.region(a) == context.region(b) for a, b in _overlapping(bound.arguments))
 
     def _function(self, executor: Executor, totals: Totals, cuts: Cuts | None) -> types.FunctionType:
         prepared = self.prepared

@@ -30,7 +30,7 @@ _CONTAINERS: Final = frozenset({
     range, list, tuple, dict, set, frozenset, str, bytes, deque, np.ndarray, Counter, OrderedDict, type({}.keys()),
     type({}.values()), type({}.items()),
 })  # fmt: skip
-_ITERATORS: Final = frozenset({
+ITERATORS: Final = frozenset({
     enumerate, zip, map, filter, reversed, type(reversed([])), type(reversed(range(0))), type(reversed({})),
     type(reversed({}.items())), type(reversed({}.values())), itertools.chain, itertools.combinations,
     itertools.combinations_with_replacement, itertools.permutations, itertools.product, itertools.zip_longest,
@@ -103,7 +103,7 @@ class Transaction:
         if type(iterable) is range:
             items: Any = iterable
         else:
-            items, failure = _listed(iterable)
+            items, failure = listed(iterable)
             if failure is not None:
                 self._give_up("iterable")
                 return LoopResult(rest=failure)
@@ -140,7 +140,7 @@ class Transaction:
         kind = type(iterable)
         if kind in _CONTAINERS:
             return True
-        return self.fresh and kind in _ITERATORS
+        return self.fresh and kind in ITERATORS
 
     def _prepare(self, items: Any, local: dict[str, Any]) -> dict[str, Any]:
         if len(items) < 2:
@@ -188,14 +188,7 @@ class Transaction:
         if not plan.written_regions and not plan.logs:
             return
         try:
-            by_region = dict[str, Survey]()
-            for name in plan.live:
-                by_region.setdefault(plan.regions[name], Survey()).visit(live[name])
-            for name in plan.globals:
-                by_region.setdefault(f"::{name}", Survey()).visit(live[name])
-            for region in plan.item_regions or {"@items"}:
-                for item in () if type(items) is range else inner(items):
-                    by_region.setdefault(region, Survey()).visit(item)
+            by_region = self._by_region(live, items) if plan.written_regions else {}
             everything = surveyed(live, None if type(items) is range else items)
         except Outside as error:
             raise Fallback(f"universe: {error}") from error
@@ -208,6 +201,17 @@ class Transaction:
         mutable = [one for one in logs if type(one) not in ATOMS]
         if any(a is b for i, a in enumerate(mutable) for b in mutable[:i]):
             raise Fallback("two accumulators are one object")
+
+    def _by_region(self, live: dict[str, Any], items: Any) -> dict[str, Survey]:
+        plan, found = self.plan, dict[str, Survey]()
+        for name in plan.live:
+            found.setdefault(plan.regions[name], Survey()).visit(live[name])
+        for name in plan.globals:
+            found.setdefault(f"::{name}", Survey()).visit(live[name])
+        for region in plan.item_regions or {"@items"}:
+            for item in () if type(items) is range else inner(items):
+                found.setdefault(region, Survey()).visit(item)
+        return found
 
     def _waves(self, count: int) -> Iterator[tuple[int, int]]:
         """All at once; loops that may be left run in growing blocks, so that little is done for nothing."""
@@ -293,7 +297,7 @@ def _thawed(said: Any, survey: Survey) -> Shard:
     )
 
 
-def _listed(iterable: Any) -> tuple[list[Any], Iterator[Any] | None]:
+def listed(iterable: Any) -> tuple[list[Any], Iterator[Any] | None]:
     """The items; or, when listing fails, an iterator that yields what came before and goes on as the original."""
     found = list[Any]()
     source = iter(iterable)

@@ -56,7 +56,18 @@ class Survey:
                 if kind is defaultdict:
                     raise Outside("reading a defaultdict may change it")
             elif kind in SEQUENCES or kind is set:
-                todo.extend(reversed(inner(one)))
+                todo.extend(reversed(self._rows(inner(one))))
+
+    def _rows(self, values: list[Any]) -> list[Any]:
+        """Add the lists of atoms that values begin with, at once; what is left to visit."""
+        numbers, objects = self.numbers, self.objects
+        for at, one in enumerate(values):
+            if type(one) is not list or not set(map(type, one)) <= ATOMS:
+                return values[at:]
+            if id(one) not in numbers:
+                numbers[id(one)] = len(objects)
+                objects.append(one)
+        return []
 
     def _add(self, one: Any) -> None:
         self.numbers[id(one)] = len(self.objects)

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from sidestep.sharding.analysis.context import Context
 from sidestep.sharding.analysis.sharing import shares
 from sidestep.sharding.analysis.trees import target_names, walk
+from sidestep.sharding.analysis.typing_values import is_array
 from sidestep.sharding.universe import effects
 
 
@@ -58,7 +59,8 @@ def _values(  # noqa: PLR0912 - one statement a branch
         case ast.AnnAssign(value=ast.expr() as value):
             bind(node.target, value)
         case ast.AugAssign():
-            hold(node.target, node.value)
+            if not is_array(context, node.target):  # numbers and arrays take numbers over, no reference
+                hold(node.target, node.value)
         case ast.For():
             bind(node.target, node.iter)
         case ast.NamedExpr():

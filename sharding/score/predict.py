@@ -18,8 +18,9 @@ from sidestep.sharding.score.profile import LoopProfile, Profile
 
 #: seconds per entry that a transaction takes on top (guards, surveys, threads), measured on small loops
 _FIXED = 1.5e-3
-#: seconds to write down, ship and fold one logged term
+#: seconds to write down, ship and fold one logged term; the same of a keyed one, which is done statement by statement
 _TERM = 0.35e-6
+_KEYED = 9e-6
 _TERM_BYTES = 9
 
 
@@ -52,30 +53,37 @@ class Score:
 
 
 def forecast_loop(loop: LoopProfile, plan: LoopPlan, hosts: Sequence[HostShare], network: Network) -> LoopForecast:
-    """What a loop takes before and after, on these hosts."""
-    before = sum(map(sum, loop.costs))
+    """What a loop takes before and after, on these hosts; entries that were not kept one by one, as those that were."""
     if loop.outside:
-        return LoopForecast(before, float("inf"))
+        return LoopForecast(loop.whole, float("inf"))
     resources = resources_of(hosts, network)
-    usable = sum(1 for r in resources if r.rate > 0)
+    rates = [r.rate for r in resources if r.rate > 0]
+    shipping = _shipping(loop, plan, len(rates), network)
     after = 0.0
     for costs in loop.costs:
-        if len(costs) < 2 or not usable:
-            after += sum(costs)
+        whole = sum(costs)
+        if len(costs) < 2 or not rates:
+            after += whole
             continue
-        nothing = np.zeros(len(costs))
-        found = cut(Costs(np.array(costs), nothing, nothing), resources)
-        span = sum(costs) if found is None else found.makespan
-        after += span + _shipping(loop, plan, usable, network)
-    return LoopForecast(before, after)
+        if whole <= _FIXED:
+            # It loses wherever it is cut, and there may be very many of these: the least that its parts can take.
+            span = max(max(costs) / max(rates), whole / sum(rates))
+        else:
+            nothing = np.zeros(len(costs))
+            found = cut(Costs(np.array(costs), nothing, nothing), resources)
+            span = whole if found is None else found.makespan
+        after += span + shipping
+    return LoopForecast(loop.whole, after * loop.entries / max(len(loop.costs), 1))
 
 
 def _shipping(loop: LoopProfile, plan: LoopPlan, hosts: int, network: Network) -> float:
     """Seconds that one entry ships, packs, compares and folds: the coordinator's share is not parallel."""
-    terms = loop.terms / max(len(loop.costs), 1)
+    terms = loop.terms / max(loop.entries, 1)
     moved = hosts * loop.shipped + loop.returned + terms * _TERM_BYTES
     compared = 2 * loop.packing * bool(plan.written)
-    return _FIXED + network.latency_s * 2 + moved / network.bytes_per_s + loop.packing + compared + terms * _TERM
+    kinds = [plan.verdict.reductions[name].kind for name in plan.logs]
+    term = sum(_KEYED if kind == "keyed" else _TERM for kind in kinds) / max(len(kinds), 1)
+    return _FIXED + network.latency_s * 2 + moved / network.bytes_per_s + loop.packing + compared + terms * term
 
 
 def score(profile: Profile, plans: Sequence[LoopPlan], hosts: Sequence[HostShare], network: Network) -> Score:
@@ -83,11 +91,11 @@ def score(profile: Profile, plans: Sequence[LoopPlan], hosts: Sequence[HostShare
     loops = tuple(forecast_loop(loop, plan, hosts, network) for loop, plan in zip(profile.loops, plans, strict=True))
     before = max(profile.seconds, sum(f.before for f in loops), 1e-9)
     chosen = tuple(n for n, f in enumerate(loops) if f.gain > 0)
-    after = before - sum(loops[n].gain for n in chosen)
+    after = before - sum(loops[n].gain for n in chosen) + profile.looking * bool(chosen)
     count = sum(1 for r in resources_of(hosts, network) if r.rate > 0)
     after = max(after, before / max(count, 1))
     value = (1 - after / before) / (1 - 1 / count) if count > 1 else 0.0
-    every = max(before + sum(f.after - f.before for f in loops), before / max(count, 1))
+    every = max(before + sum(f.after - f.before for f in loops) + profile.looking, before / max(count, 1))
     return Score(min(1.0, max(0.0, value)), before / after, before, chosen, loops, before / every)
 
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import ast
 from collections import deque
 from collections.abc import Sequence
 from typing import Any, Final
 
 import numpy as np
 
+from sidestep.sharding.analysis.trees import names_in
 from sidestep.sharding.execute.contract import HostShare, Network, ShardPolicy
 from sidestep.sharding.execute.rewriting import LoopPlan
 from sidestep.sharding.score.predict import score, worth_it
@@ -35,7 +37,7 @@ class Weighing:
         if seconds < self._policy.min_seconds:
             return False
         plan, lots = self._plan, min(left, _LOTS)
-        read = [weight(local[name]) for name in plan.live if name in local]
+        read = [weight(local[name]) for name in {*plan.live, *_iterated(plan)} if name in local]
         written = [weight(local[name]) for name in plan.written if name in local]
         loop = LoopProfile(
             costs=[[seconds / lots] * lots], shipped=sum(size for _, size in read),
@@ -43,6 +45,14 @@ class Weighing:
             terms=len(plan.logs) * left,
         )  # fmt: skip
         return worth_it(score(Profile(seconds, [loop]), [plan], self._hosts, self._network), self._policy)
+
+
+def _iterated(plan: LoopPlan) -> set[str]:
+    """Names of what the loop iterates over, which is shipped as well; numbers of a range are not."""
+    node = plan.verdict.node
+    given = node.iter if isinstance(node, ast.For) else None
+    ranged = isinstance(given, ast.Call) and isinstance(given.func, ast.Name) and given.func.id == "range"
+    return set() if given is None or ranged else names_in(given)
 
 
 def weight(value: Any, deep: int = _DEEP) -> tuple[float, float]:

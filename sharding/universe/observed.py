@@ -70,8 +70,15 @@ def _elements(values: Any, depth: int) -> Type:
     kinds = set(map(type, values))
     if kinds <= _PLAIN.keys():
         return join_all(_PLAIN[kind] for kind in kinds)
-    found = BOT
+    found, rows = BOT, set[frozenset[type]]()
     for value in values:
+        if type(value) is list:
+            # Of many rows that hold the same kinds of plain values one is looked at.
+            held = frozenset(map(type, value))
+            if held in rows:
+                continue
+            if held <= _PLAIN.keys():
+                rows.add(held)
         found = join(found, type_of(value, depth + 1))
         if found == ANY:
             break

@@ -149,3 +149,65 @@ hazard(
     lambda: (6,),
     "refused",
 )
+
+hazard(
+    "a_whole_number_repeats_what_it_is_multiplied_with",
+    """
+    def f(rows, n):
+        out = []
+        for i in range(n):
+            t = 1
+            t = t * rows[i]
+            t[0][0] = t[0][0] + i
+            out.append(t[0])
+        return out, rows
+    """,
+    lambda: ([*([[1], [2]] for _ in range(6)), 5, "x"], 6),
+)
+
+hazard(
+    "sums_of_arrays_are_one_object",
+    """
+    def f(rows, n):
+        out = []
+        for i in range(n):
+            t = 0
+            for k in range(2):
+                t += rows[k]
+                out.append(t)
+            t += i
+        return out, rows
+    """,
+    lambda: ([np.arange(3.0), np.arange(3.0) + 1, "x"], 6),
+)
+
+hazard(
+    "sums_that_begin_with_an_array_of_others",
+    """
+    def f(rows, n):
+        out = []
+        for i in range(n):
+            t = 0
+            if i % 2:
+                t = rows[0]
+            t += 1
+            out.append(t)
+        return out, rows
+    """,
+    lambda: ([np.arange(3.0), 7], 6),
+)
+
+hazard(
+    "sums_that_begin_with_what_cannot_be_added",
+    """
+    def f(rows, n):
+        out = []
+        for i in range(n):
+            t = 0
+            for x in rows[i]:
+                t += x
+            out.append(t)
+        return out, rows
+    """,
+    lambda: ([[1, 2], [3.5], [], [np.int64(4)], [1, [2]], [5]], 6),
+)

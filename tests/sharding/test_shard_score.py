@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from typing import Any
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -14,8 +16,8 @@ from benchmarks.sharder_exact import defined
 from sidestep.sharding.execute.contract import HostShare, Network, ShardPolicy
 from sidestep.sharding.execute.planned import outermost, prepare
 from sidestep.sharding.execute.rewriting import LoopPlan, planned
-from sidestep.sharding.score.predict import Score, score, worth_it
-from sidestep.sharding.score.profile import LoopProfile, Profile
+from sidestep.sharding.score.predict import Score, forecast_loop, score, worth_it
+from sidestep.sharding.score.profile import LoopProfile, Profile, measure
 
 _TEXT = """
 def f(xs, ys, n):
@@ -74,3 +76,57 @@ def test_what_is_sharded_stays_so_within_the_hysteresis() -> None:
     assert not worth_it(at(1.3, 1.0), policy, sharded_before=True)
     assert not worth_it(at(9.0, 0.5), policy)
     assert not worth_it(Score(0.5, 9.0, 9.0, (), ()), policy)
+
+
+def test_a_loop_that_is_entered_very_often_is_measured_in_bounded_memory_and_forecast_as_a_whole() -> None:
+    """S1.7: a loop in the middle of others may be entered a million times; of each of those only the sums are kept."""
+    text = """
+def f(xs, n):
+    x = 0
+    while x < n:
+        for i in range(4):
+            xs[i] = x * i
+        x += 1
+"""
+    prepared = prepare(defined(text), ([0] * 4, 40_000), {}, text=text)
+    plans = [planned(prepared.context, v, n) for n, v in enumerate(outermost(prepared.verdicts))]
+    (loop,) = measure(prepared, plans, ([0] * 4, 40_000), {}).loops
+    assert (loop.entries, loop.iterations) == (40_000, 160_000)
+    assert sum(map(len, loop.costs)) == 100_000
+    found = forecast_loop(loop, plans[0], [HostShare("a"), HostShare("b")], Network())
+    assert found.before < 10
+    assert found.after > 40_000 * 1e-3, "each entry would be shipped by itself"
+    assert found.gain == 0
+
+
+def _measured(text: str, *args: Any) -> LoopProfile:
+    prepared = prepare(defined(text), args, {}, text=text)
+    plans = [planned(prepared.context, v, n) for n, v in enumerate(outermost(prepared.verdicts))]
+    (loop,) = measure(prepared, plans, args, {}).loops
+    return loop
+
+
+@pytest.mark.parametrize("over", ["rows", "enumerate(rows)", "zip(rows, rows)"])
+def test_rows_that_a_loop_goes_over_are_shipped_as_well(over: str) -> None:
+    """S1.7: a loop over rows that is cheap for their size would lose by shards."""
+    text = f"""
+def f(rows):
+    sums = []
+    for row in {over}:
+        sums.append(len(row))
+    return sums
+"""
+    loop = _measured(text, [[0.5 + i + k for k in range(9)] for i in range(500)])
+    assert loop.shipped > 500 * 9 * 8
+    assert loop.entries == 1 and loop.iterations == 500
+
+
+def test_what_is_counted_by_keys_is_written_down_in_every_turn() -> None:
+    text = """
+def f(items):
+    found = {}
+    for item in items:
+        found[item] = found.get(item, 0) + 1
+    return found
+"""
+    assert _measured(text, [i % 7 for i in range(300)]).terms == 300
