@@ -56,29 +56,6 @@ def life(board: list[list[int]], turns: int) -> list[list[int]]:
     return board
 
 
-def nearest(points: list[list[float]], centres: list[list[float]]) -> list[int]:
-    labels = []
-    for p in points:
-        best, at = 1e300, 0
-        for k in range(len(centres)):
-            d = 0.0
-            for c in range(len(p)):
-                d += (p[c] - centres[k][c]) ** 2
-            if d < best:
-                best = d
-                at = k
-        labels.append(at)
-    return labels
-
-
-def counts(items: list[int], kinds: int) -> dict[int, int]:
-    found: dict[int, int] = {}
-    for item in items:
-        key = item * 31 % kinds
-        found[key] = found.get(key, 0) + 1
-    return found
-
-
 def place(row: int, n: int, columns: int, left: int, right: int) -> int:
     if row == n:
         return 1
@@ -196,6 +173,54 @@ def edges(image: np.ndarray, out: np.ndarray) -> None:
             out[i, j] = (gx * gx + gy * gy) ** 0.5
 
 
+def spans(events: list[tuple[int, int]], at: list[int]) -> list[int]:
+    found = []
+    for moment in at:
+        inside = 0
+        for begin, end in events:
+            if begin <= moment < end:
+                inside += 1
+        found.append(inside)
+    return found
+
+
+def smoothed(xs: list[float], width: int) -> list[float]:
+    out = []
+    for i in range(len(xs) - width):
+        total = 0.0
+        for k in range(width):
+            total += xs[i + k]
+        out.append(total / width)
+    return out
+
+
+def letters(texts: list[str]) -> list[list[int]]:
+    table = []
+    for text in texts:
+        row = [0] * 26
+        for letter in text:
+            row[ord(letter) - 97] += 1
+        table.append(row)
+    return table
+
+
+def shortest(table: list[list[int]], turns: int) -> int:
+    n = len(table)
+    for k in range(min(turns, n)):
+        for i in range(n):
+            for j in range(n):
+                through = table[i][k] + table[k][j]
+                table[i][j] = min(table[i][j], through)
+    return sum(map(sum, table))
+
+
+def by_length(words: list[str]) -> dict[int, list[str]]:
+    groups: dict[int, list[str]] = {}
+    for word in words:
+        groups.setdefault(len(word), []).append(word)
+    return groups
+
+
 def judged(size: float) -> dict[str, tuple[Callable[..., Any], Callable[[], tuple[Any, ...]]]]:
     """Functions with makers of their arguments; at ``size`` 1 most take a second or two."""
 
@@ -215,8 +240,6 @@ def judged(size: float) -> dict[str, tuple[Callable[..., Any], Callable[[], tupl
         "julia": (julia, lambda: (n(350, 2), n(350, 2), 300)),
         "distances": (distances, lambda: (words(n(42_000)), "transformation")),
         "life": (life, lambda: ([[(i * j + i) % 3 % 2 for j in range(n(400, 2))] for i in range(n(400, 2))], 25)),
-        "nearest": (nearest, lambda: (rows(n(140_000), 4), rows(20, 4))),
-        "counts": (counts, lambda: ([i * i % 100_003 for i in range(n(2_000_000))], 997)),
         "queens": (queens, lambda: (9 if size > 0.5 else 6,)),
         "integral": (integral, lambda: (n(500_000), 60)),
         "sorted rows": (sorted_rows, lambda: (whole(n(600), 6000),)),
@@ -230,6 +253,12 @@ def judged(size: float) -> dict[str, tuple[Callable[..., Any], Callable[[], tupl
         "half": (half, lambda: (n(1000), 6000)),
         "matrix-vector": (matrix_vector, lambda: (rows(n(1500, 2), n(1500, 2)), [0.5] * n(1500, 2),
                                                   [0.0] * n(1500, 2))),
+        "spans": (spans, lambda: ([(i * 7 % 9000, i * 7 % 9000 + i % 50) for i in range(2000)],
+                                  list(range(n(36_000))))),
+        "smoothed": (smoothed, lambda: ([i % 17 / 17 for i in range(n(750_000))], 60)),
+        "letters": (letters, lambda: (words(n(1_000_000)),)),
+        "shortest": (shortest, lambda: (whole(n(300, 2), n(300, 2)), 120)),
+        "by length": (by_length, lambda: (words(n(1_500_000)),)),
         "edges": (edges, lambda: (np.arange(float(n(1400, 2) ** 2)).reshape(n(1400, 2), -1) % 251,
                                   np.zeros((n(1400, 2), n(1400, 2))))),
     }  # fmt: skip

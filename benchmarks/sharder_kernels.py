@@ -110,6 +110,29 @@ def running(xs: list[float]) -> list[float]:
     return xs
 
 
+def nearest(points: list[list[float]], centres: list[list[float]]) -> list[int]:
+    labels = []
+    for p in points:
+        best, at = 1e300, 0
+        for k in range(len(centres)):
+            d = 0.0
+            for c in range(len(p)):
+                d += (p[c] - centres[k][c]) ** 2
+            if d < best:
+                best = d
+                at = k
+        labels.append(at)
+    return labels
+
+
+def counts(items: list[int], kinds: int) -> dict[int, int]:
+    found: dict[int, int] = {}
+    for item in items:
+        key = item * 31 % kinds
+        found[key] = found.get(key, 0) + 1
+    return found
+
+
 def cases(size: float) -> dict[str, tuple[Callable[..., Any], Callable[[], tuple[Any, ...]]]]:
     """Functions with makers of their arguments; ``size`` 1 takes each about a CPU second."""
 
@@ -131,5 +154,7 @@ def cases(size: float) -> dict[str, tuple[Callable[..., Any], Callable[[], tuple
         "primes": (primes, lambda: (n(150_000, 1.5),)),
         "add": (add, lambda: ([0.5] * n(3_000_000), [1.5] * n(3_000_000))),
         "scale": (scale, lambda: (np.ones((n(4000), 2000)), 1.5)),
+        "nearest": (nearest, lambda: (rows(n(140_000), 4), rows(20, 4))),
+        "counts": (counts, lambda: ([i * i % 100_003 for i in range(n(200_000))], 997)),
         "running": (running, lambda: ([0.5] * n(3_000_000),)),
     }  # fmt: skip

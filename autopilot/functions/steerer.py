@@ -77,12 +77,14 @@ class Steerer:
         even = {host: free for host, free in foresight.said(EVEN).items() if host in cluster.workers}
         self._conductor.free = {host: float(free[:10].mean()) for host, free in even.items()}
         loads = await self._loads()
-        choice = choose(loads, even)
+        waiting = self._conductor.waiting
+        choice = choose(loads, even, waiting=waiting)
         if choice is None:
             return None
         # Where it would go is seen with less trust than where it is.
         cautious = foresight.said(CAUTIOUS)
-        choice = choose(loads, {h: even[h] if h == choice.source else cautious.get(h, even[h]) for h in even})
+        free = {host: even[host] if host == choice.source else cautious.get(host, even[host]) for host in even}
+        choice = choose(loads, free, waiting=waiting)
         if choice is not None:
             await self._move(choice)
         return choice

@@ -136,13 +136,18 @@ class Conductor:
         self.blocks: dict[str, Block] = {}
         #: free cores by host as they are forecast, kept by whoever forecasts; what a call wishes goes before
         self.free: Mapping[str, float] = {}
+        self.waiting = 0  # calls that have no place yet
         self._numbers = itertools.count(1)
         self._room = asyncio.Condition()
 
     async def call(self, call: Call, wishes: Wishes = Wishes()) -> Finished:
         """Run a call to its one result. Raises SidestepError when no host can."""
         async with self._room:
-            await self._room.wait_for(lambda: len(self.blocks) < max(self._slots(), 1) or self.cluster.closing)
+            self.waiting += 1
+            try:
+                await self._room.wait_for(lambda: len(self.blocks) < max(self._slots(), 1) or self.cluster.closing)
+            finally:
+                self.waiting -= 1
             block = Block(f"b{next(self._numbers)}", call, wishes, time.monotonic())
             self.blocks[block.name] = block
         try:

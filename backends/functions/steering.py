@@ -2,6 +2,8 @@
 
 A host with blocks is done when the work on it is: work over the cores that it will have, of which a block uses one at
 most. A move is worth it when the later of two hosts is done clearly earlier for it; so nothing goes to and fro.
+While calls wait, the place that a block leaves is taken by the next one at once: a host that is busy would only be
+slower for it, so it takes over nothing but what would be kept for long where it is.
 """
 
 from __future__ import annotations
@@ -17,6 +19,8 @@ from numpy.typing import NDArray
 COST: Final = 0.5
 LEAST: Final = 1.0
 SHARE: Final = 0.2
+#: seconds for which a block may be kept where it is rather than slow down another while calls wait
+LONG: Final = 30.0
 #: cores of a host that has none left
 _NONE: Final = 0.02
 
@@ -64,8 +68,11 @@ def _reached(work: float, rates: NDArray[np.float64]) -> float:
     return float(at + (work - (total[at] - rates[at])) / rates[at])
 
 
-def choose(loads: Sequence[Load], free: Mapping[str, NDArray[np.float64]]) -> Choice | None:
-    """The move that saves most, or None when none is worth it. ``free`` (T,) by host: cores in each coming second."""
+def choose(loads: Sequence[Load], free: Mapping[str, NDArray[np.float64]], *, waiting: int = 0) -> Choice | None:
+    """The move that saves most, or None when none is worth it. ``free`` (T,) by host: cores in each coming second.
+
+    ``waiting`` calls have no place yet.
+    """
     on: dict[str, list[Load]] = {host: [] for host in free}
     for load in loads:
         on.setdefault(load.host, []).append(load)
@@ -77,6 +84,9 @@ def choose(loads: Sequence[Load], free: Mapping[str, NDArray[np.float64]]) -> Ch
         left = done_in([other.work for other in on[load.host] if other is not load], free[load.host])
         for target, known in now.items():
             if target == load.host or known >= now[load.host] or (load.hosts and target not in load.hosts):
+                continue
+            crowded = bool(on[target]) and len(on[target]) + 1 > float(free[target].mean())
+            if waiting and crowded and now[load.host] < LONG:
                 continue
             there = done_in([*(other.work for other in on[target]), load.work], free[target]) + COST
             saves = now[load.host] - max(left, there)

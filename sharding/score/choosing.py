@@ -23,7 +23,8 @@ from sidestep.sharding.execute.rewriting import LoopPlan, planned
 from sidestep.sharding.partition.cutting import Costs, cut, resources_of
 from sidestep.sharding.score.predict import Score, score, worth_it
 from sidestep.sharding.score.profile import LoopProfile, Profile, measure
-from sidestep.sharding.score.weighing import Weighing, weight
+from sidestep.sharding.score.weighing import Weighing
+from sidestep.sharding.score.weights import weight
 
 #: seconds to encode arguments, above which a function of which nothing is known is not looked at
 _HEAVY: Final = 0.05

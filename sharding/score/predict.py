@@ -21,6 +21,8 @@ _FIXED = 1.5e-3
 #: seconds to write down, ship and fold one logged term; the same of a keyed one, which is done statement by statement
 _TERM = 0.35e-6
 _KEYED = 9e-6
+#: the same for a value that a term holds
+_INSIDE = 0.2e-6
 _TERM_BYTES = 9
 
 
@@ -79,11 +81,13 @@ def forecast_loop(loop: LoopProfile, plan: LoopPlan, hosts: Sequence[HostShare],
 def _shipping(loop: LoopProfile, plan: LoopPlan, hosts: int, network: Network) -> float:
     """Seconds that one entry ships, packs, compares and folds: the coordinator's share is not parallel."""
     terms = loop.terms / max(loop.entries, 1)
-    moved = hosts * loop.shipped + loop.returned + terms * _TERM_BYTES
+    held = loop.inside / max(loop.entries, 1)
+    moved = hosts * loop.shipped + loop.returned + (terms + held) * _TERM_BYTES
     compared = 2 * loop.packing * bool(plan.written)
     kinds = [plan.verdict.reductions[name].kind for name in plan.logs]
     term = sum(_KEYED if kind == "keyed" else _TERM for kind in kinds) / max(len(kinds), 1)
-    return _FIXED + network.latency_s * 2 + moved / network.bytes_per_s + loop.packing + compared + terms * term
+    folded = terms * term + held * _INSIDE
+    return _FIXED + network.latency_s * 2 + moved / network.bytes_per_s + loop.packing + compared + folded
 
 
 def score(profile: Profile, plans: Sequence[LoopPlan], hosts: Sequence[HostShare], network: Network) -> Score:

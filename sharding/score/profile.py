@@ -16,6 +16,7 @@ from sidestep.sharding.execute.planned import Prepared, compiled, fits, rebuilt
 from sidestep.sharding.execute.rewriting import LoopPlan
 from sidestep.sharding.execute.transaction import ITERATORS, listed
 from sidestep.sharding.execute.walk import ATOMS, Outside, surveyed
+from sidestep.sharding.score.weights import inside
 
 _SIZED = 3
 #: iterations of one loop that are kept one by one; of what comes after them the sum
@@ -30,7 +31,7 @@ class LoopProfile:
     ``more_entries``, ``more_iterations`` and ``more_seconds``.
 
     ``shipped`` and ``returned`` are bytes per entry; ``packing`` CPU seconds to encode and decode what is shipped;
-    ``terms`` what all entries together append, add or sum up.
+    ``terms`` what all entries together append, add or sum up, and ``inside`` the values that those terms hold.
     """
 
     costs: list[list[float]] = field(default_factory=list)
@@ -42,6 +43,7 @@ class LoopProfile:
     returned: float = 0.0
     packing: float = 0.0
     terms: int = 0
+    inside: float = 0.0
     #: why it cannot be shipped at all
     outside: str = ""
 
@@ -145,7 +147,9 @@ def _watched(
                 loop.more_seconds += sum(costs)
             for one, was in zip(grows, before, strict=True):
                 has = _length(one)
-                loop.terms += len(costs) if was is None or has is None else max(0, has - was)
+                added = len(costs) if was is None or has is None else max(0, has - was)
+                loop.terms += added
+                loop.inside += added * inside(one)
 
     sites = dict[int, list[ast.stmt]]()
     for plan in loops:

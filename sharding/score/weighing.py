@@ -3,24 +3,18 @@
 from __future__ import annotations
 
 import ast
-from collections import deque
 from collections.abc import Sequence
 from typing import Any, Final
-
-import numpy as np
 
 from sidestep.sharding.analysis.trees import names_in
 from sidestep.sharding.execute.contract import HostShare, Network, ShardPolicy
 from sidestep.sharding.execute.rewriting import LoopPlan
 from sidestep.sharding.score.predict import score, worth_it
 from sidestep.sharding.score.profile import LoopProfile, Profile
+from sidestep.sharding.score.weights import inside, weight
 
-#: seconds to encode and decode a value in a container, and a byte of an array; bytes of such a value
-_VALUE, _BYTE, _BYTES = 0.17e-6, 0.7e-9, 9
 #: turns are weighed in so many lots at most
 _LOTS: Final = 256
-#: of a container so many elements are looked at, and so deep
-_SAMPLE, _DEEP = 32, 3
 
 
 class Weighing:
@@ -42,7 +36,7 @@ class Weighing:
         loop = LoopProfile(
             costs=[[seconds / lots] * lots], shipped=sum(size for _, size in read),
             returned=sum(size for _, size in written), packing=sum(cost for cost, _ in read),
-            terms=len(plan.logs) * left,
+            terms=len(plan.logs) * left, inside=left * sum(inside(local.get(name)) for name in plan.logs),
         )  # fmt: skip
         return worth_it(score(Profile(seconds, [loop]), [plan], self._hosts, self._network), self._policy)
 
@@ -53,18 +47,3 @@ def _iterated(plan: LoopPlan) -> set[str]:
     given = node.iter if isinstance(node, ast.For) else None
     ranged = isinstance(given, ast.Call) and isinstance(given.func, ast.Name) and given.func.id == "range"
     return set() if given is None or ranged else names_in(given)
-
-
-def weight(value: Any, deep: int = _DEEP) -> tuple[float, float]:
-    """Seconds to encode and decode a value, and its bytes; of large containers by a sample."""
-    if isinstance(value, np.ndarray):
-        return value.nbytes * _BYTE, float(value.nbytes)
-    if isinstance(value, str | bytes | bytearray):
-        return _VALUE + len(value) * _BYTE, float(_BYTES + len(value))
-    if not isinstance(value, list | tuple | set | frozenset | dict | deque) or not value or not deep:
-        return _VALUE, float(_BYTES)
-    items = list(value.values()) if isinstance(value, dict) else list(value)
-    some = items[:: max(1, len(items) // _SAMPLE)]
-    found = [weight(one, deep - 1) for one in some]
-    scale = len(items) / len(some) * (2 if isinstance(value, dict) else 1)
-    return scale * sum(cost for cost, _ in found), scale * sum(size for _, size in found)

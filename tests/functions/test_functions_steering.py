@@ -99,6 +99,20 @@ def test_work_leaves_a_squeezed_host_and_not_a_good_one() -> None:
     assert choose([Load("x", "a", 5.0, hosts=("a", "c"))], free) is None
 
 
+def test_a_busy_host_takes_over_nothing_short_while_calls_wait() -> None:
+    """S2.4: whoever leaves a slow host makes room there for the next call, and the busy one would only be slower."""
+    free = {"a": FLAT * 0.2, "b": FLAT * 0.35, "c": FLAT * 4.0}
+    here, there = Load("x", "a", 4.0), Load("y", "b", 1.0)
+    assert choose([here, there], {h: free[h] for h in "ab"}) is not None
+    assert choose([here, there], {h: free[h] for h in "ab"}, waiting=3) is None
+    idle = choose([here], {h: free[h] for h in "ab"}, waiting=3)
+    assert idle is not None and idle.target == "b"
+    roomy = choose([here, Load("y", "c", 9.0)], {h: free[h] for h in "ac"}, waiting=3)
+    assert roomy is not None and roomy.target == "c", "a core is free there"
+    kept = choose([Load("x", "a", 40.0), there], {h: free[h] for h in "ab"}, waiting=3)
+    assert kept is not None, "it would be kept for minutes"
+
+
 @settings(max_examples=60)
 @given(
     st.lists(st.tuples(st.sampled_from("abc"), st.floats(0.1, 60)), max_size=6),

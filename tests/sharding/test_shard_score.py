@@ -130,3 +130,18 @@ def f(items):
     return found
 """
     assert _measured(text, [i % 7 for i in range(300)]).terms == 300
+
+
+def test_terms_that_hold_values_of_their_own_are_weighed_with_them() -> None:
+    """S1.7: a loop that makes a small row of everything ships rows, each of which costs more than a number."""
+    text = """
+def f(xs):
+    rows = []
+    for x in xs:
+        rows.append([x, x * 2, x * 3])
+    return rows
+"""
+    loop = _measured(text, list(range(100)))
+    assert loop.terms == 100
+    assert loop.inside >= 300
+    assert _measured(text.replace("[x, x * 2, x * 3]", "x"), list(range(100))).inside == 0
