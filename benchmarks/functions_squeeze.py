@@ -300,7 +300,7 @@ def run(options: argparse.Namespace) -> Report:
 def options() -> argparse.ArgumentParser:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--runs", type=int, default=3, metavar="N", help="workloads, by seed")
+    parser.add_argument("--runs", type=int, default=6, metavar="N", help="workloads, by seed")
     parser.add_argument("--two", action="store_true", help="without the contender that never moves")
     parser.add_argument("--seed", type=int, default=1, metavar="N", help="the first one")
     return parser

@@ -206,7 +206,7 @@ class Guard:
                 why = str(error)
         raise WorkerLost(f"a capsule of {saved.header.shard} did not come to {target}: {why}")
 
-    async def had(self, saved: Saved, target: str) -> bool:
+    async def at_hand(self, saved: Saved, target: str) -> bool:
         """Have a capsule on a host where its block goes on; False when nobody who held it can give it any more.
 
         Holders that are between two workers are waited for: where the scheduler is lost, all of them are.

@@ -260,7 +260,7 @@ class Conductor:
         saved = block.saved
         if saved is None:
             return b""
-        if not await self.guard.had(saved, host):
+        if not await self.guard.at_hand(saved, host):
             block.saved = None
             return b""
         return saved.sealed
