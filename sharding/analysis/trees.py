@@ -24,6 +24,12 @@ def walk(body: Iterable[ast.AST]) -> Iterator[ast.AST]:
             todo.extend([*ast.iter_child_nodes(node)][::-1])
 
 
+def parts_of(node: ast.AST) -> dict[str, list[ast.AST]]:
+    """What stands in the lists of a node, by their names; the names that ``global`` and patterns list are no nodes."""
+    lists = {name: part for name, part in ast.iter_fields(node) if isinstance(part, list)}
+    return {name: [one for one in part if isinstance(one, ast.AST)] for name, part in lists.items()}
+
+
 def line_of(node: ast.AST) -> int:
     """Where it stands; 0 when unknown."""
     return int(getattr(node, "lineno", 0))
@@ -117,9 +123,8 @@ def own_exits(body: Iterable[ast.stmt]) -> list[ast.Return | ast.Break]:
             if isinstance(s, (*OWN_SCOPE, ast.expr)):
                 continue
             loop = isinstance(s, ast.For | ast.While | ast.AsyncFor)
-            for name, field in ast.iter_fields(s):
-                if isinstance(field, list):
-                    look(field, inner or (loop and name == "body"))
+            for name, part in parts_of(s).items():
+                look(part, inner or (loop and name == "body"))
 
     look(body, False)
     return found

@@ -13,6 +13,7 @@ from sidestep.sharding.analysis.trees import (
     OWN_SCOPE,
     names_in_all,
     own_exits,
+    parts_of,
     stored_names,
     target_names,
     text_of,
@@ -45,9 +46,8 @@ def classify_all(context: Context) -> list[Verdict]:
                 look(s.body, (*around, s))
                 look(s.orelse, around)
             else:
-                for _, part in ast.iter_fields(s):
-                    if isinstance(part, list):
-                        look(part, around)
+                for part in parts_of(s).values():
+                    look(part, around)
 
     look(context.node.body, ())
     return found
@@ -84,6 +84,7 @@ class _Classifier:
         verdict.leaves = bool(own_exits(node.body))
         if any(isinstance(n, ast.Subscript | ast.Attribute) for n in _stored_places(node.target)):
             verdict.refusals.append(Refusal("loop-target", node.lineno, text_of(node.target)))
+        self._declared()
         before, body = self._collect()
         verdict.refusals += body.refusals
         verdict.orders_sets = body.orders_sets
@@ -92,6 +93,14 @@ class _Classifier:
         self._regions(before, body)
         self._names()
         self._kind()
+
+    def _declared(self) -> None:
+        """Names that the function declares to be others': whoever else reads them would see them change."""
+        bound = self.stored | self.targets
+        for one in walk(self.context.node.body):
+            if isinstance(one, ast.Global | ast.Nonlocal) and (names := bound.intersection(one.names)):
+                code = "global" if isinstance(one, ast.Global) else "nonlocal"
+                self.verdict.refusals.append(Refusal(code, one.lineno, ", ".join(sorted(names))))
 
     def _collect(self) -> tuple[list[Access], Collector]:
         """Accesses of the iterable and of the body; a second pass knows what changes its length."""

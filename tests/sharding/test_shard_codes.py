@@ -5,6 +5,12 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+import pytest
+
+from sidestep.sharding.analysis.function import analysed
+from sidestep.sharding.analysis.source import read
+from sidestep.sharding.loops.classify import classify_all
+
 ROOT = Path(__file__).parents[2]
 
 
@@ -20,3 +26,20 @@ def test_every_code_is_documented_and_no_other() -> None:
     documented = set(re.findall(r"^\| `([a-z:-]+)` \|", table, re.M))
     assert used <= documented
     assert {code for code in documented - used if f'"{code.partition(":")[2] or code}"' not in text} == set()
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "def f(xs):\n    global count\n    for x in xs:\n        count = x\n",
+        "def f(xs):\n    for x in xs:\n        global count\n        count = x\n        break\n",
+        "def f(xs):\n    a = 0\n    def g():\n        nonlocal a\n        for x in xs:\n            a = x\n    g()\n",
+        "def f(xs):\n    for x in xs:\n        match x:\n            case complex(real=1):\n                return x\n"
+        "            case {'a': _, **rest}:\n                return rest\n",
+    ],
+)
+def test_names_that_statements_list_do_not_stop_the_analysis(text: str) -> None:
+    """S1.1: whatever a function holds, each of its loops gets a verdict."""
+    source = read(text)
+    verdicts = classify_all(analysed(source, source.functions["f"]))
+    assert all(one.refusals for one in verdicts)
