@@ -1,5 +1,6 @@
-"""Kernels on which the sharder's choice is judged: none of them had a part in how its constants were chosen.
+"""Kernels on which the sharder's choice is judged: none but ``letters`` had a part in how its constants were chosen.
 
+That one showed that terms which are rows weigh more; how much was then measured on other loops.
 Written here after what many programs do: some gain from shards, some in part, and some must be left alone.
 """
 

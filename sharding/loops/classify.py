@@ -95,12 +95,11 @@ class _Classifier:
         self._kind()
 
     def _declared(self) -> None:
-        """Names that the function declares to be others': whoever else reads them would see them change."""
+        """Names that the function declares to be the module's: whoever else reads them would see them change."""
         bound = self.stored | self.targets
         for one in walk(self.context.node.body):
-            if isinstance(one, ast.Global | ast.Nonlocal) and (names := bound.intersection(one.names)):
-                code = "global" if isinstance(one, ast.Global) else "nonlocal"
-                self.verdict.refusals.append(Refusal(code, one.lineno, ", ".join(sorted(names))))
+            if isinstance(one, ast.Global) and (names := bound.intersection(one.names)):
+                self.verdict.refusals.append(Refusal("global", one.lineno, ", ".join(sorted(names))))
 
     def _collect(self) -> tuple[list[Access], Collector]:
         """Accesses of the iterable and of the body; a second pass knows what changes its length."""

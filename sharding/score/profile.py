@@ -16,7 +16,7 @@ from sidestep.sharding.execute.planned import Prepared, compiled, fits, rebuilt
 from sidestep.sharding.execute.rewriting import LoopPlan
 from sidestep.sharding.execute.transaction import ITERATORS, listed
 from sidestep.sharding.execute.walk import ATOMS, Outside, surveyed
-from sidestep.sharding.score.weights import inside
+from sidestep.sharding.score.weights import BYTES, inside
 
 _SIZED = 3
 #: iterations of one loop that are kept one by one; of what comes after them the sum
@@ -115,6 +115,10 @@ def _watched(
 ) -> types.FunctionType:  # fmt: skip
     """The function with its loops watched; ``sizing[0]`` grows by what it takes to see what would be shipped."""
     kept = [0] * len(loops)
+    # What is added by keys does not show in a length: every iteration may have.
+    seen = [
+        [name if plan.verdict.reductions[name].kind != "keyed" else "" for name in plan.logs] for plan in loops
+    ]  # fmt: skip
 
     def enter(n: int, iterable: Any, local: dict[str, Any]) -> Iterator[Any]:
         loop, plan = profile.loops[n], loops[n]
@@ -128,8 +132,7 @@ def _watched(
             loop.costs.append(costs)
         else:
             loop.more_entries += 1
-        keyed = {name for name in plan.logs if plan.verdict.reductions[name].kind == "keyed"}
-        grows = [None if name in keyed else local.get(name) for name in plan.logs]
+        grows = [local.get(name) for name in seen[n]]
         before = [_length(one) for one in grows]
         clock = time.process_time
         last = clock()
@@ -149,7 +152,7 @@ def _watched(
                 has = _length(one)
                 added = len(costs) if was is None or has is None else max(0, has - was)
                 loop.terms += added
-                loop.inside += added * inside(one)
+                loop.inside += added * inside(one) if added else 0.0
 
     sites = dict[int, list[ast.stmt]]()
     for plan in loops:
@@ -176,8 +179,9 @@ def _size(loop: LoopProfile, plan: LoopPlan, iterable: Any, local: dict[str, Any
         if failing is not None:
             return failing
         iterable = items
-    # Items that are plain go in parts; rows and the like go whole to each shard.
-    plain = type(iterable) is range or not hasattr(iterable, "__len__") or set(map(type, iterable)) <= ATOMS
+    # Items that are plain go in parts, those of a range not at all; rows and the like go whole to each shard.
+    listable = type(iterable) is not range and hasattr(iterable, "__len__")
+    plain = not listable or set(map(type, iterable)) <= ATOMS
     begun = time.process_time()
     try:
         data = codec.dumps((live, None if plain else iterable), sets=codec.Sets.CONTENTS)
@@ -190,7 +194,7 @@ def _size(loop: LoopProfile, plan: LoopPlan, iterable: Any, local: dict[str, Any
     entries = loop.entries
     written = {name: live[name] for name in plan.written if name in live}
     back = float(len(codec.dumps(written, sets=codec.Sets.CONTENTS))) if written else 0.0
-    parts = 9 * len(iterable) if plain and type(iterable) is not range and hasattr(iterable, "__len__") else 0
+    parts = BYTES * len(iterable) if plain and listable else 0
     loop.shipped = (loop.shipped * entries + len(data) + parts) / (entries + 1)
     loop.returned = (loop.returned * entries + back) / (entries + 1)
     loop.packing = (loop.packing * entries + took) / (entries + 1)

@@ -8,7 +8,7 @@ from typing import Any, Final
 import numpy as np
 
 #: seconds to encode and decode a value in a container, and a byte of an array; bytes of such a value
-_VALUE, _BYTE, _BYTES = 0.17e-6, 0.7e-9, 9
+_VALUE, _BYTE, BYTES = 0.17e-6, 0.7e-9, 9
 #: of a container so many elements are looked at, and so deep
 _SAMPLE, _DEEP = 32, 3
 #: a container among the terms of a loop costs as much as so many values beside those that it holds
@@ -20,7 +20,7 @@ def inside(one: Any) -> float:
     last = one[-1] if isinstance(one, list | deque) and one else None
     if not isinstance(last, list | tuple | set | frozenset | dict | deque):
         return 0.0
-    return _CONTAINER + weight(last)[1] / _BYTES
+    return _CONTAINER + weight(last)[1] / BYTES
 
 
 def weight(value: Any, deep: int = _DEEP) -> tuple[float, float]:
@@ -28,9 +28,9 @@ def weight(value: Any, deep: int = _DEEP) -> tuple[float, float]:
     if isinstance(value, np.ndarray):
         return value.nbytes * _BYTE, float(value.nbytes)
     if isinstance(value, str | bytes | bytearray):
-        return _VALUE + len(value) * _BYTE, float(_BYTES + len(value))
+        return _VALUE + len(value) * _BYTE, float(BYTES + len(value))
     if not isinstance(value, list | tuple | set | frozenset | dict | deque) or not value or not deep:
-        return _VALUE, float(_BYTES)
+        return _VALUE, float(BYTES)
     items = list(value.values()) if isinstance(value, dict) else list(value)
     some = items[:: max(1, len(items) // _SAMPLE)]
     found = [weight(one, deep - 1) for one in some]

@@ -100,7 +100,7 @@ def test_work_leaves_a_squeezed_host_and_not_a_good_one() -> None:
 
 
 def test_a_busy_host_takes_over_nothing_short_while_calls_wait() -> None:
-    """S2.4: whoever leaves a slow host makes room there for the next call, and the busy one would only be slower."""
+    """Whoever leaves a slow host makes room there for the next call, and the busy one would only be slower."""
     free = {"a": FLAT * 0.2, "b": FLAT * 0.35, "c": FLAT * 4.0}
     here, there = Load("x", "a", 4.0), Load("y", "b", 1.0)
     assert choose([here, there], {h: free[h] for h in "ab"}) is not None

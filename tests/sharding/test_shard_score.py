@@ -79,7 +79,7 @@ def test_what_is_sharded_stays_so_within_the_hysteresis() -> None:
 
 
 def test_a_loop_that_is_entered_very_often_is_measured_in_bounded_memory_and_forecast_as_a_whole() -> None:
-    """S1.7: a loop in the middle of others may be entered a million times; of each of those only the sums are kept."""
+    """S1.8: a loop in the middle of others may be entered a million times; of each of those only the sums are kept."""
     text = """
 def f(xs, n):
     x = 0
@@ -108,7 +108,7 @@ def _measured(text: str, *args: Any) -> LoopProfile:
 
 @pytest.mark.parametrize("over", ["rows", "enumerate(rows)", "zip(rows, rows)"])
 def test_rows_that_a_loop_goes_over_are_shipped_as_well(over: str) -> None:
-    """S1.7: a loop over rows that is cheap for their size would lose by shards."""
+    """S1.8: a loop over rows that is cheap for their size would lose by shards."""
     text = f"""
 def f(rows):
     sums = []
@@ -133,7 +133,7 @@ def f(items):
 
 
 def test_terms_that_hold_values_of_their_own_are_weighed_with_them() -> None:
-    """S1.7: a loop that makes a small row of everything ships rows, each of which costs more than a number."""
+    """S1.8: a loop that makes a small row of everything ships rows, each of which costs more than a number."""
     text = """
 def f(xs):
     rows = []
