@@ -13,6 +13,7 @@ import os
 import statistics
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from importlib.util import find_spec
@@ -67,17 +68,18 @@ def files_of(data: str, quick: bool) -> tuple[list[Path], list[str]]:
 
 
 def examined(paths: Sequence[Path], workers: int) -> Iterator[dict[str, Any]]:
-    """What a process of its own found in each file."""
+    """What a process of its own found in each file, in a folder of its own: what its tests write stays there."""
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "OPENBLAS_NUM_THREADS": "1", "MPLBACKEND": "Agg"}
 
     def one(path: Path) -> dict[str, Any]:
-        command = [sys.executable, "-m", "benchmarks.sharder_corpus", str(path)]
+        command = [sys.executable, "-m", "benchmarks.sharder_corpus", str(path.resolve())]
         for given in ([], ["--static"]):
             try:
-                done = subprocess.run(
-                    [*command, *given], capture_output=True, timeout=_FILE_S, env=environment, check=False,
-                    stdin=subprocess.DEVNULL, cwd=ROOT,
-                )  # fmt: skip
+                with tempfile.TemporaryDirectory() as folder:
+                    done = subprocess.run(
+                        [*command, *given], capture_output=True, timeout=_FILE_S, env=environment, check=False,
+                        stdin=subprocess.DEVNULL, cwd=folder,
+                    )  # fmt: skip
                 return dict(json.loads(done.stdout.splitlines()[-1]))
             except (subprocess.TimeoutExpired, ValueError, IndexError):
                 continue
@@ -109,10 +111,13 @@ def corpus(paths: Sequence[Path], workers: int) -> tuple[dict[str, float], list[
             sums["sharded executions"] += loop["sharded"]
             missed = not accepted and loop["order"] == "unseen"
             sums["refused though order is unseen"] += missed
-            refused.update(loop["codes"] if missed else ())
-    possible = sums["accepted and run"] + sums["refused though order is unseen"]
+            sums["accepted and run, and seen"] += bool(loop["ran"]) and loop["visible"]
+            sums["refused though order is unseen, and seen"] += missed and loop["visible"]
+            refused.update(loop["codes"] if missed and loop["visible"] else ())
     figures = {name: float(count) for name, count in sums.items()}
-    figures["recall"] = sums["accepted and run"] / possible if possible else 0.0
+    for name, which in (("recall", ", and seen"), ("recall with loops that nobody sees", "")):
+        kept, lost = sums[f"accepted and run{which}"], sums[f"refused though order is unseen{which}"]
+        figures[name] = kept / (kept + lost) if kept + lost else 0.0
     odd += [f"order unseen, refused for {code}: {count}" for code, count in refused.most_common(8)]
     return figures, odd
 

@@ -39,7 +39,7 @@ Sample = tuple[tuple[Any, ...], dict[str, Any]]
 
 @dataclass(slots=True)
 class Loop:
-    """A loop: its verdict, whether its shards left the same, and whether its order is seen."""
+    """A loop: its verdict, whether its shards left the same, whether its order is seen, and whether it can be."""
 
     line: int
     kind: str
@@ -48,6 +48,7 @@ class Loop:
     sharded: int = 0
     fallbacks: list[str] = field(default_factory=list)
     order: str = ""
+    visible: bool = False
 
 
 @dataclass(slots=True)
@@ -222,6 +223,7 @@ def _run_all(found: Found, module: types.ModuleType, name: str, samples: Sequenc
 def _one(
     found: Found, prepared: Prepared, verdict: Verdict, sample: Sample, expected: object, loop: Loop, where: str
 ) -> None:
+    loop.visible = loop.visible or _visible(prepared, verdict, sample, expected)
     if verdict.accepted:
         if not loop.ran:
             loop.ran, loop.kind = "same", verdict.kind
@@ -236,10 +238,29 @@ def _one(
         loop.order = _order(prepared, verdict, sample, expected, loop.order)
 
 
+def _turned(prepared: Prepared, verdict: Verdict, turns: Callable[[Any], list[Any]]) -> Callable[..., Any]:
+    """The function with a loop that goes over other turns."""
+    node = verdict.node
+    assert isinstance(node, ast.For)
+    call = ast.Call(ast.Name("_sd_other", ast.Load()), [copy.deepcopy(node.iter)], [])
+    loop = ast.For(copy.deepcopy(node.target), call, copy.deepcopy(node.body), copy.deepcopy(node.orelse), None)
+    return rebuilt(prepared, compiled(prepared, {id(node): [loop]}, "_sd_other"), turns)
+
+
+def _visible(prepared: Prepared, verdict: Verdict, sample: Sample, expected: object) -> bool:
+    """Whether the oracle can see an order: turns can be told apart, and something else is left when there are none."""
+    node = verdict.node
+    assert isinstance(node, ast.For)
+    bound = {one.id for one in ast.walk(node.target) if isinstance(one, ast.Name) and isinstance(one.ctx, ast.Store)}
+    read = {one.id for part in node.body for one in ast.walk(part) if isinstance(one, ast.Name)}
+    if isinstance(node.target, ast.Name | ast.Tuple) and not bound & read:
+        return False
+    return leaves(_turned(prepared, verdict, lambda _: []), sample) != expected
+
+
 def _order(prepared: Prepared, verdict: Verdict, sample: Sample, expected: object, before: str) -> str:
     """Whether iterating backwards or shuffled leaves something else: a bound on how much more could be accepted."""
     lengths = list[int]()
-    assert isinstance(verdict.node, ast.For)
     for shuffle in (False, True):
         chance = random.Random(5)
 
@@ -252,11 +273,7 @@ def _order(prepared: Prepared, verdict: Verdict, sample: Sample, expected: objec
                 items.reverse()
             return items
 
-        node = verdict.node
-        call = ast.Call(ast.Name("_sd_other", ast.Load()), [copy.deepcopy(node.iter)], [])
-        loop = ast.For(copy.deepcopy(node.target), call, copy.deepcopy(node.body), copy.deepcopy(node.orelse), None)
-        made = rebuilt(prepared, compiled(prepared, {id(node): [loop]}, "_sd_other"), other)
-        if leaves(made, sample) != expected:
+        if leaves(_turned(prepared, verdict, other), sample) != expected:
             return "seen"
     return "unseen" if any(n > 2 for n in lengths) else before
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from benchmarks.sharder_exact import Counts, check, defined, one_loop, result_of
 from benchmarks.sharder_programs import ALIASINGS
-from sidestep.sharding.analysis import collect_expressions, function, typing_values
+from sidestep.sharding.analysis import collect_expressions, function, typing_values, webs
 from sidestep.sharding.execute import folding, guards, planned, rewriting, transaction, worker
 from sidestep.sharding.loops import bounds, classify, conflicts, disjoint
 
@@ -51,6 +51,11 @@ def _without(kind: str) -> Change:
     return guards, "_CHECKS", {**_RULES, kind: _always(True)}
 
 
+def _at_once(self: Any, one: Any, r: Any, terms: Any) -> None:
+    for method, term in [(r.op, term) for term in terms] if "/" not in r.op else terms:
+        getattr(one, method)(term)
+
+
 MUTANTS: dict[str, tuple[Change, ...]] = {
     "all accesses are disjoint": ((conflicts, "_apart", _always(True)),),
     "subscripts never count from the end": ((disjoint, "_from_start", _always(True)),),
@@ -58,6 +63,13 @@ MUTANTS: dict[str, tuple[Change, ...]] = {
     "coefficients have no sign": ((bounds, "runtime", _always(True)), (disjoint, "runtime", _always(True))),
     "names never share memory": ((transaction.Transaction, "_check_memory", _always(None)),),
     "rows are distinct": (_without("rows"),),
+    "keys differ": (_without("keys"),),
+    "what is gone over by its keys is a dict": (_without("dict"),),
+    "names that were one object are two": (_without("separate"),),
+    "iterables are read before their loops": ((classify, "reading", _always("before")),),
+    "names that functions keep are their loops'": ((webs._Seen, "_elsewhere", _always(None)),),
+    "what cannot be taken back is done at once": ((folding.Fold, "_calls", _at_once),),
+    "an iterator goes on after it was listed": ((transaction, "again", lambda iterator: iterator),),
     "subscripts are integers": (_without("integer"),),
     "guards that compare": (_without("holds"),),
     "dicts have a fixed length": (_without("not-dict"),),

@@ -82,9 +82,10 @@ class Writer:
         ]
         if not room or r.random() < 0.55:
             return self.leaving(loops) if loops and r.random() < 0.12 else r.choice(simple)()
-        return r.choice([self.condition, self.loop, self.loop, self.typical, self.typical, self.whiled, self.tried])(
-            depth, loops, level
-        )
+        return r.choice([
+            self.condition, self.loop, self.loop, self.typical, self.typical, self.keyed, self.buffered, self.whiled,
+            self.tried,
+        ])(depth, loops, level)  # fmt: skip
 
     def leaving(self, loops: list[str]) -> str:
         """A way out of an iteration, a loop, or the function."""
@@ -147,8 +148,44 @@ class Writer:
             f"M[{v}][{r.randint(0, 3)}] = M[{r.randint(0, 3)}][{v}]", f"out.extend(M[{v}][:2])", f"d[xs[{v}]] = {v}",
             f"for j in range({v}):\n    M[{v}][j] = M[j][{v}] + 1",
             f"for j in range({v}):\n    M[{v}][j] = 1\n    M[j][{v}] = 2",
+            f"if xs[{v}] > {r.randint(1, 8)}:\n    a -= xs[{v}]\nelse:\n    a += {e(1, more)}",
+            f"if xs[{v}] > {r.randint(0, 5)} and ys[{v}] < b:\n    b = ys[{v}]\n    c = {v}",
+            f"s.discard(xs[{v}])\ns.add({e(1, more)})",
         ])  # fmt: skip
         return f"for {v} in range({r.choice(['n', '0, n', '1, n', '14'])}):\n" + textwrap.indent(body, "    ")
+
+    def keyed(self, depth: int, loops: list[str], level: int) -> str:
+        """Loops over what names elements, with a name that loops of another kind use too."""
+        r, e = self.random, self.expression
+        over = r.choice([
+            "xs", "ys", "sorted(set(xs))", "[5, 3, 0, 1]", "[2, 4, 2, 0]", "list(d)", "d", "enumerate(xs)", "d.items()",
+            "zip(xs, range(14))", "zip([4, 1, 0], M)", "[(3, 1), (0, 2), (3, 2)]", "[(1, 0), (2, 3)]", "M",
+        ])  # fmt: skip
+        pairs = over.startswith(("enumerate", "d.items", "zip", "[("))
+        names = ["k", "q"] if pairs else ["k"]
+        more = [*loops, *names[: 1 + (over == "enumerate(xs)")]]
+        k = r.choice(names)
+        body = r.choice([
+            f"d[{k}] = d[{k}] * 2 + 1", f"d[{k}] //= 2", f"d[{k}] = {e(1, more)}", f"ys[{k}] = ys[{k}] * 2 + 1",
+            f"if ys[{k}] > 4:\n    ys[{k}] = {e(1, more)}\nelse:\n    out.append(ys[{k}])", f"xs[{k}] = xs[{k}] + 1",
+            f"M[{k}][1] = M[{k}][2] + {k}", f"s.discard({k})", f"A[{k}] = B[{k}] * 2", f"A[{k}] = A[{k}] + A[1]",
+            f"k[1] = {e(1, loops)}",
+            f"row = M[{k}]\nrow[3] = row[2] + 1", f"d[{k}] = [{k}]\nd[{k}].append({e(1, more)})",
+        ])  # fmt: skip
+        return f"for {', '.join(names)} in {over}:\n" + textwrap.indent(body, "    ")
+
+    def buffered(self, depth: int, loops: list[str], level: int) -> str:
+        """Two names that were one object once, and may still be."""
+        r, v = self.random, f"i{level}"
+        other = r.choice(["ys", "list(ys)", "ys if a > 2 else list(ys)", "M[1]", "list(M[1])", "xs"])
+        one = r.choice(["ys", "xs", "M[1]"])
+        body = r.choice([
+            f"zs[{v}] = us[{v} - 1] + us[{v} + 1]", f"zs[{v}] = us[{v} + 1]\nus[0] = {v}", f"us[{v}] = zs[{v} + 1] + 1",
+            f"out.append(us[{v} + 1])\nzs[{v}] = {self.expression(1, [*loops, v])}",
+        ])  # fmt: skip
+        before = f"us = {one}\nzs = us\nif b > {r.randint(0, 9)}:\n    zs = {other}\n"
+        after = r.choice(["", "\nus, zs = zs, us", "\nout.append(zs[2:5])"])
+        return before + f"for {v} in range(1, 12):\n" + textwrap.indent(body, "    ") + after
 
 
 def program(seed: int) -> str:

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 
 from sidestep.sharding.analysis.source import AnyFunction
 from sidestep.sharding.analysis.trees import stored_names
+from sidestep.sharding.analysis.webs import separated
 from sidestep.sharding.universe import effects
 
 
@@ -24,7 +25,7 @@ class Hoisted:
 
 
 def hoisted(node: AnyFunction) -> Hoisted:
-    """A copy of the function with attributes of parameters as names; locations are kept."""
+    """A copy of the function with attributes of parameters as names, loops' own names apart; locations are kept."""
     assert isinstance(node, ast.FunctionDef)
     parameters = {a.arg for a in (*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs)}
     parameters -= stored_names(node.body)
@@ -33,6 +34,7 @@ def hoisted(node: AnyFunction) -> Hoisted:
     visitor = _Hoist(parameters, called, written)
     made = copy.copy(node)
     made.body = [visitor.visit(_copied(s, called)) for s in node.body]
+    separated(made.body)
     return Hoisted(made, visitor.paths)
 
 

@@ -63,6 +63,11 @@ def hidden(node: ast.AST) -> str:
     return f"@{getattr(node, 'lineno', 0)}.{getattr(node, 'col_offset', 0)}"
 
 
+def key_symbol(name: str) -> str:
+    """What stands for the value of a loop's target where it is a subscript: nothing is known of it but whose it is."""
+    return f"{name}δ"
+
+
 _CALLABLE_SYMBOLS: Final = frozenset({"len", "int", "min", "max", "abs", "round"})
 _SYMBOL_NODES: Final = (
     ast.Name, ast.BinOp, ast.Constant, ast.Attribute, ast.Subscript, ast.UnaryOp, ast.operator, ast.unaryop,
@@ -86,12 +91,14 @@ class Places:
     bound: dict[str, Local] = field(default_factory=dict)
     #: roots whose form (length, shape) changes within the loop
     reshaped: frozenset[str] = frozenset()
+    #: names of the loop's target that nothing rebinds: each iteration has a value of its own when all differ
+    keys: frozenset[str] = frozenset()
 
     def copy(self) -> Places:
         """What is known now, to come back to."""
         return Places(
             self.context, list(self.variables), dict(self.scalars), dict(self.aliases), set(self.varying),
-            dict(self.bound), self.reshaped,
+            dict(self.bound), self.reshaped, self.keys,
         )  # fmt: skip
 
     def type(self, node: ast.expr) -> Type:
@@ -150,6 +157,9 @@ class Places:
             low = self.poly(index.lower) if index.lower is not None else Poly.const(0)
             high = self.poly(index.upper) if index.upper is not None else None
             return Dim("slice", _from_start(low), _from_start(high))
+        if isinstance(index, ast.Name) and index.id in self.keys and index.id not in self.bound:
+            key = Poly.symbol(key_symbol(index.id))
+            return Dim("index", key, key + Poly.const(1))
         if self.type(index).name not in {"int", "num", "any", "bot", "scalar", "bool"}:
             return UNKNOWN
         at = _from_start(self.poly(index))

@@ -37,7 +37,9 @@ _ELEMENTWISE: Final = effects.names(
     "negative conj"
 )
 _SHAPED: Final = frozenset(("zeros", "ones", "empty", "full"))
-_LIKE: Final = frozenset(["zeros_like", "ones_like", "full_like", "copy", "sort", "roll", "argsort", "cumsum"])
+_LIKE: Final = frozenset(
+    ("zeros_like", "ones_like", "full_like", "empty_like", "copy", "sort", "roll", "argsort", "cumsum")
+)
 _FACTORIES: Final = {
     "int": INT, "float": Type("float"), "list": list_of(BOT), "set": set_of(BOT), "dict": dict_of(BOT, BOT),
     "str": STR, "bool": Type("bool"),
@@ -116,9 +118,9 @@ def by_tag(context: Context, result: effects.Result, call: ast.Call, type_of: Ty
     first = given[0] if given else BOT
     match result:
         case "array":
-            return array_of(_rank(call, given, type_of))
+            return array_of(_rank(call, _leaf(context, call), given, type_of))
         case "numarr":
-            return _ufunc(call, given)
+            return _ufunc(call, _leaf(context, call), given)
         case "number":
             if number(first):
                 return INT if first.name == "bool" else first
@@ -165,8 +167,14 @@ def by_tag(context: Context, result: effects.Result, call: ast.Call, type_of: Ty
             return ANY
 
 
-def _rank(call: ast.Call, given: list[Type], type_of: TypeOf) -> int | None:  # noqa: PLR0911
-    name = call.func.attr if isinstance(call.func, ast.Attribute) else ""
+def _leaf(context: Context, call: ast.Call) -> str:
+    """The last part of what is called: of ``np.zeros``, of ``x.astype``, of a name that was imported."""
+    if isinstance(call.func, ast.Attribute):
+        return call.func.attr
+    return (context.dotted(call.func) or "").rpartition(".")[2]
+
+
+def _rank(call: ast.Call, name: str, given: list[Type], type_of: TypeOf) -> int | None:  # noqa: PLR0911
     if call.keywords and any(k.arg in {"shape", "ndmin", "axis", "indexing"} for k in call.keywords):
         return None
     if name in _SHAPED and call.args:
@@ -184,10 +192,9 @@ def _rank(call: ast.Call, given: list[Type], type_of: TypeOf) -> int | None:  # 
     return 2 if name in {"eye", "identity", "outer"} else None
 
 
-def _ufunc(call: ast.Call, given: list[Type]) -> Type:
+def _ufunc(call: ast.Call, name: str, given: list[Type]) -> Type:
     if given and not call.keywords and all(number(t) or t.name in {"none", "dtype"} for t in given):
         return NUM
-    name = call.func.attr if isinstance(call.func, ast.Attribute) else ""
     ranks = [t.rank for t in given if t.name == "array"]
     if name in _ELEMENTWISE and ranks and all(t.name == "array" or number(t) for t in given):
         return array_of(None if None in ranks else max(r for r in ranks if r is not None))

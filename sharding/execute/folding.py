@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import operator
-from collections import defaultdict
+from collections import OrderedDict, defaultdict, deque
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 
@@ -37,6 +37,7 @@ class Fold:
         self.plan, self.scope = plan, scope
         self.values = dict[str, Any]()
         self._undo = list[Callable[[], object]]()
+        self._late = list[tuple[Any, list[tuple[str, Any]]]]()
 
     def undo(self) -> None:
         """Take everything in place back, last first."""
@@ -73,9 +74,14 @@ class Fold:
             for name in self.plan.logs:
                 terms = [term for log in logs for term in log[name]]
                 self._log(name, self.plan.verdict.reductions[name], terms)
+            for one, calls in self._late:
+                _tried(one, calls)
         except Exception as error:
             self.undo()
             raise Unfoldable(f"{type(error).__name__}: {error}") from error
+        for one, calls in self._late:
+            for method, term in calls:
+                getattr(one, method)(term)
 
     def _part(self, name: str, parts: list[int]) -> int:
         sign = self.plan.verdict.reductions[name].op.removesuffix("=")
@@ -134,23 +140,16 @@ class Fold:
             raise TypeError(f"no way back for a {type(one).__name__}")
 
     def _calls(self, one: Any, r: Reduction, terms: list[Any]) -> None:
-        """``append`` and its like; those that can fail half-way are tried first, on nothing."""
-        single = r.op if "/" not in r.op else ""
-        calls = [(single, term) for term in terms] if single else terms
-        if single == "append" and type(one) is list:
-            count = len(one)
-            self._undo.append(lambda: one.__delitem__(slice(count, None)))
+        """``append`` and its like. Only of lists is there a way back: others wait until nothing can fail any more."""
+        calls = [(r.op, term) for term in terms] if "/" not in r.op else terms
+        if type(one) is not list:
+            self._late.append((one, calls))
+            return
+        count = len(one)
+        self._undo.append(lambda: one.__delitem__(slice(count, None)))
+        if r.op == "append":
             one.extend(terms)
             return
-        for method, term in calls:
-            if not hasattr(one, method):
-                raise AttributeError(method)
-            if isinstance(one, set):
-                set(term if method == "update" else (term,))
-            elif isinstance(one, dict) and not isinstance(term, dict) and type(one) is dict:
-                dict(term)
-        if isinstance(one, bytearray | np.ndarray):
-            raise TypeError(f"no way back for a {type(one).__name__}")
         for method, term in calls:
             getattr(one, method)(term)
 
@@ -199,6 +198,19 @@ class Fold:
             raise TypeError(f"appending to a {type(into).__name__}")
         self._undo.append(into.pop)
         into.append(term)
+
+
+def _tried(one: Any, calls: Sequence[tuple[str, Any]]) -> None:
+    """Calls without a way back, tried on nothing. Raises what one of them would have raised."""
+    if not isinstance(one, set | deque) and type(one) not in {dict, OrderedDict, defaultdict}:
+        raise TypeError(f"no way back for a {type(one).__name__}")
+    for method, term in calls:
+        if not hasattr(one, method):
+            raise AttributeError(method)
+        if isinstance(one, set):
+            set(term if method == "update" else (term,))
+        elif isinstance(one, dict) and not isinstance(term, dict):
+            dict(term)
 
 
 def _immutable(value: Any) -> bool:

@@ -10,7 +10,7 @@ from typing import Any, Final
 import numpy as np
 
 from sidestep.sharding.analysis.context import GLOBAL
-from sidestep.sharding.execute.walk import ATOMS, DICTS, Survey
+from sidestep.sharding.execute.walk import ATOMS, DICTS, Survey, overlap, surveyed
 from sidestep.sharding.loops.verdict import Guard
 from sidestep.sharding.universe.observed import type_of
 from sidestep.sharding.universe.types import ANY, Type, join
@@ -88,13 +88,39 @@ def _apart_in_memory(arrays: list[Any]) -> bool:
     return all(before[1] <= after[0] for before, after in pairwise(spans))
 
 
+def _separate(guard: Guard, scope: Mapping[str, Any], items: Any) -> bool:
+    one, other = (surveyed(_value(name, scope)) for name in guard.text.split())
+    return not overlap(one, other)
+
+
+def _dict(guard: Guard, scope: Mapping[str, Any], items: Any) -> bool:
+    return type(_value(guard.text, scope)) in DICTS
+
+
+def _keys(guard: Guard, scope: Mapping[str, Any], items: Any) -> bool:
+    """Whether all keys differ, and are of one kind that names one element each, in a list as in a dict."""
+    if guard.depth >= 0 and set(map(type, items)) != {tuple}:
+        return False  # what an item holds could change before its turn
+    keys = [item[guard.depth] for item in items] if guard.depth >= 0 else list(items)
+    return _plain(keys) and len(set(keys)) == len(keys)
+
+
+def _plain(keys: list[Any]) -> bool:
+    kinds = set(map(type, keys))
+    if kinds <= {str}:
+        return True
+    if kinds == {tuple}:
+        return len(set(map(len, keys))) == 1 and all(_plain([part]) for key in keys for part in key)
+    return all(kind is int or issubclass(kind, np.integer) for kind in kinds) and min(keys) >= 0
+
+
 def _apart(guard: Guard, scope: Mapping[str, Any], items: Any) -> bool:
     return True  # with the surveys of what is shipped, in ``transaction``
 
 
 _CHECKS: Final = {
     "holds": _holds, "integer": _integer, "sequence": _sequence, "not-dict": _not_dict, "rows": _rows,
-    "apart": _apart,
+    "apart": _apart, "dict": _dict, "keys": _keys, "separate": _separate,
 }  # fmt: skip
 
 

@@ -169,7 +169,7 @@ class Rewriter(ast.NodeTransformer):
                 value = call.args[0]
                 if method in {"extend", "update"}:
                     value = ast.Call(_load("_sd_all"), [value], [])
-                elif method == "add":
+                elif method in {"add", "discard"}:
                     value = ast.Call(_load("_sd_key"), [value], [])
                 single = "/" not in r.op
                 return self._log(name, value if single else ast.Tuple([ast.Constant(method), value], ast.Load()))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import warnings
 from collections import Counter, OrderedDict, deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -36,6 +37,11 @@ ITERATORS: Final = frozenset({
     itertools.combinations_with_replacement, itertools.permutations, itertools.product, itertools.zip_longest,
     itertools.islice, itertools.accumulate, itertools.pairwise, itertools.starmap, itertools.compress,
     itertools.takewhile, itertools.dropwhile,
+})  # fmt: skip
+#: what goes over one container
+_WALKERS: Final = frozenset({
+    type(iter(())), type(iter([])), type(iter("")), type(iter("é")), type(iter(b"")), type(iter(bytearray())),
+    type(iter(range(0))), type(iter(range(1 << 70))),
 })  # fmt: skip
 _NUMPY_ERRORS: Final = np.geterr()
 
@@ -100,14 +106,18 @@ class Transaction:
         """Run the loop; what cannot run as shards is left to the call site as ``rest``."""
         if self.strikes >= _STRIKES or not self._listable(iterable):
             return LoopResult(rest=iterable)
+        spare = iterable if type(iterable) in _CONTAINERS else again(iterable)
+        if spare is None and self.plan.written_regions:
+            self._give_up("iterable")
+            return LoopResult(rest=iterable)
         if type(iterable) is range:
             items: Any = iterable
         else:
             items, failure = listed(iterable)
             if failure is not None:
                 self._give_up("iterable")
-                return LoopResult(rest=failure)
-        result = LoopResult(rest=items if iter(iterable) is iterable else iterable)
+                return LoopResult(rest=failure if spare is None else spare)
+        result = LoopResult(rest=items if spare is None else spare)
         try:
             self._transact(items, local, result)
             self.totals.sharded += 1
@@ -309,6 +319,28 @@ def listed(iterable: Any) -> tuple[list[Any], Iterator[Any] | None]:
     except Exception as error:  # noqa: BLE001 - raised again after the items before it
         return found, _failing(found, error)
     return found, None
+
+
+def again(iterator: Any) -> Any:
+    """Another iterator that goes over the same things from the same place on; None when there is no way to make one.
+
+    A loop that is run where it is after all must see what it writes itself, as it goes.
+    """
+    if type(iterator) not in ITERATORS and type(iterator) not in _WALKERS:
+        return None
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            make, given, *state = iterator.__reduce__()
+            parts = [again(one) if isinstance(one, Iterator) else one for one in given]
+            if None in [part for part, one in zip(parts, given, strict=True) if isinstance(one, Iterator)]:
+                return None
+            made = make(*parts)
+            if state and state[0] is not None:
+                made.__setstate__(state[0])
+    except Exception:  # noqa: BLE001 - of later versions of Python some cannot be copied
+        return None
+    return made
 
 
 def _attribute(local: dict[str, Any], path: tuple[str, ...]) -> Any:

@@ -23,6 +23,7 @@ from sidestep.sharding.execute.contract import Refusal
 from sidestep.sharding.loops import conflicts
 from sidestep.sharding.loops.exposure import exposed_reads
 from sidestep.sharding.loops.freshness import fresh_names
+from sidestep.sharding.loops.iterated import reading
 from sidestep.sharding.loops.reductions import companion, reduction_of
 from sidestep.sharding.loops.verdict import Guard, Verdict
 from sidestep.sharding.universe import effects
@@ -78,6 +79,7 @@ class _Classifier:
         self.fresh = fresh_names(context, node.body, self.exposed, self.targets)
         self.outer = list[Variable]()
         self.iteration = Iteration("other", "", None)
+        self.keys = dict[str, int]()
 
     def run(self) -> None:
         verdict, node = self.verdict, self.node
@@ -135,8 +137,22 @@ class _Classifier:
         if not self.iteration.variable or self.iteration.variable in self.stored:
             self.iteration = Iteration("other", hidden(self.node.iter), Poly.const(1))
             places.variables.append(Variable(hidden(self.node.iter), Poly.const(0), None))
+        self.keys = self._keys(places)
+        places.keys = frozenset(self.keys)
         collector.statements(self.node.body)
         return before, collector
+
+    def _keys(self, places: Places) -> dict[str, int]:
+        """Names that are an item, or a part of one, and nothing else; which part, -1 for all of it."""
+        target = self.node.target
+        parts = dict[str, int]()
+        if isinstance(target, ast.Name):
+            parts = {target.id: -1}
+        elif isinstance(target, ast.Tuple | ast.List) and not any(isinstance(e, ast.Starred) for e in target.elts):
+            parts = {one.id: at for at, one in enumerate(target.elts) if isinstance(one, ast.Name)}
+        known = {v.name for v in places.variables} | set(places.scalars)
+        twice = len(parts) != len(target_names(target))
+        return {} if twice else {name: at for name, at in parts.items() if name not in self.stored | known}
 
     def _single(self) -> frozenset[str]:
         """Names that the body binds once, before it reads them."""
@@ -203,13 +219,18 @@ class _Classifier:
                 verdict.reductions.setdefault(beside, companion(name, context.types.get(beside, ANY)))
 
     def _regions(self, before: list[Access], body: Collector) -> None:
-        iterated = [Access(a.root, (), "iterate", a.node, ()) for a in before if a.mode != "length"]
+        how = reading(self.context, self.node.iter)
+        iterated = [
+            Access(a.root, a.dims, "iterate", a.node, (), "inside" if how == "inside" else "")
+            for a in before if a.mode != "length" and how != "before"
+        ]  # fmt: skip
         by_region = dict[str, list[Access]]()
         for access in (*body.accesses, *iterated):
             by_region.setdefault(self.context.region(access.root), []).append(access)
         loop = conflicts.LoopView(
             context=self.context, body=self.node.body, iteration=self.iteration,
-            fixed={v.name for v in self.outer}, fresh=self.fresh, target=self.node.target,
+            fixed={v.name for v in self.outer}, fresh=self.fresh, target=self.node.target, iterated=self.node.iter,
+            keys=self.keys, bound=self.stored | self.targets,
         )  # fmt: skip
         for accesses in by_region.values():
             conflicts.settle(loop, accesses, self.verdict)

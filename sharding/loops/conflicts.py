@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from sidestep.sharding.analysis.collect import Access
 from sidestep.sharding.analysis.context import GLOBAL, Context
-from sidestep.sharding.analysis.places import Dim, Iteration
+from sidestep.sharding.analysis.places import Dim, Iteration, key_symbol
 from sidestep.sharding.analysis.polynomials import Poly
 from sidestep.sharding.analysis.trees import line_of, text_of
 from sidestep.sharding.execute.contract import Refusal
@@ -32,6 +32,15 @@ class LoopView:
     fixed: set[str]
     fresh: frozenset[str]
     target: ast.expr
+    iterated: ast.expr
+    #: names that the loop binds
+    bound: set[str] = field(default_factory=set)
+    #: names of the target by which elements are told apart, with the part of an item that each is
+    keys: dict[str, int] = field(default_factory=dict)
+    #: roots of which elements are told apart by keys
+    keyed: set[str] = field(default_factory=set)
+    #: no store of the region takes an object over that was there before
+    unlinked: bool = False
 
     @property
     def step(self) -> Poly:
@@ -52,6 +61,7 @@ def settle(loop: LoopView, accesses: list[Access], verdict: Verdict) -> None:
         if root in verdict.reductions or _logged(loop, own, verdict):
             verdict.guards.append(Guard("apart", root))
             every = [a for a in every if a.root != root]
+    loop.unlinked = all(a.via in _STORES and not a.held for a in every if a.mode == "write")
     while True:
         writes = [a for a in every if a.mode == "write"]
         guards = list[Guard]()
@@ -60,6 +70,9 @@ def settle(loop: LoopView, accesses: list[Access], verdict: Verdict) -> None:
             break
         root = clash[0].root
         if not _keyed(loop, [a for a in every if a.root == root], verdict):
+            if root not in loop.keyed and loop.keys:
+                loop.keyed.add(root)  # look again
+                continue
             unknown = any(isinstance(d, Dim) and d.kind == "unknown" for a in clash for d in a.dims)
             _refuse(verdict, loop, *clash, "mutation" if not clash[0].dims else "indirect" if unknown else "carried")
             return
@@ -93,22 +106,27 @@ def _clash(
 
 def _apart(loop: LoopView, w: Access, other: Access, guards: list[Guard]) -> bool:  # noqa: PLR0911
     plain = bool(w.dims) and w.via in _STORES
+    if w.root != other.root and other.via != "inside":
+        return _separate(loop, w, other, guards)
+    if w.root in loop.keyed and _by_keys(loop, w, other, guards):
+        return True
     variable = loop.iteration.variable
     if other.mode == "length":
         if plain and not other.dims:
             guards.append(Guard("not-dict", w.root))
         return plain and not other.dims and w.root == other.root
     if other.mode == "iterate":
-        if w.root != other.root or not plain:
+        if w.root != other.root or not plain or other.via == "inside":
             return False
-        if len(w.dims) >= 2:
-            return True  # the iterable was listed before; what its elements hold is another object
+        if len(w.dims) >= sum(isinstance(d, Dim) and d.kind != "slice" for d in other.dims) + 2:
+            return True  # what its elements hold is another object
         if loop.iteration.kind != "sequence":
             return False
         at = Poly.symbol(variable)
         element = Access(
-            other.root, (Dim("index", at, at + Poly.const(1)),), "read", other.node, w.variables[: len(loop.fixed) + 1]
-        )
+            other.root, (*other.dims, Dim("index", at, at + Poly.const(1))), "read", other.node,
+            w.variables[: len(loop.fixed) + 1],
+        )  # fmt: skip
         return disjoint(w, element, variable, loop.step, loop.fixed, guards)
     found = list[Guard]()
     if not disjoint(w, other, variable, loop.step, loop.fixed, found):
@@ -117,6 +135,48 @@ def _apart(loop: LoopView, w: Access, other: Access, guards: list[Guard]) -> boo
     guards += integers(w, loop)
     guards += integers(other, loop)
     return True
+
+
+def _separate(loop: LoopView, w: Access, other: Access, guards: list[Guard]) -> bool:
+    """Whether two names of a region may be told apart when the loop starts, and nothing in it links them."""
+    fixed = not {w.root, other.root} & loop.bound and not any(a.root.startswith(GLOBAL) for a in (w, other))
+    if not (fixed and loop.unlinked and w.via in _STORES):
+        return False
+    guards.append(Guard("separate", " ".join(sorted((w.root, other.root)))))
+    return True
+
+
+def _by_keys(loop: LoopView, w: Access, other: Access, guards: list[Guard]) -> bool:
+    """Whether both name an element by this iteration's own key, or the loop goes over the very dict it stores into."""
+    own = {Poly.symbol(key_symbol(name)): at for name, at in loop.keys.items()}
+    if other.mode == "iterate":
+        first = w.dims[0] if w.dims and w.via in _STORES else None
+        part = own.get(first.low) if isinstance(first, Dim) and first.kind == "index" and first.low else None
+        if part is None or other.dims or w.root != other.root or keys_of(loop.iterated) != (w.root, part):
+            return False
+        guards += [Guard("dict", w.root), Guard("keys", "", part)]
+        return True
+    if w.root != other.root or other.mode == "length":
+        return False
+    for a, b in zip(w.dims, other.dims, strict=False):
+        assert isinstance(a, Dim)
+        assert isinstance(b, Dim)
+        if a.kind == b.kind == "index" and a.low is not None and a.low == b.low and a.low in own:
+            guards.append(Guard("keys", "", own[a.low]))
+            return True
+    return False
+
+
+def keys_of(iterated: ast.expr) -> tuple[str, int] | None:
+    """The name whose keys are gone over, and which part of an item is the key: ``d``, ``d.keys()``, ``d.items()``."""
+    match iterated:
+        case ast.Name(id=name):
+            return name, -1
+        case ast.Call(func=ast.Attribute(value=ast.Name(id=name), attr="keys" | "items" as which), args=[]):
+            return name, -1 if which == "keys" else 0
+        case ast.Call(func=ast.Name(id="list" | "tuple" | "sorted"), args=[inner], keywords=[]):
+            return keys_of(inner)
+    return None
 
 
 def integers(access: Access, loop: LoopView) -> list[Guard]:

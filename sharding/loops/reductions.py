@@ -43,12 +43,14 @@ def reduction_of(body: Sequence[ast.stmt], name: str, context: Context) -> Reduc
         elif isinstance(node, ast.If):
             _compared(node, name, found)
     every = {id(n) for s in body for n in ast.walk(s) if isinstance(n, ast.Name) and n.id == name}
+    t = context.types.get(name, ANY)
+    if found.forms == {"+=", "-="} and t.name in _INTEGERS:
+        found.forms = {"+="}
     if len(found.forms) != 1 or every != found.covered:
         return None
     if found.companions and (len(found.nodes) != 1 or not _only_within(body, found)):
         return None
     form = found.forms.pop()
-    t = context.types.get(name, ANY)
     exact = form in {"min", "max"} or (t.name in _INTEGERS and form.endswith("="))
     return Reduction("scalar", form, t, exact, found.nodes, found.companions)
 
@@ -89,8 +91,9 @@ def _assigned(node: ast.Assign, name: str, context: Context, found: _Found) -> N
 
 
 def _compared(node: ast.If, name: str, found: _Found) -> None:
-    """``if e > x: x = e`` with companions that are kept beside it."""
-    test = node.test
+    """``if e > x: x = e`` with companions that are kept beside it, and with conditions that look at none of them."""
+    tests = node.test.values if isinstance(node.test, ast.BoolOp) and isinstance(node.test.op, ast.And) else [node.test]
+    test, *others = sorted(tests, key=lambda one: name not in names_in(one))
     if node.orelse or not isinstance(test, ast.Compare) or len(test.ops) != 1:
         return
     if not isinstance(test.ops[0], ast.Lt | ast.Gt):
@@ -110,7 +113,8 @@ def _compared(node: ast.If, name: str, found: _Found) -> None:
     if len(own) != 1 or ast.dump(own[0].value) != ast.dump(loaded(other)):
         return
     changed = {n for n, _ in pairs}
-    if any(changed & names_in(s.value) for _, s in pairs) or any(isinstance(n, ast.Call) for n in ast.walk(other)):
+    looked = [*(s.value for _, s in pairs), *others]
+    if any(changed & names_in(one) for one in looked) or any(isinstance(n, ast.Call) for n in ast.walk(other)):
         return
     found.covered |= {id(mine), id(own[0].targets[0])}
     found.forms.add("max" if isinstance(test.ops[0], ast.Lt) == (mine is left) else "min")

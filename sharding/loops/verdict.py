@@ -10,7 +10,7 @@ from sidestep.sharding.analysis.places import Dim
 from sidestep.sharding.execute.contract import Refusal
 from sidestep.sharding.universe.types import Type
 
-GuardKind = Literal["holds", "integer", "sequence", "not-dict", "rows", "apart"]
+GuardKind = Literal["holds", "integer", "sequence", "not-dict", "dict", "rows", "keys", "separate", "apart"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,7 +18,9 @@ class Guard:
     """What must hold when the loop starts, else it runs where it is.
 
     ``holds``: the expression is true. ``integer``: it is an int. ``sequence``: iterating over it twice yields the
-    same. ``not-dict``: storing into the root cannot change its length. ``rows``: no object below the root, down to
+    same. ``not-dict``: storing into the root cannot change its length. ``dict``: it is one. ``keys``: no two items, or
+    parts ``depth`` of items, name the same element of anything. ``separate``: two names, of which one was bound to the
+    other at some time, are two objects now, with nothing in common. ``rows``: no object below the root, down to
     ``depth``, is reached twice. ``apart``: nothing that is shipped reaches the object itself (it is left where it is,
     and what is done to it comes later).
     """

@@ -94,7 +94,7 @@ _NUMPY = (
     "ravel_multi_index iscomplexobj argpartition partition"
 )
 _NUMPY_ARRAYS = (
-    "zeros ones empty full zeros_like ones_like full_like arange linspace logspace eye identity array copy "
+    "zeros ones empty full zeros_like ones_like full_like empty_like arange linspace logspace eye identity array copy "
     "concatenate stack vstack hstack dstack column_stack tile repeat roll cumsum cumprod diff outer sort argsort tri "
     "tril triu where"
 )
@@ -211,7 +211,7 @@ METHODS: Final = _methods((
     ("as_integer_ratio fromhex tolist nonzero", False, "fresh"),
 ))  # fmt: skip
 #: methods whose calls on a fixed receiver can be written down and done later, in order
-LOGGED: Final = frozenset({"append", "extend", "add", "update", "appendleft"})
+LOGGED: Final = frozenset({"append", "extend", "add", "discard", "update", "appendleft"})
 #: methods through which arguments come to be held by the receiver
 HOLDS: Final = names("append add insert appendleft extend update setdefault extendleft")
 #: methods whose result follows the order of their argument or receiver

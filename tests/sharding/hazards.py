@@ -30,6 +30,7 @@ def every() -> dict[str, Hazard]:
     import hazards_3
     import hazards_4
     import hazards_5
+    import hazards_6
 
-    assert all((hazards_1, hazards_2, hazards_3, hazards_4, hazards_5))
+    assert all((hazards_1, hazards_2, hazards_3, hazards_4, hazards_5, hazards_6))
     return HAZARDS
