@@ -14,7 +14,8 @@ from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass, field
 from typing import Any
 
-from benchmarks.sharder_programs import ALIASINGS, arguments, program
+from benchmarks import sharder_idioms, sharder_programs
+from benchmarks.sharder_programs import ALIASINGS
 from sidestep.sharding import codec
 from sidestep.sharding.execute.local import InProcess
 from sidestep.sharding.execute.planned import Sharded, prepare
@@ -85,13 +86,16 @@ def defined(text: str, name: str = "f") -> types.FunctionType:
     return found
 
 
+#: who writes a seed's program
+FORMS = (sharder_programs, sharder_idioms)
 #: how far the seeds of one program's further arguments lie apart
 _APART = 1_000_003
 
 
 def check(seed: int, aliasing: int, parts: int, counts: Counts, seconds: float = 10.0, inputs: int = 1) -> None:
     """Run a seed's program with each accepted loop as shards, on so many inputs; mismatches are added to counts."""
-    text = program(seed)
+    form = FORMS[seed // 7 % 2]
+    text, arguments = form.program(seed), form.arguments
     function = defined(text)
     try:
         with within(seconds):

@@ -9,11 +9,15 @@ from __future__ import annotations
 import ast
 import copy
 from dataclasses import dataclass, field
+from typing import Final
 
 from sidestep.sharding.analysis.source import AnyFunction
 from sidestep.sharding.analysis.trees import stored_names
 from sidestep.sharding.analysis.webs import separated
 from sidestep.sharding.universe import effects
+
+#: what the names begin with
+AT: Final = "_sd_at_"
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +65,7 @@ class _Hoist(ast.NodeTransformer):
         if path is None or id(node) in self.called:
             self.generic_visit(node)
             return node
-        name = "_sd_at_" + "__".join(path)
+        name = AT + "__".join(path)
         self.paths[name] = path
         return ast.copy_location(ast.Name(name, ast.Load()), node)
 

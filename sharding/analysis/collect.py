@@ -156,7 +156,7 @@ class Collector(Expressions):
         match target:
             case ast.Name():
                 if augmented and not scalar(self.context.types.get(target.id, ANY)):
-                    self.access(loaded(target), "write", "aug")
+                    self.access(loaded(target), "write", "in-place" if target.id in self.places.aliases else "aug")
             case ast.Tuple() | ast.List():
                 if value is not None:
                     self.ordered(value)

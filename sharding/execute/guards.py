@@ -93,6 +93,12 @@ def _separate(guard: Guard, scope: Mapping[str, Any], items: Any) -> bool:
     return not overlap(one, other)
 
 
+def _unlooped(guard: Guard, scope: Mapping[str, Any], items: Any) -> bool:
+    one, other = (_value(name, scope) for name in guard.text.split())
+    deep = guard.depth or isinstance(one, np.ndarray)
+    return one is not other and not (deep and reaches(surveyed(other), one))
+
+
 def _dict(guard: Guard, scope: Mapping[str, Any], items: Any) -> bool:
     return type(_value(guard.text, scope)) in DICTS
 
@@ -121,6 +127,7 @@ def _apart(guard: Guard, scope: Mapping[str, Any], items: Any) -> bool:
 _CHECKS: Final = {
     "holds": _holds, "integer": _integer, "sequence": _sequence, "not-dict": _not_dict, "rows": _rows,
     "apart": _apart, "dict": _dict, "keys": _keys, "separate": _separate,
+    "unlooped": _unlooped,
 }  # fmt: skip
 
 

@@ -21,7 +21,7 @@ from sidestep.sharding.execute.contract import Executor, HostShare, Network, Out
 from sidestep.sharding.execute.emitting import Emitted, emit
 from sidestep.sharding.execute.rewriting import LoopPlan, call_site, planned, replaced
 from sidestep.sharding.execute.transaction import LoopResult, Totals, Transaction
-from sidestep.sharding.execute.trying import Begun, Pays, Plain, begun
+from sidestep.sharding.execute.trying import Begun, Pays, Plain, Rest, begun
 from sidestep.sharding.execute.walk import Outside, Survey, overlap, surveyed
 from sidestep.sharding.loops.classify import classify_all
 from sidestep.sharding.loops.verdict import Verdict
@@ -215,6 +215,8 @@ class _Runtime:
         """The loop, or what is left of it."""
         if type(iterable) is Plain:
             return LoopResult(rest=iterable.items)
+        if type(iterable) is Rest:
+            return self._transactions[n].run(iterable.items, local, iterable.live)
         return self._transactions[n].run(iterable, local)
 
 

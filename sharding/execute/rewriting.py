@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-from sidestep.sharding.analysis.context import Context
+from sidestep.sharding.analysis.attributes import AT
+from sidestep.sharding.analysis.context import GLOBAL, Context
 from sidestep.sharding.analysis.sharing import shares
 from sidestep.sharding.analysis.trees import OWN_SCOPE
 from sidestep.sharding.loops.keyed import APPEND, GROUP, keyed_statement
@@ -48,6 +49,14 @@ class LoopPlan:
     #: regions that shards write into, and those that the items belong to
     written_regions: set[str] = field(default_factory=set)
     item_regions: set[str] = field(default_factory=set)
+    #: reads or changes what no parameter or local name holds: whether that is theirs too is seen when it runs
+    foreign: bool = False
+
+    @property
+    def changes(self) -> bool:
+        """Whether the loop changes anything that was there before it."""
+        known = any(guard.kind == "unlooped" for guard in self.verdict.guards)
+        return bool(self.written_regions) or known or (self.foreign and bool(self.logs))
 
     @property
     def items_written(self) -> bool:
@@ -90,6 +99,9 @@ def planned(context: Context, verdict: Verdict, index: int) -> LoopPlan:
     plan.written_regions = written
     if isinstance(verdict.node, ast.For):
         plan.item_regions = context.regions(shares(context, verdict.node.iter))
+    elsewhere = {name for name in context.local if name.startswith(AT)} | {GLOBAL + x for x in context.source.constants}
+    touched = written | plan.item_regions | set(plan.regions.values())
+    plan.foreign = bool(context.regions(elsewhere) & touched)
     return plan
 
 

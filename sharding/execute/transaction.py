@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import warnings
-from collections import Counter, OrderedDict, deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -17,32 +15,15 @@ from sidestep.sharding.execute.contract import Executor, ExecutorLost, ShardTask
 from sidestep.sharding.execute.differences import Change, apply, conflicting, thawed_changes
 from sidestep.sharding.execute.emitting import Emitted
 from sidestep.sharding.execute.folding import Fold, Unfoldable
+from sidestep.sharding.execute.iterating import CONTAINERS, ITERATORS, again, containers, listed
 from sidestep.sharding.execute.rewriting import RAN, LoopPlan
 from sidestep.sharding.execute.shipping import Thawer
 from sidestep.sharding.execute.walk import ATOMS, Outside, Survey, inner, overlap, surveyed
 from sidestep.sharding.execute.worker import DONE, join_live, survey_of
 from sidestep.sharding.universe.types import Type
 
-#: an iterable that never ends must not be listed
-_MOST_ITEMS: Final = 1 << 26
 #: after as many failures in a row a loop is left alone
 _STRIKES: Final = 3
-_CONTAINERS: Final = frozenset({
-    range, list, tuple, dict, set, frozenset, str, bytes, deque, np.ndarray, Counter, OrderedDict, type({}.keys()),
-    type({}.values()), type({}.items()),
-})  # fmt: skip
-ITERATORS: Final = frozenset({
-    enumerate, zip, map, filter, reversed, type(reversed([])), type(reversed(range(0))), type(reversed({})),
-    type(reversed({}.items())), type(reversed({}.values())), itertools.chain, itertools.combinations,
-    itertools.combinations_with_replacement, itertools.permutations, itertools.product, itertools.zip_longest,
-    itertools.islice, itertools.accumulate, itertools.pairwise, itertools.starmap, itertools.compress,
-    itertools.takewhile, itertools.dropwhile,
-})  # fmt: skip
-#: what goes over one container
-_WALKERS: Final = frozenset({
-    type(iter(())), type(iter([])), type(iter("")), type(iter("é")), type(iter(b"")), type(iter(bytearray())),
-    type(iter(range(0))), type(iter(range(1 << 70))),
-})  # fmt: skip
 _NUMPY_ERRORS: Final = np.geterr()
 
 Cuts = Callable[[int, int], Sequence[int]]
@@ -102,14 +83,18 @@ class Transaction:
     #: an attribute path for each live name that stands for one (``self.x``)
     attributes: dict[str, tuple[str, ...]] = field(default_factory=dict)
 
-    def run(self, iterable: Any, local: dict[str, Any]) -> LoopResult:
-        """Run the loop; what cannot run as shards is left to the call site as ``rest``."""
+    def run(self, iterable: Any, local: dict[str, Any], live: Any = None) -> LoopResult:
+        """Run the loop; what cannot run as shards is left to the call site as ``rest``.
+
+        ``live`` goes over the same as ``iterable``, and sees what the loop changes on the way.
+        """
         if self.strikes >= _STRIKES or not self._listable(iterable):
-            return LoopResult(rest=iterable)
-        spare = iterable if type(iterable) in _CONTAINERS else again(iterable)
-        if spare is None and self.plan.written_regions:
+            return LoopResult(rest=iterable if live is None else live)
+        spare = live if live is not None else iterable if type(iterable) in CONTAINERS else again(iterable)
+        if spare is None and self.plan.changes:
             self._give_up("iterable")
             return LoopResult(rest=iterable)
+        walked = containers(iterable) if self.plan.foreign and self.plan.changes else []
         if type(iterable) is range:
             items: Any = iterable
         else:
@@ -119,17 +104,17 @@ class Transaction:
                 return LoopResult(rest=failure if spare is None else spare)
         result = LoopResult(rest=items if spare is None else spare)
         try:
-            self._transact(items, local, result)
+            self._transact(items, local, result, walked)
             self.totals.sharded += 1
             self.strikes = 0
         except Fallback as why:
             self._give_up(str(why))
         return result
 
-    def _transact(self, items: Any, local: dict[str, Any], result: LoopResult) -> None:
+    def _transact(self, items: Any, local: dict[str, Any], result: LoopResult, walked: list[Any]) -> None:
         """Block after block: run, validate, commit. Raises Fallback with everything committed before it in place."""
         scope = local
-        live = self._prepare(items, local)
+        live = self._prepare(items, local, walked)
         for first, last in self._waves(len(items)):
             if first:
                 scope = {**local, **result.values}
@@ -148,11 +133,11 @@ class Transaction:
     def _listable(self, iterable: Any) -> bool:
         """Whether listing it early is not seen by anyone: containers, and built-in iterators made for this loop."""
         kind = type(iterable)
-        if kind in _CONTAINERS:
+        if kind in CONTAINERS:
             return True
         return self.fresh and kind in ITERATORS
 
-    def _prepare(self, items: Any, local: dict[str, Any]) -> dict[str, Any]:
+    def _prepare(self, items: Any, local: dict[str, Any], walked: list[Any]) -> dict[str, Any]:
         if len(items) < 2:
             raise Fallback("short")
         if np.geterr() != _NUMPY_ERRORS:
@@ -163,7 +148,7 @@ class Transaction:
         if why:
             raise Fallback(f"guard: {why}")
         self._check_values(live)
-        self._check_memory(live, items, local)
+        self._check_memory(live, items, local, walked)
         return live
 
     def _globals(self) -> dict[str, Any]:
@@ -192,7 +177,7 @@ class Transaction:
         if wrong:
             raise Fallback(f"type: {wrong}")
 
-    def _check_memory(self, live: dict[str, Any], items: Any, local: dict[str, Any]) -> None:
+    def _check_memory(self, live: dict[str, Any], items: Any, local: dict[str, Any], walked: list[Any]) -> None:
         """Regions that are written share nothing with others; accumulators are reached by nothing shipped."""
         plan = self.plan
         if not plan.written_regions and not plan.logs:
@@ -200,12 +185,17 @@ class Transaction:
         try:
             by_region = self._by_region(live, items) if plan.written_regions else {}
             everything = surveyed(live, None if type(items) is range else items)
+            over = surveyed(*walked)
         except Outside as error:
             raise Fallback(f"universe: {error}") from error
         for region in plan.written_regions & by_region.keys():
             if any(overlap(by_region[region], other) for r, other in by_region.items() if r != region):
                 raise Fallback("memory is shared between names")
+        if any(overlap(by_region[r], over) for r in plan.written_regions & by_region.keys() - plan.item_regions):
+            raise Fallback("what is gone over is written")
         logs = [local[name] for name in plan.logs]
+        if any(guards.reaches(over, local[x]) for x in plan.logs if plan.regions[x] not in plan.item_regions):
+            raise Fallback("what is gone over is changed")
         if any(guards.reaches(everything, one) for one in logs if type(one) not in ATOMS):
             raise Fallback("an accumulator is read in the loop")
         mutable = [one for one in logs if type(one) not in ATOMS]
@@ -307,42 +297,6 @@ def _thawed(said: Any, survey: Survey) -> Shard:
     )
 
 
-def listed(iterable: Any) -> tuple[list[Any], Iterator[Any] | None]:
-    """The items; or, when listing fails, an iterator that yields what came before and goes on as the original."""
-    found = list[Any]()
-    source = iter(iterable)
-    try:
-        for item in source:
-            found.append(item)
-            if len(found) > _MOST_ITEMS:
-                return found, itertools.chain(found, source)
-    except Exception as error:  # noqa: BLE001 - raised again after the items before it
-        return found, _failing(found, error)
-    return found, None
-
-
-def again(iterator: Any) -> Any:
-    """Another iterator that goes over the same things from the same place on; None when there is no way to make one.
-
-    A loop that is run where it is after all must see what it writes itself, as it goes.
-    """
-    if type(iterator) not in ITERATORS and type(iterator) not in _WALKERS:
-        return None
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            make, given, *state = iterator.__reduce__()
-            parts = [again(one) if isinstance(one, Iterator) else one for one in given]
-            if None in [part for part, one in zip(parts, given, strict=True) if isinstance(one, Iterator)]:
-                return None
-            made = make(*parts)
-            if state and state[0] is not None:
-                made.__setstate__(state[0])
-    except Exception:  # noqa: BLE001 - of later versions of Python some cannot be copied
-        return None
-    return made
-
-
 def _attribute(local: dict[str, Any], path: tuple[str, ...]) -> Any:
     """``self.x`` when it is a plain attribute of a plain instance; a Fallback when anything computes it."""
     one = local.get(path[0])
@@ -355,8 +309,3 @@ def _attribute(local: dict[str, Any], path: tuple[str, ...]) -> Any:
             raise Fallback(f"attribute: {'.'.join(path)}")
         one = held[name]
     return one
-
-
-def _failing(found: list[Any], error: Exception) -> Iterator[Any]:
-    yield from found
-    raise error

@@ -6,6 +6,7 @@ shards would pay, the turns stop, and the rest is run as shards; else what is le
 
 from __future__ import annotations
 
+import itertools
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -29,6 +30,14 @@ class Plain:
     items: Iterable[Any]
 
 
+@dataclass(frozen=True, slots=True)
+class Rest:
+    """Turns that may run as shards; ``live`` are the same, and sees what the loop changes on the way."""
+
+    items: Any
+    live: Iterator[Any]
+
+
 @dataclass(slots=True)
 class Begun:
     """``rest`` are turns to run here and now; after them, ``later`` is what may run as shards, or is ``Plain``."""
@@ -49,10 +58,10 @@ def begun(iterable: Any, local: dict[str, Any], pays: Pays | None) -> Begun:
 
 
 def _turns(found: Begun, items: Any, local: dict[str, Any], pays: Pays) -> Iterator[Any]:
-    at, size, looks, count = 0, 1, 0, len(items)
+    at, size, looks, count, live = 0, 1, 0, len(items), iter(items)
     while at < count and looks < _LOOKS:
         begun = time.thread_time()
-        yield from items[at : at + size]
+        yield from itertools.islice(live, size)
         took = time.thread_time() - begun
         done = min(size, count - at)
         at += done
@@ -61,6 +70,6 @@ def _turns(found: Begun, items: Any, local: dict[str, Any], pays: Pays) -> Itera
             continue
         looks += 1
         if at < count and pays(took / done, count - at, local):
-            found.later = items[at:]
+            found.later = Rest(items[at:], live)
             return
-    found.later = Plain(items[at:])
+    found.later = Plain(live)

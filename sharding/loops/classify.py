@@ -75,7 +75,7 @@ class _Classifier:
         self.context, self.node, self.around, self.verdict = context, node, around, verdict
         self.targets = set(target_names(node.target))
         self.stored = stored_names(node.body)
-        self.exposed, _ = exposed_reads(node.body, context.local)
+        self.exposed, _ = exposed_reads(node.body, context.local, self.targets)
         self.fresh = fresh_names(context, node.body, self.exposed, self.targets)
         self.outer = list[Variable]()
         self.iteration = Iteration("other", "", None)
@@ -237,11 +237,10 @@ class _Classifier:
 
     def _names(self) -> None:
         verdict, node = self.verdict, self.node
-        inside = {id(n) for n in ast.walk(node)}
-        outside = {
-            n.id for n in ast.walk(self.context.node)
-            if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Load | ast.Del) and id(n) not in inside
-        }  # fmt: skip
+        inside = {id(n) for part in (node.target, *node.body) for n in ast.walk(part)}
+        every = [n for n in ast.walk(self.context.node) if id(n) not in inside]
+        outside = {n.id for n in every if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Load | ast.Del)}
+        outside |= {n.target.id for n in every if isinstance(n, ast.AugAssign) and isinstance(n.target, ast.Name)}
         bound = self.stored | self.targets
         verdict.private = bound - set(verdict.reductions)
         verdict.exposed = self.exposed - self.targets

@@ -59,7 +59,11 @@ def settle(loop: LoopView, accesses: list[Access], verdict: Verdict) -> None:
     for root in sorted({a.root for a in every if a.mode == "write"}):
         own = [a for a in every if a.root == root]
         if root in verdict.reductions or _logged(loop, own, verdict):
-            verdict.guards.append(Guard("apart", root))
+            over = next((a for a in own if a.mode == "iterate"), None)
+            if over is not None:
+                _refuse(verdict, loop, own[0], over, "mutation")
+                return
+            verdict.guards += [Guard("apart", root), *_unlooped(root, every)]
             every = [a for a in every if a.root != root]
     loop.unlinked = all(a.via in _STORES and not a.held for a in every if a.mode == "write")
     while True:
@@ -76,7 +80,7 @@ def settle(loop: LoopView, accesses: list[Access], verdict: Verdict) -> None:
             unknown = any(isinstance(d, Dim) and d.kind == "unknown" for a in clash for d in a.dims)
             _refuse(verdict, loop, *clash, "mutation" if not clash[0].dims else "indirect" if unknown else "carried")
             return
-        verdict.guards.append(Guard("apart", root))
+        verdict.guards += [Guard("apart", root), *_unlooped(root, every)]
         every = [a for a in every if a.root != root]
     verdict.guards += guards
     for root in {a.root for a in writes}:
@@ -86,6 +90,12 @@ def settle(loop: LoopView, accesses: list[Access], verdict: Verdict) -> None:
         if depth > 1 or any(a.via not in _STORES for a in stores):
             verdict.guards.append(Guard("rows", root, max(depth, 1)))
         verdict.sections[root] = [tuple(d for d in a.dims if isinstance(d, Dim)) for a in stores]
+
+
+def _unlooped(root: str, every: list[Access]) -> list[Guard]:
+    """What is gone over, by another name of the region, must not be what combining changes."""
+    over = {(a.root, int(bool(a.dims) or a.via == "inside")) for a in every if a.mode == "iterate" and a.root != root}
+    return [Guard("unlooped", f"{root} {other}", deep) for other, deep in sorted(over)]
 
 
 def _refuse(verdict: Verdict, loop: LoopView, one: Access, other: Access, why: str) -> None:
@@ -209,7 +219,7 @@ def _logged(loop: LoopView, own: list[Access], verdict: Verdict) -> bool:
     calls = logged_calls(loop.body, effects.LOGGED)
     alike = all(a.mode == "write" and a.via in effects.LOGGED and not a.dims and id(a.node) in calls for a in own)
     named = all(isinstance(a.node, ast.Name) and a.node.id == root for a in own)
-    if not (alike and named and root in loop.context.local):
+    if not (alike and named and root in loop.context.local - loop.bound):
         return False
     t = loop.context.types.get(root, ANY)
     verdict.reductions[root] = Reduction("append", "/".join(sorted({a.via for a in own})), t)
@@ -221,7 +231,7 @@ def _keyed(loop: LoopView, own: list[Access], verdict: Verdict) -> bool:
     root = own[0].root
     forms = keyed_forms(loop.body, root)
     covered = {node for form in forms for node in form.covered}
-    if not forms or root not in loop.context.local or not all(id(a.node) in covered for a in own):
+    if not forms or root not in loop.context.local - loop.bound or not all(id(a.node) in covered for a in own):
         return False
     t = loop.context.types.get(root, ANY)
     signs = {form.op for form in forms if form.op}

@@ -10,10 +10,10 @@ from sidestep.sharding.analysis.trees import COMPREHENSIONS, loaded, target_name
 _NOTHING = frozenset[str]()
 
 
-def exposed_reads(body: Sequence[ast.stmt], local: set[str]) -> tuple[set[str], set[str]]:
-    """Names read before they are surely bound, and names surely bound at the end."""
+def exposed_reads(body: Sequence[ast.stmt], local: set[str], targets: Iterable[str] = ()) -> tuple[set[str], set[str]]:
+    """Names read before they are surely bound, and names surely bound at the end; ``targets`` are from the begin on."""
     walker = _Exposure(local)
-    bound = set[str]()
+    bound = set(targets)
     walker.block(body, bound)
     return walker.exposed, bound
 

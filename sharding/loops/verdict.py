@@ -10,7 +10,7 @@ from sidestep.sharding.analysis.places import Dim
 from sidestep.sharding.execute.contract import Refusal
 from sidestep.sharding.universe.types import Type
 
-GuardKind = Literal["holds", "integer", "sequence", "not-dict", "dict", "rows", "keys", "separate", "apart"]
+GuardKind = Literal["holds", "integer", "sequence", "not-dict", "dict", "rows", "keys", "separate", "unlooped", "apart"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,7 +20,8 @@ class Guard:
     ``holds``: the expression is true. ``integer``: it is an int. ``sequence``: iterating over it twice yields the
     same. ``not-dict``: storing into the root cannot change its length. ``dict``: it is one. ``keys``: no two items, or
     parts ``depth`` of items, name the same element of anything. ``separate``: two names, of which one was bound to the
-    other at some time, are two objects now, with nothing in common. ``rows``: no object below the root, down to
+    other at some time, are two objects now, with nothing in common. ``unlooped``: the first name's object is
+    not the second's, nor (``depth``) below it. ``rows``: no object below the root, down to
     ``depth``, is reached twice. ``apart``: nothing that is shipped reaches the object itself (it is left where it is,
     and what is done to it comes later).
     """

@@ -12,9 +12,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from sidestep.sharding import codec
+from sidestep.sharding.execute.iterating import ITERATORS, listed
 from sidestep.sharding.execute.planned import Prepared, compiled, fits, rebuilt
 from sidestep.sharding.execute.rewriting import LoopPlan
-from sidestep.sharding.execute.transaction import ITERATORS, listed
 from sidestep.sharding.execute.walk import ATOMS, Outside, surveyed
 from sidestep.sharding.score.weights import BYTES, inside
 

@@ -31,6 +31,7 @@ def every() -> dict[str, Hazard]:
     import hazards_4
     import hazards_5
     import hazards_6
+    import hazards_7
 
-    assert all((hazards_1, hazards_2, hazards_3, hazards_4, hazards_5, hazards_6))
+    assert all((hazards_1, hazards_2, hazards_3, hazards_4, hazards_5, hazards_6, hazards_7))
     return HAZARDS
