@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import multiprocessing
+import resource
 import signal
 import sys
 import time
@@ -22,6 +23,8 @@ from sidestep.sharding.execute.planned import Sharded, prepare
 
 #: programs that a worker process takes at a time, and inputs of each, in the long run
 _SEEDS, _INPUTS = 50, 12
+#: address space of such a process
+_MEMORY = 3 << 30
 
 
 class TooLong(BaseException):
@@ -72,6 +75,8 @@ def result_of(function: Any, args: Sequence[Any]) -> object:
     try:
         with redirect_stdout(io.StringIO()):
             value = function(*args)
+    except MemoryError as error:  # lists that grow for as long as they are gone over
+        raise TooLong from error
     except Exception as error:  # noqa: BLE001 - whatever the program raises is what it leaves
         return type(error).__name__, str(error), codec.canonical(list(args))
     return codec.canonical([value, list(args)])
@@ -115,7 +120,7 @@ def check(seed: int, aliasing: int, parts: int, counts: Counts, seconds: float =
                         counts.mismatches.append(
                             f"seed {seed} input {n} aliasing {aliasing} parts {pieces} line {verdict.line}"
                         )
-    except TooLong:
+    except (TooLong, MemoryError):
         counts.timeouts += 1
 
 
@@ -146,10 +151,16 @@ def run(programs: int, first: int, counts: Counts, inputs: int = 1) -> Counts:
     return counts
 
 
+def _bounded() -> None:
+    """Let a program that never ends fail before the machine does."""
+    resource.setrlimit(resource.RLIMIT_AS, (_MEMORY, _MEMORY))
+
+
 def many(executions: int, first: int, minutes: float, workers: int) -> Counts:
     """Programs until their loops ran as shards so often, or the time is over; in worker processes, seed by seed."""
     total, until, seed = Counts(), time.monotonic() + 60 * minutes, first
-    with ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn")) as pool:
+    spawn = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(workers, mp_context=spawn, initializer=_bounded) as pool:
         under_way = set[Future[Counts]]()
         while (total.sharded < executions and time.monotonic() < until) or under_way:
             while len(under_way) < 2 * workers and total.sharded < executions and time.monotonic() < until:

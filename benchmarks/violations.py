@@ -39,7 +39,7 @@ import numpy as np
 from benchmarks.harness import Goal, Report, Spread, main_with
 from benchmarks.oracle.data import PartName, load_all
 from benchmarks.violation.fleet import F64, Fleet, Lived, greedy, policy_of, violated
-from benchmarks.violation.traces import CHANGING, STEADY, Trace, recorded, synthetic
+from benchmarks.violation.traces import CHANGING, STEADY, Trace, recorded, rhythmic, synthetic
 from sidestep.fleet.forecast import Forecast
 from sidestep.fleet.inventory import OracleSpec, Policy
 from sidestep.fleet.snapshot import Snapshot
@@ -184,7 +184,8 @@ def traces(options: argparse.Namespace) -> list[Trace]:
     days = options.days or DAYS
     if options.data is not None:
         part: PartName = "choose" if options.choose else "sealed"
-        made = (recorded(group, part, days=days, most=MOST) for group in load_all(options.data))
+        wanted = [rhythmic] if options.rhythm else [recorded]
+        made = (make(group, part, days=days, most=MOST) for make in wanted for group in load_all(options.data))
         return [one for one in made if one is not None]
     seeds = (READ if not options.choose else SEEDS)[: 1 if options.quick else None]
     kinds = (STEADY,) if options.quick else (STEADY, CHANGING)
@@ -225,6 +226,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path, help="a directory of recorded traces (*.npz; see benchmarks/README.md)")
     parser.add_argument("--days", type=float, default=0.0, help=f"days that are scored ({DAYS:g})")
     parser.add_argument("--choose", action="store_true", help="what the policy may be looked at with, not what is read")
+    parser.add_argument("--rhythm", action="store_true", help="of recorded traces the series with a daily rhythm")
     parser.add_argument("--policy", action="append", default=[], metavar="NAME=NUMBER", help="another policy value")
     main_with("violations", run, parser)
 

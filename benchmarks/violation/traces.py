@@ -20,6 +20,8 @@ THRESHOLD: Final = 0.8
 FILL: Final = 0.85
 #: a shard never demands more than this part of a host
 LARGEST: Final = 0.4
+#: of a recorded rhythm: how much of what moves the day before tells
+ALIKE: Final = 0.5
 #: days of history before the scored time
 HISTORY: Final = 4.0
 #: deviation of a day's peak of an app: nearly the same every day, or never the same
@@ -57,22 +59,63 @@ def recorded(group: Group, part: PartName, *, days: float, most: int, seed: int 
     begin = max(begin, end - round(days * group.day)) if days else begin
     first = max(0, begin - round(HISTORY * group.day))
     rows = machines_of(group, part)
-    block = group.values[rows, group.metrics.index("cpu_pct"), first:end].astype(np.float64).T
-    block = block[:, np.isfinite(block).mean(axis=0) > 0.9]
+    block = _known(group.values[rows, group.metrics.index("cpu_pct"), first:end].astype(np.float64)).T
     random = np.random.default_rng(seed)
     block = block[:, random.permutation(block.shape[1])[:most]]
     past = block[: begin - first]
     block = block[:, np.nanstd(past, axis=0) > 0]
     if block.shape[1] < 3 * SHARDS:
         return None
-    at = np.arange(len(block))
-    for column in block.T:
-        known = np.isfinite(column)
-        column[:] = np.interp(at, at[known], column[known])
-    # of their sizes nothing is known: the 99th percentile of each one's past is between a half and one and a half
-    size = random.uniform(0.5, 1.5, block.shape[1])
-    block *= size / np.maximum(np.quantile(block[: begin - first], 0.99, axis=0), 1e-9)
-    return _placed(f"{group.name} {part}", block, begin - first, group.step, random)
+    return _placed(f"{group.name} {part}", _sized(block, begin - first, random), begin - first, group.step, random)
+
+
+def rhythmic(group: Group, part: PartName, *, days: float, most: int, seed: int = 5) -> Trace | None:
+    """Recorded series with a daily rhythm, each a service's demand whose users live in a time zone of its own.
+
+    For groups that record a few machines by many measures, all of one place: every series is a shard, and begins at an
+    hour of its own, within the part's time. Taken are series whose days before the scored time are alike: the day
+    before tells at least half of what moves. Machines to choose on are all that are not sealed. None where there are
+    too few.
+    """
+    every = max(1, STEP // 2 // group.step)
+    day, steps = group.day // every, round(days * (group.day // every))
+    begin, end = (at // every for at in time_of(group, part))
+    begin, past = max(begin, end - steps - day), round(HISTORY * day)
+    if begin < past or end - begin < steps + day:
+        return None
+    machines = machines_of(group, part)
+    if part == "choose":
+        machines = np.union1d(machines, machines_of(group, "fit"))
+    block = group.values[machines, :, (begin - past) * every : end * every].astype(np.float64)
+    block = _known(block.reshape(-1, end - begin + past, every).mean(axis=2))
+    alike = block[:, :past].reshape(len(block), -1, day)
+    moves = alike.var(axis=(1, 2))
+    told = 1.0 - np.square(np.diff(alike, axis=1)).mean(axis=(1, 2)) / np.maximum(2.0 * moves, 1e-12)
+    block = block[(moves > 0) & (told >= ALIKE)]
+    random = np.random.default_rng(seed)
+    block = block[random.permutation(len(block))[:most]]
+    if len(block) < 3 * SHARDS:
+        return None
+    shift = random.integers(0, day, len(block))
+    demand = np.stack([row[at : at + past + steps] for row, at in zip(block, shift.tolist(), strict=True)]).T
+    return _placed(f"{group.name} {part}", _sized(demand, past, random), past, group.step * every, random)
+
+
+def _known(series: F64) -> F64:
+    """Series (S, T) of which nine tenths are known, what is missing between them drawn straight."""
+    series = series[np.isfinite(series).mean(axis=1) > 0.9]
+    at = np.arange(series.shape[1])
+    for row in series:
+        known = np.isfinite(row)
+        row[:] = np.interp(at, at[known], row[known])
+    return series
+
+
+def _sized(demand: F64, past: int, random: np.random.Generator) -> F64:
+    """Of their sizes nothing is known: the 99th percentile of each one's past is between a half and one and a half."""
+    size: F64 = random.uniform(0.5, 1.5, demand.shape[1])
+    least = np.minimum(demand[:past].min(axis=0), 0.0)
+    return (demand - least) * size / np.maximum(np.quantile(demand[:past] - least, 0.99, axis=0), 1e-9)
 
 
 def synthetic(seed: int, *, hosts: int, days: float, history: float, differ: float = STEADY) -> Trace:
