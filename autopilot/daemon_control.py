@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import math
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -33,10 +34,12 @@ from sidestep.autopilot.protocol_control import (
     UndoPlan,
 )
 from sidestep.autopilot.protocol_failover import ClearPoison, GetLosses
+from sidestep.autopilot.protocol_functions import FunctionsView, ListFunctions
 from sidestep.autopilot.protocol_hosts import HostRequest
 from sidestep.autopilot.protocol_pools import PoolRequest
 from sidestep.autopilot.server_service import UnknownReference
 from sidestep.fleet.errors import SidestepError, UsageError
+from sidestep.fleet.functionruns import FunctionRun
 from sidestep.fleet.labels import Label, scrub
 from sidestep.fleet.plans import PlanStatus
 from sidestep.fleet.resources import REPORTED
@@ -46,7 +49,7 @@ if TYPE_CHECKING:
 
 _LONGEST_REASON: Final = 500
 #: answered without a plan in sight
-_OfHosts = GetLosses | GetCapsules | ScrubCapsules | HostRequest | PoolRequest
+_OfHosts = GetLosses | GetCapsules | ScrubCapsules | HostRequest | PoolRequest | ListFunctions
 #: the columns of pressure, each with a threshold of the policy
 _PRESSURES: Final = ("cpu", "memory", "io")
 _LATENCY: Final = REPORTED.index("latency_p95")
@@ -67,6 +70,9 @@ class ControlDesk:
     orders: OrderBook | None = None
     #: keeps pools of instances; None keeps none
     pools: PoolDesk | None = None
+    #: functions that run on hosts, by what those who run them say; unix time
+    functions: Callable[[], tuple[FunctionRun, ...]] = tuple
+    wall: Callable[[], float] = time.time
     #: the newest picture, once somebody makes them
     picture: Callable[[], Picture | None] = field(default=lambda: None, init=False)
 
@@ -132,6 +138,8 @@ class ControlDesk:
             if self.pools is None:
                 raise SidestepError("this daemon keeps no pools", hint="restart it with this release")
             return self.pools.answer(request, actor)
+        if isinstance(request, ListFunctions):
+            return FunctionsView(time=self.wall(), runs=self.functions())
         if isinstance(request, GetLosses):
             return losses_view(self._watch())
         if self.capsules is None:

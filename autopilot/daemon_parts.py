@@ -21,6 +21,7 @@ from sidestep.autopilot.executor_control import PlanControl
 from sidestep.autopilot.failover.watch import LossWatch
 from sidestep.autopilot.faults import NO_FAULTS, faults_from
 from sidestep.autopilot.fencing.keeper import LeaseKeeper
+from sidestep.autopilot.functions.shown import folder_beside, shown
 from sidestep.autopilot.history_keeper import Keeper
 from sidestep.autopilot.hold import Hold
 from sidestep.autopilot.host_orders import OrderBook
@@ -152,6 +153,8 @@ def make_parts(
         fleet, world, journal, log, clock, router, expected=lambda: ahead.coming.expected, held=hold.why
     )  # fmt: skip
     steering.pools = PoolDesk(pools, log)
+    steering.wall, folder = clock.wall, folder_beside(socket)
+    steering.functions = lambda: shown(folder, clock.wall())
     proposals = Proposals(fleet, journal, clock, expected=lambda: expected(ahead.coming.expected))
     proposals.marked = settlement.foreign.marked
     proposals.sized = journal.sized

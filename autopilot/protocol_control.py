@@ -6,6 +6,7 @@ from msgspec import Struct
 
 from sidestep.autopilot.protocol_capsules import CapsuleReply, CapsuleRequest
 from sidestep.autopilot.protocol_failover import FailoverReply, FailoverRequest
+from sidestep.autopilot.protocol_functions import FunctionsView, ListFunctions
 from sidestep.autopilot.protocol_hosts import HostReply, HostRequest
 from sidestep.autopilot.protocol_pools import PoolReply, PoolRequest
 from sidestep.fleet.labels import Label
@@ -71,6 +72,7 @@ ControlRequest = (
     | HostRequest
     | CapsuleRequest
     | PoolRequest
+    | ListFunctions
 )
 
 
@@ -95,4 +97,4 @@ class CancelView(Struct, frozen=True, tag="cancel", kw_only=True):
     effects: tuple[Effect, ...]
 
 
-ControlReply = CancelView | FailoverReply | HostReply | CapsuleReply | PoolReply
+ControlReply = CancelView | FailoverReply | HostReply | CapsuleReply | PoolReply | FunctionsView

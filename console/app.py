@@ -32,6 +32,7 @@ from sidestep.console.levelling import Levelling
 from sidestep.console.screens.base import ConsoleScreen
 from sidestep.console.screens.fleet import FleetScreen
 from sidestep.console.screens.forecast import ForecastScreen
+from sidestep.console.screens.functions import FunctionsPage
 from sidestep.console.screens.log import LogScreen
 from sidestep.console.screens.pages import AppPage, HostPage, ShardPage
 from sidestep.console.screens.plan import PlanPage
@@ -57,7 +58,7 @@ _PAGES: Final = {
     "host": HostPage, "shard": ShardPage, "app": AppPage, "plan": PlanPage, "whatif": WhatIfPage, "page": PluggedPage,
 }  # fmt: skip
 #: pages of which there is one
-_SINGLE: Final = {"trust": TrustPage, "pools": PoolsPage}
+_SINGLE: Final = {"trust": TrustPage, "pools": PoolsPage, "functions": FunctionsPage}
 
 
 class ConsoleApp(
@@ -212,6 +213,11 @@ class ConsoleApp(
         """To the pools of instances."""
         if not isinstance(self.place, PoolsPage):
             self.open_page("pools")
+
+    def do_to_functions(self) -> None:
+        """To the functions that run."""
+        if not isinstance(self.place, FunctionsPage):
+            self.open_page("functions")
 
     def do_what_if(self) -> None:
         """What would happen to the fleet; marked hosts stay marked."""

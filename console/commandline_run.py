@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Annotated
 
@@ -37,6 +38,8 @@ def run(
 ) -> None:
     """Run a Python function on hosts (docs/functions.md). Exit codes: 0 returned, 1 raised or lost, 2 bad input."""
     where = file or context.obj.fleet
+    if context.obj.socket:
+        os.environ["SIDESTEP_SOCKET"] = str(context.obj.socket)
     chosen = [
         *(["--hosts", hosts] if hosts else []),
         *("--python", python, "--copies", str(copies), "--every", str(every)),

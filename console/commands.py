@@ -15,19 +15,19 @@ from msgspec import Struct
 Scope = Literal[
     "any", "list", "table", "panel",
     "fleet", "shards", "forecast", "plans", "log",
-    "host", "shard", "app", "plan", "trust", "pools", "whatif", "page",
+    "host", "shard", "app", "plan", "trust", "pools", "functions", "whatif", "page",
 ]  # fmt: skip
 Takes = Literal[
     "", "theme", "host", "shard", "app", "plan", "column", "text", "file", "level", "event", "change", "pool", "page",
 ]  # fmt: skip
 SCREENS: Final[tuple[Scope, ...]] = ("fleet", "shards", "forecast", "plans", "log")
-PAGES: Final[tuple[Scope, ...]] = ("host", "shard", "app", "plan", "trust", "pools", "whatif", "page")
+PAGES: Final[tuple[Scope, ...]] = ("host", "shard", "app", "plan", "trust", "pools", "functions", "whatif", "page")
 #: after which several things may be said
 _SEVERAL: Final = frozenset({"host", "change", "level"})
 #: what need not be said after a command: a filter, changes, hosts that are marked
 _OPTIONAL: Final = frozenset({"text", "change"})
 #: where tables are, whose keys sort and mark
-TABLES: Final = frozenset({"fleet", "shards", "forecast", "plans", "host", "app", "pools", "whatif"})
+TABLES: Final = frozenset({"fleet", "shards", "forecast", "plans", "host", "app", "pools", "functions", "whatif"})
 #: where plans are shown: the only places with keys that act on them
 PLANS: Final = frozenset({"plans", "plan"})
 
@@ -120,9 +120,9 @@ COMMANDS: Final = (
     # -- tables
     _c("table", "sort_left", "less_than_sign", "Sort left", "sort by the column before"),
     _c("table", "sort_right", "greater_than_sign", "Sort right", "sort by the next column"),
-    _c("fleet shards forecast host app pools whatif", "reverse", "r", "Reverse", "turn the order round"),
+    _c("fleet shards forecast host app pools functions whatif", "reverse", "r", "Reverse", "turn the order round"),
     _c(
-        "fleet shards forecast host app pools whatif",
+        "fleet shards forecast host app pools functions whatif",
         "mark",
         "space",
         "Mark",
@@ -222,6 +222,14 @@ COMMANDS: Final = (
     _c("any", "to_plan", "", "Plan", "the page of a plan, by number or digest", word="plan", takes="plan"),
     _c("any", "to_trust", "t", "Trust", "how far the autopilot may go, and why", word="trust autopilot"),
     _c("any", "to_pools", "o", "Pools", "instances that stand ready, and what that rests on", word="pools pool"),
+    _c(
+        "any",
+        "to_functions",
+        "b",
+        "Functions",
+        "calls that run on hosts, and what a loss costs",
+        word="functions calls",
+    ),
     _c("any", "to_page", "", "Page", "the page of a plugin", word="page", takes="page"),
     _c("any", "sort", "", "Sort", "sort the table by a column", word="sort", takes="column"),
     _c("any", "narrow", "", "Filter", "filter the rows", word="filter", takes="text"),

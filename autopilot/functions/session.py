@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import ipaddress
+import os
 import socket
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
 from sidestep.autopilot.functions.reporting import Reporter
+from sidestep.autopilot.functions.showing import showing
 from sidestep.autopilot.functions.steerer import Steered, steered
 from sidestep.autopilot.paths import socket_path
 from sidestep.backends.functions.agents import Site
@@ -64,7 +66,9 @@ async def session(
             stack.push_async_callback(transport.aclose)
             sites.append(Site(spec.name, await numeric(target.address), transport, python))
         cluster = await stack.enter_async_context(Cluster(sites, name=fleet.name, log=log))
-        conductor = Conductor(cluster, told=Reporter(socket_path(fleet.name)).tell)
+        daemon = Path(os.environ.get("SIDESTEP_SOCKET") or socket_path(fleet.name))
+        conductor = Conductor(cluster, told=Reporter(daemon).tell)
+        await stack.enter_async_context(showing(conductor, daemon))
         if moves and len(sites) > 1:
             await stack.enter_async_context(steered(conductor, told))
         yield conductor

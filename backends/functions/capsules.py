@@ -9,7 +9,7 @@ from __future__ import annotations
 import itertools
 import os
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
@@ -22,6 +22,8 @@ from sidestep.sharding.capsules.chunks import records, unpacked
 from sidestep.sharding.capsules.platform import fingerprint
 from sidestep.sharding.codec import Encoded
 
+#: where a capture stands: the innermost function, its line, the position's number
+Where = tuple[str, int, int]
 #: bytes of chunks that may travel with a header
 FEW: Final = 512 << 10
 #: a record's own bytes beside the packed chunk
@@ -131,9 +133,10 @@ class Keeper:
         # Chunks outlive links here, so that no link is ever needed to go on.
         self._chain = Chain(key, longest=None, sequence=sequence)
 
-    def keep(self, captured: Encoded, *, last: bool = False) -> Kept:
+    def keep(self, captured: Encoded, where: Where = ("", 0, 0), *, last: bool = False) -> Kept:
         """Cut, sign and store a capture; of the last one, new chunks that are few are left to the worker to store."""
-        made = self._chain.make(captured, self._origin)
+        block, line, position = where
+        made = self._chain.make(captured, replace(self._origin, block=block, line=line, position=position))
         start = len(made.data) - made.header.payload
         payload = memoryview(made.data)[start:]
         new: dict[bytes, bytes] = {}

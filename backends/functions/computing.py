@@ -25,7 +25,7 @@ from sidestep.sharding import codec
 from sidestep.sharding.capsules import Gate, Origin, Rejected
 from sidestep.sharding.capsules.base import Base
 from sidestep.sharding.execute.contract import ExecutorLost, HostShare, plan
-from sidestep.sharding.resume import Suspended, Suspender, suspender
+from sidestep.sharding.resume import Program, Suspended, Suspender, suspender
 
 
 class Line(Protocol):
@@ -105,9 +105,10 @@ class Computation:
         self._store = ahead.store if ahead is not None else capsules.Store(folder / "chunks")
         self._extra: dict[str, Any] = {}
         self._answers: queue.Queue[blocks.ShardsDone] = queue.Queue()
-        self._captures: queue.Queue[codec.Encoded] = queue.Queue()
+        self._captures: queue.Queue[tuple[codec.Encoded, capsules.Where]] = queue.Queue()
         #: captures that were taken, and those that were written or failed to be
         self._taken, self._written = 0, 0
+        self._program: Program | None = None
         self._suspender: Suspender | None = None
         self._keeper: capsules.Keeper | None = None
         self._asking = threading.Lock()
@@ -178,6 +179,7 @@ class Computation:
         """The means to stop, and to keep capsules."""
         job, program = self._job, loaded.program
         assert program is not None
+        self._program = program
         self._suspender = suspender(program)
         self._keeper = capsules.Keeper(
             self._store,
@@ -216,8 +218,12 @@ class Computation:
     def _suspended(self, captured: codec.Encoded) -> dict[str, Any]:
         self._quiet()
         assert self._keeper is not None
-        kept = self._keeper.keep(captured, last=True)
+        kept = self._keeper.keep(captured, self._where(), last=True)
         return {"kind": blocks.SUSPENDED, "capsule": kept.sealed, "delta": kept.delta}
+
+    def _where(self) -> capsules.Where:
+        """Where the capture stands that was just taken."""
+        return self._program.where if self._program is not None else ("", 0, 0)
 
     def _quiet(self) -> None:
         """No further captures; those that are being written are finished first."""
@@ -253,7 +259,7 @@ class Computation:
     def _captured(self, captured: codec.Encoded) -> None:
         """In the main thread, at a safepoint."""
         self._taken += 1
-        self._captures.put(captured)
+        self._captures.put((captured, self._where()))
 
     def _withdrawn(self) -> None:
         with self._asking:
@@ -282,11 +288,11 @@ class Computation:
     def _write(self) -> None:
         assert self._keeper is not None
         while True:
-            captured = self._captures.get()
+            captured, where = self._captures.get()
             told: blocks.Kept | blocks.CannotStop
             try:
                 self._line.say(blocks.Captured())
-                kept = self._keeper.keep(captured)
+                kept = self._keeper.keep(captured, where)
                 told = blocks.Kept(
                     block=self._job.block, token=self._job.token, capsule=kept.sealed, at=kept.header.made,
                     fresh=kept.fresh,

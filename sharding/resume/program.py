@@ -62,6 +62,8 @@ class Program:
         self._codes: dict[CodeType, str] = {}
         self._lines: dict[str, Lines] = {}
         self.positions: dict[int, Position] = {}
+        #: where the last capture stands: the innermost function, its line, the position's number
+        self.where = ("", 0, 0)
         self._bounds: dict[str, Bounds] = {}
         self._random = self.source.random()
         self._foreign = sorted(self.source.foreign() - trusted)
@@ -161,6 +163,7 @@ class Program:
                 raise Unsuited("resuming", "it has not arrived where it was yet")
             live = {name: values[name] for name in position.live if name in values}
             live.update(self._nameless(name, one, values))
+            self.where = self.where if frames else (name, position.line, position.id)
             _iterate(live, position, one, values)
             frames.append((name, position.id, live))
             one = one.f_back

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from frames_functions import FUNCTIONS
 from frames_pools import POOLS
 from msgspec.structs import replace
 
@@ -17,6 +18,7 @@ from sidestep.autopilot.protocol_control import (
     ReleaseHold,
 )
 from sidestep.autopilot.protocol_failover import ClearPoison, GetLosses, LossesView
+from sidestep.autopilot.protocol_functions import ListFunctions
 from sidestep.autopilot.protocol_hosts import (
     CordonHosts,
     DrainHosts,
@@ -41,6 +43,7 @@ class ControlAnswers:
         self.orders = HostOrders(rows=())
         self.queue = QueueView(rows=())
         self.pools = POOLS
+        self.functions = FUNCTIONS
 
     async def get_plan(self, request: GetPlan) -> PlanView:
         raise NotImplementedError
@@ -58,6 +61,8 @@ class ControlAnswers:
             return self.capsules
         if isinstance(request, GetHostOrders):
             return self.orders
+        if isinstance(request, ListFunctions):
+            return self.functions
         if isinstance(request, ListPools):
             found = tuple(pool for pool in self.pools.pools if request.name in ("", pool.name))
             if request.name and not found:

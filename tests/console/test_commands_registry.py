@@ -35,8 +35,8 @@ def test_no_key_means_two_things_on_a_screen(scope: str) -> None:
 
 async def test_exactly_the_documented_keys_are_bound_and_every_command_can_be_run(daemon: Daemon, socket: Path) -> None:
     pages = {
-        "host": "h2", "shard": "shop-01", "app": "shop", "plan": "12", "trust": "", "pools": "", "whatif": "",
-        "page": "x",
+        "host": "h2", "shard": "shop-01", "app": "shop", "plan": "12", "trust": "", "pools": "", "functions": "",
+        "whatif": "", "page": "x",
     }  # fmt: skip
     async with console_on(socket) as console:
         for scope in (*SCREENS, *PAGES):

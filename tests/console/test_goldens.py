@@ -33,6 +33,7 @@ WAYS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("shard", ("enter",)),
     ("app", (":app shop",)),
     ("trust", ("t",)),
+    ("functions", ("b",)),
     ("pools", ("o",)),
     ("drill", ("d", "enter")),
     (

@@ -17,7 +17,7 @@ import msgspec
 import pytest
 
 from sidestep.backends.functions import blocks, payload
-from sidestep.backends.functions.capsules import Keeper, Kept, Store
+from sidestep.backends.functions.capsules import Keeper, Kept, Store, Where
 from sidestep.backends.functions.computing import Computation
 from sidestep.backends.functions.guarding import Guard
 from sidestep.backends.functions.setup import new_signing_key, public_of
@@ -81,10 +81,10 @@ def test_a_capsule_that_the_disk_holds_up_is_being_written(tmp_path: Path, monke
     stalled, kept = threading.Event(), list[Encoded]()
     keep = Keeper.keep
 
-    def slow(self: Keeper, captured: Encoded, *, last: bool = False) -> Kept:
+    def slow(self: Keeper, captured: Encoded, where: Where = ("", 0, 0), *, last: bool = False) -> Kept:
         kept.append(captured)
         assert stalled.wait(60)
-        return keep(self, captured, last=last)
+        return keep(self, captured, where, last=last)
 
     monkeypatch.setattr(Keeper, "keep", slow)
     gate = tmp_path / "gate"
