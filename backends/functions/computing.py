@@ -111,7 +111,7 @@ class Computation:
         self._program: Program | None = None
         self._suspender: Suspender | None = None
         self._keeper: capsules.Keeper | None = None
-        self._asking = threading.Lock()
+        self._asking, self._stopping = threading.Lock(), False
 
     def run(self) -> blocks.Outcome:
         """Compute, and say how it ended; never raises."""
@@ -266,6 +266,7 @@ class Computation:
             if self._suspender is None:
                 return
             self._suspender.withdraw()
+            self._stopping = False
             why = f"it reached no safepoint: {standing()}"
             if self._suspender.refused is not None:
                 why = self._suspender.refused[1]
@@ -274,8 +275,10 @@ class Computation:
             self._line.say(blocks.CannotStop(why))
 
     def _ask(self, keep: Callable[[codec.Encoded], None] | None) -> None:
+        """Ask for a capture to keep, or to stop: a stop that is wished for is not made a capture to keep."""
         with self._asking:
-            if self._suspender is not None:
+            self._stopping = self._stopping or keep is None
+            if self._suspender is not None and (keep is None or not self._stopping):
                 self._suspender.request(keep)
 
     def _beat(self) -> None:

@@ -36,6 +36,13 @@ def turns(gate):
         n += 1
     return n > 0
 
+def late(gate):
+    os.read(os.open(gate, os.O_RDONLY), 1)
+    total = 0
+    for n in range(200000):
+        total += n * n % 7
+    return total
+
 def read(gate):
     os.read(os.open(gate, os.O_RDONLY), 1)
     for n in range(3):
@@ -110,6 +117,26 @@ def test_a_capsule_that_the_disk_holds_up_is_being_written(tmp_path: Path, monke
         ]  # fmt: skip
     talk.words.put(None)
     assert outcome.kind == blocks.DONE and len(kept) == 2
+
+
+def test_a_stop_that_is_wished_for_is_not_made_a_capsule_by_a_later_wish(tmp_path: Path) -> None:
+    """S2.23: it keeps capsules by itself too, and one of these came between the wish to stop and the stop."""
+    gate = tmp_path / "gate"
+    computing, talk = computation(tmp_path, "late", gate)
+    os.mkfifo(gate)
+
+    def worker() -> None:
+        talk.said.get(timeout=60)
+        computing._ask(None)
+        computing._ask(computing._captured)  # as its own clock does
+        gate.write_text("go")
+
+    with ThreadPoolExecutor(1) as pool:
+        playing = pool.submit(worker)
+        outcome = computing.run()
+        playing.result()
+    talk.words.put(None)
+    assert outcome.kind == blocks.SUSPENDED
 
 
 def test_a_block_that_reaches_no_safepoint_says_where_it_is(tmp_path: Path) -> None:
