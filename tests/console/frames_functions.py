@@ -33,7 +33,7 @@ def block(name: str, state: BlockState, host: str = "h2", *, said: str = "", eve
     )  # fmt: skip
 
 
-def run(said: str = "") -> FunctionRun:
+def run(said: str = "", pid: int = 4711) -> FunctionRun:
     """A process with two functions."""
     relax = FunctionRow(
         name=Label(said or "relaxed"), file=Label("heat.py"), loops=LOOPS,
@@ -44,7 +44,7 @@ def run(said: str = "") -> FunctionRun:
         blocks=(block("b4", "STARTING", every=0.0), block("b5", "FAILED", said=said or "ended by ValueError: no rows")),
     )  # fmt: skip
     return FunctionRun(
-        pid=4711, time=START, functions=(relax, lone), waiting=2, hosts=tuple(map(Label, ("h1", "h2", "h3", "h4")))
+        pid=pid, time=START, functions=(relax, lone), waiting=2, hosts=tuple(map(Label, ("h1", "h2", "h3", "h4")))
     )
 
 

@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 from conftest import console_on
 from frames import Daemon, lively, make_plan, view_of
+from frames_functions import run
 from frames_pools import pool
 from hypothesis import given
 from hypothesis import strategies as st
@@ -48,6 +49,8 @@ def hostile(daemon: Daemon) -> Daemon:
     fleet.shard_names = HOSTILE
     rows = (pool(name, unmet=at % 2, drill_ok=at < 2, detail=name) for at, name in enumerate(HOSTILE))
     daemon.pools = replace(daemon.pools, pools=tuple(rows))
+    runs = tuple(run(text, 4711 + at) for at, text in enumerate(HOSTILE))
+    daemon.functions = replace(daemon.functions, runs=runs)
     daemon.events = [Event(seq=1, time=1.0, kind="error", text=Label(f"text {CLIPBOARD}{BIDI}"), actor=Label(C1))]
     return daemon
 
@@ -73,6 +76,7 @@ async def test_no_screen_shows_a_raw_control_character_or_obeys_markup(
             for keys in (
                 ("1",), ("v",), ("v", "2"), ("v",), ("w", "right_square_bracket"), ("0", "v", "3"), ("4",), ("enter",),
                 ("a",), ("escape", "escape", "5"), ("1", "enter"), ("enter",), (":app",), ("t",), ("H",),
+                ("escape", "b"), ("j",), ("j",), ("j",),
                 ("escape", "o"), ("j",), ("j",), ("d",), ("enter",), ("escape", "1", "i"), ("d",), ("n",), (":drain",),
                 (":page",),
                 ("escape", "ctrl+p"), ("escape", "slash", "less_than_sign"), ("escape", "1", "question_mark"),
