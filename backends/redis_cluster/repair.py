@@ -19,7 +19,7 @@ from sidestep.backends.redis_cluster.client import Nodes, Word
 from sidestep.backends.redis_cluster.known import foremost
 from sidestep.backends.redis_cluster.look import PAUSE, agreed, asked, look
 from sidestep.backends.redis_cluster.topology import NOBODY, Member, View
-from sidestep.fleet.errors import HostError, HostUnreachable, SidestepError
+from sidestep.fleet.errors import HostError, SidestepError
 
 #: seconds in which a node hears of another one, which has told it at once
 HEARD: Final = 5.0
@@ -73,13 +73,14 @@ def decide(seen: View, intents: Intents, keys: Mapping[tuple[int, str], int]) ->
             if half.way == "importing" and half.at != owner.id and (target is None or half.at != target.id)
             and keys.get((slot, half.at), 0)
         ]  # fmt: skip
-        found += [Fix(slot, "gather", at, owner.id, "keys of it are there") for at in strays]
         if target is None or target.id == owner.id:
-            found.append(Fix(slot, "clear", owner.id, owner.id, "its owner has it"))
+            last = Fix(slot, "clear", owner.id, owner.id, "its owner has it")
         elif slot in intents or keys.get((slot, target.id), 0):
-            found.append(Fix(slot, "finish", owner.id, target.id, "it was on its way"))
+            last = Fix(slot, "finish", owner.id, target.id, "it was on its way")
         else:
-            found.append(Fix(slot, "clear", owner.id, owner.id, "no key of it was moved"))
+            last = Fix(slot, "clear", owner.id, owner.id, "no key of it was moved")
+        # to whoever has the slot then: it is finished before
+        found += [*(Fix(slot, "gather", at, last.to, "keys of it are there") for at in strays), last]
     return tuple(found)
 
 
@@ -161,7 +162,7 @@ async def settle(nodes: Nodes, seeds: Iterable[tuple[str, int]], intents: Intent
             return seen
         try:
             await apply(nodes, seen, fixes)
-        except HostUnreachable:
+        except HostError:  # gone, or of another mind since we looked
             if last:
                 raise
     seen = await agreed(nodes, seeds, seconds)

@@ -261,8 +261,10 @@ def test_two_do_not_move_at_a_time(tmp_path: Path) -> None:
             {"a": f"[7->-{B}]", "b": f"[7-<-{A}]", "c": f"[7-<-{A}]"},
             {(7, B): 1, (7, C): 1},
             {},
-            [("gather", A), ("finish", B)],
+            [("gather", B), ("finish", B)],
         ),
+        # a slot sent on to a replica in the place of a target that has come back since
+        ({"a": f"[7->-{C}]", "c": f"[7-<-{A}]"}, {(7, C): 1}, {7: (B, C)}, [("gather", B), ("finish", B)]),
         ({"a": f"[7->-{R}]"}, {(7, B): 1}, {}, [("finish", B)]),
     ],
 )  # fmt: skip

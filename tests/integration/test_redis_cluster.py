@@ -172,6 +172,33 @@ def test_what_somebody_else_left_half_moved_is_finished_or_unmarked(plain: Clust
     check(plain, values, ids[2], {moving}, plain.servers[0].port)
 
 
+def test_keys_of_a_slot_that_stand_at_a_third_node_come_to_whom_it_goes(plain: Cluster) -> None:
+    """As after a target came back while its slots were being sent on to the replica that had taken its place."""
+    values = written(plain, "t")
+    slot = slot_of(next(iter(values)))
+    now = seen(plain)
+    source = now.owner(slot)
+    assert source is not None
+    ports = {server.port: index for index, server in enumerate(plain.servers)}
+    at = ports[source.port]
+    third, target = (one for one in now.masters if one.id != source.id)
+    plain.ask(ports[third.port], "CLUSTER", "SETSLOT", slot, "IMPORTING", source.id)
+    plain.ask(at, "CLUSTER", "SETSLOT", slot, "MIGRATING", third.id)
+    some = plain.ask(at, "CLUSTER", "GETKEYSINSLOT", slot, 2)
+    plain.ask(at, "MIGRATE", "127.0.0.1", third.port, "", 0, 1000, "KEYS", *some)
+
+    async def put_right() -> None:
+        nodes = Nodes(Access())
+        try:
+            await settle(nodes, seeds(plain), {slot: (target.id, third.id)})
+        finally:
+            await nodes.aclose()
+
+    asyncio.run(put_right())
+    mine = {key: value for key, value in values.items() if slot_of(key) == slot}
+    check(plain, mine, target.id, {slot}, plain.servers[0].port)
+
+
 def test_demand_says_that_it_is_estimated_where_nodes_do_not_count(plain: Cluster) -> None:
     values = written(plain, "d", "x" * 500)
 
