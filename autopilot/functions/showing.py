@@ -11,6 +11,8 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Final
 
+from msgspec.structs import replace
+
 from sidestep.autopilot.functions import shown
 from sidestep.backends.functions import blocks
 from sidestep.backends.functions.job import Block, Call, Conductor, Finished
@@ -34,6 +36,8 @@ class Showing:
         self._conductor, self._tell, self._wall = conductor, tell, wall
         self._functions: dict[_Key, FunctionRow] = {}
         self._rows: dict[str, tuple[_Key, BlockRow]] = {}
+        #: blocks that were gone at the last look without a word of their end, which may be on its way
+        self._gone = set[str]()
         conductor.listen(self._ended)
 
     async def run(self) -> None:
@@ -51,6 +55,7 @@ class Showing:
         for block, row in zip(running, rows, strict=True):
             if block.name in self._conductor.blocks:  # else it ended meanwhile, and is remembered as such
                 self._rows[block.name] = _key(block.call), row
+        self._given_up()
         said = self.said()
         await asyncio.to_thread(self._tell, said)
         return said
@@ -69,6 +74,15 @@ class Showing:
             pid=os.getpid(), time=self._wall(), functions=functions, waiting=self._conductor.waiting,
             hosts=tuple(scrub(host) for host in self._conductor.cluster.workers),
         )  # fmt: skip
+
+    def _given_up(self) -> None:
+        """Of a call that no host could run no end is told."""
+        gone = {name for name, (_, row) in self._rows.items() if not row.ended and name not in self._conductor.blocks}
+        for name in gone & self._gone:
+            key, row = self._rows[name]
+            events = (*row.events, Label("given up: no host could run it"))
+            self._rows[name] = key, replace(row, state="FAILED", ended=self._wall(), target=Label(""), events=events)
+        self._gone = gone
 
     async def _known(self, call: Call) -> None:
         key = _key(call)

@@ -13,9 +13,10 @@ from conftest import Workers, until
 from sidestep.autopilot.functions import shown
 from sidestep.autopilot.functions.calling import call_in
 from sidestep.autopilot.functions.showing import Showing, loops_of
-from sidestep.backends.functions.job import Wishes
+from sidestep.backends.functions.job import Block, Finished, Wishes
 from sidestep.backends.functions.moving import move
 from sidestep.backends.functions.sources import bundle
+from sidestep.fleet.errors import SidestepError
 from sidestep.fleet.functionruns import BlockRow, FunctionRow, FunctionRun
 from sidestep.fleet.labels import Label
 
@@ -69,6 +70,31 @@ async def test_a_call_that_raises_is_shown_as_failed_with_what_it_said(workers: 
     await workers.conductor.call(call_in(program, "refuses", (7,), {}), Wishes(shard=False))
     _, found = of(showing.said(), "refuses")
     assert found.state == "FAILED" and "ValueError" in found.events[-1]
+
+
+async def test_a_call_that_no_host_could_run_is_shown_as_given_up(
+    workers: Workers, program: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """S2.23: nobody tells its end, and it does not stay on the page as if it ran."""
+    showing = Showing(workers.conductor, lambda run: None, lambda: 1000.0)
+    begun, go = asyncio.Event(), asyncio.Event()
+
+    async def nowhere(block: Block) -> Finished:
+        begun.set()
+        await go.wait()
+        raise SidestepError("no host is left")
+
+    monkeypatch.setattr(workers.conductor, "_alone", nowhere)
+    running = asyncio.create_task(workers.conductor.call(call_in(program, "doubled", (1.0,), {}), Wishes(shard=False)))
+    await begun.wait()
+    assert of(await showing.step(), "doubled")[1].state == "STARTING"
+    go.set()
+    with pytest.raises(SidestepError):
+        await running
+    assert of(await showing.step(), "doubled")[1].state == "STARTING"
+    found = of(await showing.step(), "doubled")[1]
+    assert (found.state, found.ended) == ("FAILED", 1000.0)
+    assert found.events == ("given up: no host could run it",)
 
 
 async def test_loops_are_told_with_their_lines_verdicts_and_reasons(program: Path) -> None:
