@@ -196,7 +196,7 @@ class Beside:
         wants = self._peaks.wants() & newest
         said = np.full((len(own), len(wants), len(self._peaks.levels)), np.nan)
         if wants.any() and isinstance(core, PeakCore):
-            said[:, wants] = core.peaks(self._peaks.windows[wants], self._peaks.levels)[: len(own)]
+            said[:, wants] = core.peaks(self._peaks.windows[wants], self._peaks.levels, len(own))
         self._peaks.settle(own, said)
 
     def chances(

@@ -49,8 +49,8 @@ class Core(Protocol):
 class PeakCore(Core, Protocol):
     """A core that also knows the highest value of a coming window."""
 
-    def peaks(self, windows: Steps, levels: tuple[float, ...]) -> Floats:
-        """(S, W, Q) quantiles of the highest value within the next ``windows`` (W,) steps."""
+    def peaks(self, windows: Steps, levels: tuple[float, ...], first: int | None = None) -> Floats:
+        """(S, W, Q) quantiles of the highest value within the next ``windows`` (W,) steps; of the ``first`` series."""
         ...
 
 

@@ -109,9 +109,8 @@ def peaks_of(core: Core, windows: tuple[int, ...], levels: tuple[float, ...], ho
     """(H * HOST_SERIES, W, Q) quantiles of the highest value of each window; of no rows from a core that has none."""
     if not isinstance(core, PeakCore) or not hosts:
         return np.zeros((0, 0, 0), np.float32)
-    return np.asarray(
-        core.peaks(np.array(windows, dtype=np.int64), levels)[: hosts * wire.HOST_WIDTH], dtype=np.float32
-    )
+    peaks = core.peaks(np.array(windows, dtype=np.int64), levels, hosts * wire.HOST_WIDTH)
+    return np.asarray(peaks, dtype=np.float32)
 
 
 def raised(peaks: F32, windows: tuple[int, ...], found: F32, ahead: NDArray[np.int64], columns: list[int]) -> F32:

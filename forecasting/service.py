@@ -160,13 +160,14 @@ class Service:
     def _learn_step(self, values: F32, time: float, *, newest: bool) -> None:
         """One whole step of the grid: it settles what was said about it, and the model learns it."""
         self._beside.came(time, values, self._expected)
+        self._found = None  # as large as all that learning takes meanwhile
         self._core.observe(values)
         self._count(values)
         # A hole of many steps is not forecast from within: what would have been said there is not scored.
         if newest:
             self._say(time)
         else:
-            self._found, self._expected = None, np.full_like(self._expected, np.nan)
+            self._expected = np.full_like(self._expected, np.nan)
         self._beside.settle(values, self._last, self._found, self._ahead, self._levels)
         self._beside.settle_peaks(values, self._core, newest=newest)
 
@@ -194,6 +195,8 @@ class Service:
     def _forecast(self) -> F32:
         """(S, A, L), a few steps ahead at a time: of a large fleet all at once would be the largest thing in memory."""
         series, ahead, levels = self.names.series, self._ahead, self._levels
+        if getattr(self._core, "in_parts", False):
+            return np.asarray(self._core.forecast(ahead, levels), np.float32)
         found = np.empty((series, len(ahead), len(levels)), np.float32)
         some = max(1, AT_ONCE // max(1, series * len(levels)))
         for begin in range(0, len(ahead), some):

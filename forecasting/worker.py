@@ -79,6 +79,7 @@ def serve(requests: BinaryIO, answers: BinaryIO) -> None:
         except Exception as error:  # noqa: BLE001 - the supervisor of one request: it is refused, the worker goes on
             response = wire.Failed(scrub(f"{type(error).__name__}: {error}"))
         _send(answers, response)
+        del response  # it holds the forecast that the next one takes the place of
 
 
 def _send(answers: BinaryIO, response: wire.Response) -> None:

@@ -16,13 +16,14 @@ from sidestep.forecasting.aggregate.experts import (
     Later,
     Said,
     ask,
+    parts,
 )
 from sidestep.forecasting.aggregate.weighing import JUDGED, SCORED, Weighing
 from sidestep.forecasting.cores import Floats, Rows, Steps
 from sidestep.forecasting.network.features import KNOTS, WINDOWS
 from sidestep.forecasting.network.memory import F32, MOST, Memory
 from sidestep.forecasting.network.net import Network, Weights, shipped
-from sidestep.forecasting.network.spread import absolute, along, at_levels
+from sidestep.forecasting.network.spread import absolute, along, at_levels, precise
 
 
 class AggregateCore:
@@ -31,6 +32,9 @@ class AggregateCore:
     One step costs a pass of the network, because what it says now is judged when it comes due;
     the same pass answers the forecasts until the next step.
     """
+
+    #: a forecast takes little more memory than its answer: it is worked out for some series at a time
+    in_parts = True
 
     def __init__(self, series: int, season: float, floor: float | None, weights: Weights | None = None) -> None:
         self.season, self.floor = season, floor
@@ -117,31 +121,36 @@ class AggregateCore:
     def forecast(self, steps: Steps, levels: tuple[float, ...]) -> Floats:
         """(S, T, Q) at ``steps`` (T,) >= 1 steps after the last observed one; NaN for a series never seen."""
         steps = np.asarray(steps)
-        found = at_levels(along(self.at_knots(), steps), levels)
-        return self._absolute(self._shaped(found, steps))
+        known, anchor, shape = self.at_knots(), self.memory.anchor[0], self._shape(steps)
+        out = np.empty((self.series, len(steps), len(levels)), precise(anchor))
+        for some in parts(self.series):
+            found = at_levels(along(known[:, :, some], steps), levels)
+            if shape:
+                found = found.copy()  # it may be what is kept
+                for row, rise in shape.items():
+                    found[:, row] += rise[some]
+            absolute(found, anchor[some], self.floor, out[some])
+        return out
 
-    def _shaped(self, found: F32, steps: Steps) -> F32:
-        """Between the knots the season keeps its shape, as far as it is believed."""
+    def _shape(self, steps: Steps) -> dict[int, F32]:
+        """(S,) by the rows of steps between the knots: there the season keeps its shape, as far as it is believed."""
         between = [row for row, step in enumerate(steps.tolist()) if step not in KNOTS and step < KNOTS[-1]]
         if not between or not self.memory.slots:
-            return found
+            return {}
         kept = self._kept()
         share = self.shares()[SEASONAL : MOVED + 1].sum(axis=0)
         lines = along(kept.last[None], steps[between])[0]
         belief = along(share[None], steps[between])[0]
-        out = found.copy()
-        for at, row in enumerate(between):
-            true = self.memory.last_season(int(steps[row]) - 1)
-            out[:, row] += belief[at] * np.nan_to_num(true - lines[at])
-        return out
+        true = [self.memory.last_season(int(steps[row]) - 1) for row in between]
+        return {row: belief[at] * np.nan_to_num(true[at] - lines[at]) for at, row in enumerate(between)}
 
-    def peaks(self, windows: Steps, levels: tuple[float, ...]) -> Floats:
-        """(S, W, Q) quantiles of the highest value within the next ``windows`` (W,) steps.
+    def peaks(self, windows: Steps, levels: tuple[float, ...], first: int | None = None) -> Floats:
+        """(S, W, Q) quantiles of the highest value within the next ``windows`` (W,) steps; of the ``first`` series.
 
         Never below those of any step in the window: the highest is at least as high as each.
         """
-        said, known = self._kept().windows, self.at_knots()
-        rows = np.empty((len(known), 1 + len(WINDOWS), self.series), np.float32)
+        said, known = self._kept().windows[:, :, :first], self.at_knots()[:, :, :first]
+        rows = np.empty((len(known), 1 + len(WINDOWS), known.shape[2]), np.float32)
         rows[:, 0] = known[:, 0]
         for at in range(len(WINDOWS)):
             np.maximum(rows[:, at], said[:, at], out=rows[:, at + 1])
@@ -156,10 +165,7 @@ class AggregateCore:
             if windows[row] > KNOTS[-1]:
                 # beyond the knots every step is wider than the one before
                 np.maximum(found[:, row], along(known, windows[row : row + 1])[:, 0], out=found[:, row])
-        return self._absolute(at_levels(found, levels))
-
-    def _absolute(self, found: F32) -> Floats:
-        return absolute(found, self.memory.anchor[0], self.floor)
+        return absolute(at_levels(found, levels), self.memory.anchor[0, :first], self.floor)
 
     def adopt(self, weights: bytes) -> None:
         """Use another network from now on; what was learned of the series stays. Raises BadWeights for what is none."""

@@ -7,6 +7,7 @@ present level; the future is like the recent window.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
@@ -28,7 +29,7 @@ YOUNG: Final = 3
 #: below so many values the window's quantiles lean on a distribution, which counts for so many of them
 FEW: Final = 64
 LEAN: Final = 4.0
-#: series that go through the network at a time
+#: series that are worked on at a time, so that what is in between stays small
 CHUNK: Final = 4096
 _LOG_LAGS: Final = np.log(np.array(LAGS, np.float64))
 
@@ -77,12 +78,16 @@ class Said:
         return out
 
 
+def parts(count: int) -> Iterator[slice]:
+    """So many series, some at a time."""
+    return (slice(first, min(count, first + CHUNK)) for first in range(0, count, CHUNK))
+
+
 def ask(memory: Memory, network: Network) -> Said:
     """All experts' opinions now; in chunks of series, so that what is in between stays small."""
     count = memory.series
     said = np.empty((len(LEVELS), SAID, count), np.float32)
-    for first in range(0, count, CHUNK):
-        part = slice(first, min(count, first + CHUNK))
+    for part in parts(count):
         seen, location, scale = columns(memory, part)
         found = np.multiply(network.quantiles(seen), scale, out=said[:, :, part])
         found += location

@@ -67,12 +67,12 @@ class NetworkCore(MemoryCore):
     def _at_knots(self) -> F32:
         return self._said()[:, : len(KNOTS)]
 
-    def peaks(self, windows: Steps, levels: tuple[float, ...]) -> Floats:
-        """(S, W, Q) quantiles of the highest value within the next ``windows`` (W,) steps."""
+    def peaks(self, windows: Steps, levels: tuple[float, ...], first: int | None = None) -> Floats:
+        """(S, W, Q) quantiles of the highest value within the next ``windows`` (W,) steps; of the ``first`` series."""
         said = self._said()
         whole = np.concatenate([said[:, :1], said[:, len(KNOTS) :]], axis=1)
         found = along(whole, np.asarray(windows), np.array((1, *WINDOWS)))
-        return self._absolute(at_levels(found, levels))
+        return self._absolute(at_levels(found, levels))[:first]
 
 
 class WindowCore(MemoryCore):

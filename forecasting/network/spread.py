@@ -12,6 +12,7 @@ from sidestep.forecasting.network.features import KNOTS
 from sidestep.forecasting.network.memory import F32, LEVELS
 
 Steps = NDArray[np.int64]
+Floats = NDArray[np.floating]
 
 #: anchors beyond this are kept apart from float32, which ends at 3.4e38
 LARGEST: Final = 1e37
@@ -59,14 +60,15 @@ def at_levels(values: F32, levels: tuple[float, ...]) -> F32:
     return out
 
 
-def absolute(values: F32, anchor: NDArray[np.float64], floor: float | None) -> NDArray[np.floating]:
-    """(S, T, Q) values of (Q, T, S) distances from the anchor (S,), not below the floor.
+def precise(anchor: NDArray[np.float64]) -> type[np.floating]:
+    """What values are told in: float32, as precise as distances from anchors are, unless an anchor is too large."""
+    return np.float64 if (np.abs(anchor) > LARGEST).any() else np.float32
 
-    As precise as the distances are: float32, unless an anchor is too large for it.
-    """
-    small = not (np.abs(anchor) > LARGEST).any()
-    kind: type[np.floating] = np.float32 if small else np.float64
-    out = np.empty((values.shape[2], values.shape[1], len(values)), kind)
+
+def absolute(values: F32, anchor: NDArray[np.float64], floor: float | None, out: Floats | None = None) -> Floats:
+    """(S, T, Q) values of (Q, T, S) distances from the anchor (S,), not below the floor; in ``out`` if it is given."""
+    if out is None:
+        out = np.empty((values.shape[2], values.shape[1], len(values)), precise(anchor))
     out[:] = values.transpose(2, 1, 0)
-    out += anchor.astype(kind)[:, None, None]
-    return out if floor is None else np.maximum(out, kind(floor), out=out)
+    out += anchor.astype(out.dtype)[:, None, None]
+    return out if floor is None else np.maximum(out, out.dtype.type(floor), out=out)

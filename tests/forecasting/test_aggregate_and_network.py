@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from sidestep.forecasting.aggregate import experts
 from sidestep.forecasting.aggregate.core import AggregateCore
 from sidestep.forecasting.aggregate.experts import NAMES, NETWORK
 from sidestep.forecasting.cores import PeakCore
@@ -126,6 +127,23 @@ def test_the_highest_of_a_window_is_never_below_its_steps_and_grows_with_the_win
         knots = np.array([knot for knot in KNOTS if knot <= window])
         assert (peaks[:, at] >= core.forecast(knots, SAID).max(axis=1) - 1e-4).all()
     assert (np.diff(peaks, axis=1) >= -1e-6).all() and (np.diff(peaks, axis=2) >= -1e-6).all()
+
+
+def test_many_series_are_forecast_in_parts_as_each_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also the steps between knots, where the season has its shape, and the peaks of the first ones only."""
+    block = series(120, 11, 5, 0.1)
+    whole = AggregateCore(11, 24.0, 0.0)
+    whole.observe(block)
+    said, peaks = whole.forecast(STEPS, SAID), whole.peaks(np.array([6, 60]), SAID)
+    monkeypatch.setattr(experts, "CHUNK", 4)
+    parted = AggregateCore(11, 24.0, 0.0)
+    parted.observe(block)
+    np.testing.assert_allclose(parted.forecast(STEPS, SAID), said, rtol=1e-5)
+    np.testing.assert_allclose(parted.peaks(np.array([6, 60]), SAID, 5), peaks[:5], rtol=1e-5)
+    for at in (0, 10):
+        one = AggregateCore(1, 24.0, 0.0)
+        one.observe(block[:, [at]])
+        np.testing.assert_allclose(one.forecast(STEPS, SAID)[0], said[at], rtol=1e-4)
 
 
 def test_the_chance_of_a_peak_is_as_high_as_it_says() -> None:
