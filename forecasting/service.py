@@ -93,7 +93,9 @@ class Service:
         self._align(past.names)
         laid = self._panel.prime(past.step, times, values)
         count = min(laid.bins, self._affordable(laid))
-        for row in laid.rows(count):
+        rows = [row.copy() for row in laid.rows(count)]
+        del values, laid  # most of it may be more than there is time for
+        for row in rows:
             self._core.observe(row)
             self._beside.past(row)
             self._count(row)

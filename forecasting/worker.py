@@ -37,12 +37,11 @@ def configure(data: bytes) -> tuple[wire.Response, object]:
         return wire.Failed(scrub(str(error))), None
 
 
-def respond(service: object, data: bytes) -> wire.Response:  # noqa: PLR0911 - one a request
-    """The answer to one frame."""
+def respond(service: object, request: wire.Request) -> wire.Response:  # noqa: PLR0911 - one a request
+    """The answer to one request."""
     from sidestep.forecasting.service import Service  # noqa: PLC0415
 
     assert isinstance(service, Service)
-    request = wire.parse_request(data)
     match request:
         case wire.Ask():
             return service.answer(request)
@@ -74,12 +73,17 @@ def serve(requests: BinaryIO, answers: BinaryIO) -> None:
     if service is None:
         return
     while (data := wire.read_frame(requests)) is not None:
-        try:
-            response = respond(service, data)
-        except Exception as error:  # noqa: BLE001 - the supervisor of one request: it is refused, the worker goes on
-            response = wire.Failed(scrub(f"{type(error).__name__}: {error}"))
-        _send(answers, response)
-        del response  # it holds the forecast that the next one takes the place of
+        frame = [data]
+        del data  # a past is large, and read out of its frame it is there once more
+        _send(answers, _answer(service, frame))
+
+
+def _answer(service: object, frame: list[bytes]) -> wire.Response:
+    """The answer to the one frame, which is taken out. It is not kept: it holds the forecast before the next one."""
+    try:
+        return respond(service, wire.parse_request(frame.pop()))
+    except Exception as error:  # noqa: BLE001 - the supervisor of one request: it is refused, the worker goes on
+        return wire.Failed(scrub(f"{type(error).__name__}: {error}"))
 
 
 def _send(answers: BinaryIO, response: wire.Response) -> None:
