@@ -29,11 +29,12 @@ F32 = NDArray[np.float32]
 I64 = NDArray[np.int64]
 
 #: seconds of the processor that learning the past may take, and the series and steps that it is timed with
-PRIMING: Final = 2.5
+PRIMING: Final = 2.2
 #: numbers that a model is asked for at once
 AT_ONCE: Final = 1 << 21
-#: so many numbers are always learned
+#: so many numbers are always learned; a step costs as much as so many of them, however few series there are
 SMALL: Final = 400_000
+STEP_COSTS: Final = 280
 _TRIAL: Final = 4000
 _TRIALS: Final = 6
 #: a core that has seen little is faster than it will be, and so is one that fits the processor's cache
@@ -128,7 +129,7 @@ class Service:
     def _affordable(self, laid: Laid) -> int:
         """How many steps can be learned in the time that there is: a few are, in a core that is thrown away."""
         series = self.names.series
-        if laid.bins * series <= SMALL:
+        if laid.bins * (series + STEP_COSTS) <= SMALL:
             return laid.bins
         small = min(series, _TRIAL)
         core, spent = self._made(small), []

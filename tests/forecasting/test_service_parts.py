@@ -188,6 +188,16 @@ def test_the_past_of_a_large_fleet_is_learned_as_far_as_there_is_time(monkeypatc
     assert curves_of(answer, 3, 0).hosts[0, 0, 0, MEDIAN] == pytest.approx(401, abs=5)
 
 
+def test_many_steps_of_few_series_are_learned_as_far_as_there_is_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Issue 4: a step of few series costs as much as one of hundreds; an hour by seconds would take four of them."""
+    monkeypatch.setattr(services, "PRIMING", 0.0)
+    names, many = wire.Names(("a",)), services.SMALL // services.STEP_COSTS
+    for count, learned in ((3000, 20), (many // 2, many // 2)):
+        times = START + np.arange(float(count))
+        past = wire.Past(1.0, names, times.astype("<f8").tobytes(), wire.to_bytes(np.ones((count, 1, 6))), b"")
+        assert Service(OracleSpec(step=1.0, season=0.0, min_steps=20), 60.0).prime(past) == learned
+
+
 def test_horizons_of_hundreds_of_steps_travel_at_a_dozen_knots(make_snapshot: SnapshotMaker) -> None:
     service = Service(OracleSpec(step=1.0, season=0.0), 600.0)
     answer = service.answer(wire.Ask((row_of(make_snapshot(1, np.array([0.1]), np.array([0.1]))),), LEVELS))
