@@ -58,7 +58,7 @@ def columns(memory: Memory, rows: NDArray[np.int64] | slice | None = None) -> tu
         unit = np.where(scale > 0, 1.0 / scale, 0.0).astype(np.float32)
     body = out[: count + changes]
     body *= unit
-    unknown = ~np.isfinite(body)  # few are: to put them right costs a third of nan_to_num of all
+    unknown = ~np.isfinite(body)  # few are, and nan_to_num of all of them looks three times
     body[unknown] = np.nan_to_num(body[unknown], nan=0.0, posinf=FAR, neginf=-FAR)
     np.copysign(np.log1p(np.abs(body)), body, out=body)
     _extras(memory, take, out[count + changes :])
