@@ -18,6 +18,7 @@ import ssl
 import struct
 import sys
 import threading
+import time
 from typing import Any
 
 #: what is decrypted, digested and written at a time: it stays in the processor's cache for all three
@@ -29,6 +30,7 @@ COUNT = struct.Struct("!I")
 LINE = 4096
 HANDSHAKE = 5.0
 STRANGERS = 20
+AGAIN, LEAVING = 0.1, 50  # seconds after which the signal to end is sent again, and how often
 
 
 class Refused(Exception):
@@ -61,9 +63,24 @@ def leave_with_input(decided: Any) -> None:
         word = os.read(0, 1)
         decided.put(word)
         if not word:
-            os.kill(os.getpid(), signal.SIGTERM)
+            leave()
         if word != b"g":
             return
+
+
+def leave() -> None:
+    """End, cleaning up. Again and again: a signal just before the main thread begins to wait does not wake it."""
+    for _ in range(LEAVING):
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(AGAIN)
+    os._exit(98)
+
+
+def left(number: int, _frame: object, leaving: Any = []) -> None:  # noqa: B006 - one list, on purpose
+    """Leave with the first signal; the ones after it must not disturb the cleaning up."""
+    if not leaving:
+        leaving.append(number)
+        sys.exit(128 + number)
 
 
 def secret(text: str) -> Any:
@@ -362,8 +379,8 @@ def main() -> None:
     """Take the settings, do the half that they name."""
     settings = json.loads(take(int(take(8))).decode())
     for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGALRM, signal.SIGPIPE):
-        signal.signal(number, lambda number, _frame: sys.exit(128 + number))
-    signal.alarm(int(settings["deadline"]) + 1)
+        signal.signal(number, left)
+    signal.setitimer(signal.ITIMER_REAL, int(settings["deadline"]) + 1, AGAIN)
     os.umask(0o077)
     decided = queue.Queue()  # type: Any
     try:

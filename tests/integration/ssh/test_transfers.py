@@ -166,6 +166,29 @@ async def test_a_half_that_is_killed_leaves_nothing_and_the_relay_does_it(
     await nothing_stays(*hosts, files=1)
 
 
+async def test_a_half_ends_though_the_signal_to_end_came_just_before_it_began_to_wait(
+    hosts: tuple[SshdHost, SshdHost], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first signal goes to another thread: the main thread notes it, and waits on, as if it had just begun to."""
+    ends = b"os.kill(os.getpid(), signal.SIGTERM)"
+    unheard = b"signal.pthread_kill(threading.get_ident(), signal.SIGTERM)"
+    program = direct._program()[8:]
+    assert program.count(ends) == 1
+    code = b"sent = []\n" + program.replace(ends, b"(%s if sent else sent.append(%s))" % (ends, unheard))
+    monkeypatch.setattr(direct, "_program", lambda: b"%08d" % len(code) + code)
+    path, _ = file(hosts[0], MiB)
+
+    async def enough(*_: Any) -> None:
+        raise NotDirect("enough")
+
+    after(monkeypatch, "listens", enough)
+    with pytest.raises(NotDirect, match="enough"):
+        await direct.direct(
+            await hosts[0].connected(), str(path), await hosts[1].connected(), str(hosts[1].home / "target")
+        )
+    await nothing_stays(*hosts, files=0)
+
+
 @pytest.mark.parametrize("moment", ["listens", "received"])
 async def test_a_cancelled_transfer_leaves_nothing(
     hosts: tuple[SshdHost, SshdHost], monkeypatch: pytest.MonkeyPatch, moment: str
