@@ -52,6 +52,8 @@ SHARE: Final = 0.1
 #: seeds that the policy was looked at with, and those that are only read
 SEEDS: Final = (1, 2)
 READ: Final = (11, 12, 13)
+#: the seed by which a recorded trace is drawn: which series, their sizes and their hours
+DRAWN: Final = 5
 #: shards of a recorded trace at most
 MOST: Final = 60
 #: days that are scored, of a recorded trace at most
@@ -184,9 +186,14 @@ def traces(options: argparse.Namespace) -> list[Trace]:
     days = options.days or DAYS
     if options.data is not None:
         part: PartName = "choose" if options.choose else "sealed"
-        wanted = [rhythmic] if options.rhythm else [recorded]
-        made = (make(group, part, days=days, most=MOST) for make in wanted for group in load_all(options.data))
-        return [one for one in made if one is not None]
+        make = rhythmic if options.rhythm else recorded
+        drawn = (
+            make(group, part, days=days, most=MOST, seed=seed)
+            for group in load_all(options.data)
+            if not options.group or group.name in options.group
+            for seed in options.seed or [DRAWN]
+        )
+        return [one for one in drawn if one is not None]
     seeds = (READ if not options.choose else SEEDS)[: 1 if options.quick else None]
     kinds = (STEADY,) if options.quick else (STEADY, CHANGING)
     return [synthetic(seed, days=days, hosts=8, history=4.0, differ=differ) for differ in kinds for seed in seeds]
@@ -227,6 +234,9 @@ def main() -> None:
     parser.add_argument("--days", type=float, default=0.0, help=f"days that are scored ({DAYS:g})")
     parser.add_argument("--choose", action="store_true", help="what the policy may be looked at with, not what is read")
     parser.add_argument("--rhythm", action="store_true", help="of recorded traces the series with a daily rhythm")
+    parser.add_argument("--group", action="append", default=[], metavar="NAME", help="of recorded traces only these")
+    drawn = f"the seed by which a recorded trace is drawn ({DRAWN})"
+    parser.add_argument("--seed", action="append", type=int, default=[], metavar="N", help=drawn)
     parser.add_argument("--policy", action="append", default=[], metavar="NAME=NUMBER", help="another policy value")
     main_with("violations", run, parser)
 

@@ -49,7 +49,7 @@ class Trace:
         return self.begin - min(86400 // self.step, self.begin // 2)
 
 
-def recorded(group: Group, part: PartName, *, days: float, most: int, seed: int = 5) -> Trace | None:
+def recorded(group: Group, part: PartName, *, days: float, most: int, seed: int) -> Trace | None:
     """The processor load of a part's machines, each a shard; None if they are too few or nothing says cpu."""
     if "cpu_pct" not in group.metrics:
         return None
@@ -66,10 +66,12 @@ def recorded(group: Group, part: PartName, *, days: float, most: int, seed: int 
     block = block[:, np.nanstd(past, axis=0) > 0]
     if block.shape[1] < 3 * SHARDS:
         return None
-    return _placed(f"{group.name} {part}", _sized(block, begin - first, random), begin - first, group.step, random)
+    return _placed(
+        f"{group.name} {part}, seed {seed}", _sized(block, begin - first, random), begin - first, group.step, random
+    )
 
 
-def rhythmic(group: Group, part: PartName, *, days: float, most: int, seed: int = 5) -> Trace | None:
+def rhythmic(group: Group, part: PartName, *, days: float, most: int, seed: int) -> Trace | None:
     """Recorded series with a daily rhythm, each a service's demand whose users live in a time zone of its own.
 
     For groups that record a few machines by many measures, all of one place: every series is a shard, and begins at an
@@ -98,7 +100,7 @@ def rhythmic(group: Group, part: PartName, *, days: float, most: int, seed: int 
         return None
     shift = random.integers(0, day, len(block))
     demand = np.stack([row[at : at + past + steps] for row, at in zip(block, shift.tolist(), strict=True)]).T
-    return _placed(f"{group.name} {part}", _sized(demand, past, random), past, group.step * every, random)
+    return _placed(f"{group.name} {part}, seed {seed}", _sized(demand, past, random), past, group.step * every, random)
 
 
 def _known(series: F64) -> F64:
