@@ -34,7 +34,9 @@ def alternatives(built: Built, state: State, move: Move, final: State) -> tuple[
         peak = (upper[:, : problem.timed] / problem.capacity[:, : problem.timed]).max(axis=1, initial=-np.inf)
     blocked = problem.constraints.blocked(state.at, move.shard)
     closed = np.isin(rows, list(built.contentions))
-    grade = np.select([~problem.accepts, closed, blocked, room < -TOLERANCE], [4, 3, 2, 1], 0)
+    # who is judged at a lower quantile takes nothing because it is hot itself
+    shut = ~problem.accepts & ~(closed & rules.accepts)
+    grade = np.select([shut, closed, blocked, room < -TOLERANCE], [4, 3, 2, 1], 0)
     usable = np.isfinite(peak) & (rows != move.source) & (rows != move.destination)
     order = np.lexsort((problem.rank, peak, grade))
     made: list[Alternative] = []

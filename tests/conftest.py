@@ -21,8 +21,11 @@ for _library in ("OPENBLAS", "OMP", "MKL"):
 # what is loaded and collected here stays to the end: no sweep need look through it (see ``pytest_collection_finish``)
 gc.disable()
 
-# how long an example takes says something of the machine only; what takes long is seen by --durations
-settings.register_profile("ours", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+# how long an example takes says something of the machine only; what takes long is seen by --durations; CI tries the
+# same examples every time, so that what it says is of the change and not of luck: new ones are tried by everybody else
+settings.register_profile(
+    "ours", deadline=None, derandomize="CI" in os.environ, suppress_health_check=[HealthCheck.too_slow]
+)
 settings.load_profile("ours")
 
 #: a test that says so has checked nothing, because a program of `make test` is missing

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
-from small_fleets import NOW, HostIn, Small, acted_on
+from small_fleets import GIB, NOW, HostIn, ShardIn, Small, acted_on
 from test_plan_properties import Truth, fleets, plan
 from whatif_worlds import planned, world_of
 
@@ -181,6 +181,22 @@ def test_every_action_says_why_with_evidence_and_alternatives_that_are_so(small:
         witness.passed(action)
     for reason in made.left:
         assert reason.code and reason.text
+
+
+def test_a_host_that_can_be_relieved_only_at_a_lower_quantile_is_no_destination_for_being_hot() -> None:
+    """S3.14: it takes nothing either way, but it is no standby host."""
+    cores = [(0.5, 1.5), (0.5, 0.75), (0.5, 0.5), (0.5, 1.125), (0.5, 0.375), (0.5, 0.5)]
+    shards = [ShardIn(f"s{at}", "h1", cpu=use, memory=GIB, state=0.0) for at, use in enumerate(cores)]
+    shards[3].sd = 0.05
+    shards[5].avoid = ("web",)
+    drained = ShardIn("drained", "h2", cpu=(0.5, 0.25), memory=GIB, state=0.0)
+    other = ShardIn("other", "h3", cpu=(0.5, 0.5), memory=GIB, state=0.0, app="web")
+    hosts = [HostIn("h1"), HostIn("h2", cpu=2.0, state=HostState.DRAINING), HostIn("h3", cpu=3.0)]
+    made = plan(Small(hosts=hosts, shards=[*shards, drained, other]))
+    assert isinstance(made, Plan)
+    assert {action.source for action in made.actions} == {"h1", "h2"}
+    codes = [one.reason.code for a in made.actions if a.source == "h2" for one in a.alternatives]
+    assert codes == ["HOT"]
 
 
 @relaxed
