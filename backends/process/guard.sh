@@ -46,6 +46,7 @@ end_one() {
 
 # Whether no renewal has come meanwhile: whoever renews next finds no guard, and starts one.
 may_end() (
+    [ -d "$lease" ] || return 0 # somebody took away all that the fleet has here
     d=$lease
     lock
     ! lease_in_force && rm -f "$lease/guard"

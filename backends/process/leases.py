@@ -14,7 +14,7 @@ from typing import Final, Literal
 
 from msgspec import Struct
 
-from sidestep.backends.process.scripts import is_name, library, source
+from sidestep.backends.process.scripts import LIBRARY, is_name, library, source
 
 COMMAND: Final = "exec /bin/sh -c 'exec /bin/sh -s'"
 HELLO: Final = b"hello"
@@ -49,7 +49,7 @@ def payload(fleet: str) -> bytes:
     if not is_name(fleet):
         raise ValueError(f"{fleet!r} cannot name a folder on a host")
     given = f"fleet={quote(fleet)}\nshard=''\n"
-    shared = library(("lib", "units"))
+    shared = library(LIBRARY)
     guard = f"{given}{shared}{source('guard')}main </dev/null\n"
     return f"{given}guard_program={quote(guard)}\n{shared}{source('lease')}main\n".encode()
 

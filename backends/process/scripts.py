@@ -29,7 +29,7 @@ _ENDED: Final = "ended"
 #: and when the host cannot do what driver criu needs
 _CRIU: Final = "criu"
 #: what is sent before every operation, and what only before those that need it
-LIBRARY: Final = ("lib", "units")
+LIBRARY: Final = ("lib", "lock", "units")
 _MORE: Final = {
     "launch": frozenset({"start", "restore", "resume", "thaw", "revive", "warm"}),
     "delta": frozenset({"seed", "plant", "capture", "restore", "verify"}),

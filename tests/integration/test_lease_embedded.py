@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import io
 import os
+import shutil
 import signal
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
@@ -197,6 +198,18 @@ async def test_nothing_that_may_fail_over_starts_without_a_lease(stage: Stage) -
     stage.backend.leases = None
     with pytest.raises(HostError, match="no lease is in force"):
         await stage.start()
+
+
+async def test_a_guard_whose_folder_is_removed_while_it_waits_to_end_does_end(stage: Stage) -> None:
+    """Somebody else works on the lease just then: the guard waits, and what it waits for goes with all else."""
+    await stage.keeper.hold("h1", "a.0")
+    await stage.keeper.aclose()
+    assert stage.guards()
+    began = Path("/proc/self/stat").read_text().rpartition(")")[2].split()[19]
+    stage.file(".lease/lock").symlink_to(f"{os.getpid()}:{began}")
+    await until(lambda: any(line.endswith("sleep 0.1") for _, line in stage.hosts.tree("h1")))
+    shutil.rmtree(stage.file(""))
+    await until(lambda: not stage.guards())
 
 
 async def test_no_host_hears_of_leases_while_nothing_may_fail_over(stage: Stage) -> None:

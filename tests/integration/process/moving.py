@@ -61,6 +61,17 @@ async def ask(address: str, port: int, text: str) -> str:
     return await asyncio.to_thread(talk)
 
 
+class Elsewhere:
+    """A transport whose programs find other tools."""
+
+    def __init__(self, transport: Any, setting: str) -> None:
+        self._transport, self._setting = transport, setting
+        self.host = transport.host
+
+    async def run(self, command: str, *, stdin: bytes = b"", timeout: float = 30.0) -> Any:
+        return await self._transport.run(command, stdin=self._setting.encode() + b"\n" + stdin, timeout=timeout)
+
+
 @dataclass
 class Pair:
     """Source and destination with one backend, and the folders that their shards live in."""

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from moving import kill, shard_spec
+from moving import Elsewhere, kill, shard_spec
 
 from sidestep.backends.base import Backend
 from sidestep.fleet.errors import HostError
@@ -149,6 +149,35 @@ async def test_a_lock_of_a_dead_operation_does_not_block_the_next(pair: Any) -> 
     await pair.start(shard_spec("hook", pair.port))
     assert not (pair.source_dir / "lock").is_symlink()
     assert await pair.at_source("add") == "1"
+
+
+def with_ln(pair: Any, script: str) -> None:
+    """What is run at the source finds this as its ``ln``."""
+    tool = pair.source_dir.parents[4] / "bin"
+    tool.mkdir()
+    (tool / "ln").write_text(f"#!/bin/sh\n{script}\n")
+    (tool / "ln").chmod(0o755)
+    pair.source = Elsewhere(pair.source, f"PATH={tool}:$PATH")
+
+
+async def test_a_folder_that_is_removed_while_its_lock_is_taken_is_made_again(pair: Any) -> None:
+    once = pair.source_dir.parents[4] / "once"
+    with_ln(pair, f'[ -e {once} ] || {{ : >{once}; rm -rf {pair.source_dir}; }}\nexec /bin/ln "$@"')
+    await pair.backend.stop(pair.source, shard_spec("restart", 0), 7)
+    assert once.exists() and (pair.source_dir / "fence").read_text() == "7\n"
+    assert not (pair.source_dir / "lock").is_symlink()
+
+
+@pytest.mark.parametrize("stale", [False, True])
+async def test_a_disk_that_takes_no_more_names_is_said_and_not_tried_for_ever(pair: Any, stale: bool) -> None:
+    with_ln(pair, "echo Read-only file system >&2; exit 1")
+    mv = pair.source_dir.parents[4] / "bin" / "mv"
+    mv.symlink_to("ln")
+    if stale:
+        pair.source_dir.mkdir(parents=True)
+        (pair.source_dir / "lock").symlink_to("999999:1")
+    with pytest.raises(HostError, match=r"cannot take \S+/lock: Read-only file system"):
+        await pair.backend.stop(pair.source, shard_spec("restart", 0), 7)
 
 
 async def test_nothing_but_the_shards_folder_is_left_on_the_host(pair: Any) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from moving import BEFORE_COMMIT, Pair, shard_spec
+from moving import BEFORE_COMMIT, Elsewhere, Pair, shard_spec
 
 from sidestep.backends.base import Replicator, SnapshotLimits, TakenCapsule
 from sidestep.fleet.errors import HostError
@@ -120,17 +120,6 @@ async def test_a_pause_is_bounded_however_long_packing_takes(
         await taken(pair, spec, still=0.3)
     assert await pair.at_source("add 2") == "2"
     assert not (pair.source_dir / "lock").is_symlink() and not (pair.source_dir / "paused").exists()
-
-
-class Elsewhere:
-    """A transport whose programs find other tools."""
-
-    def __init__(self, transport: Any, setting: str) -> None:
-        self._transport, self._setting = transport, setting
-        self.host = transport.host
-
-    async def run(self, command: str, *, stdin: bytes = b"", timeout: float = 30.0) -> Any:
-        return await self._transport.run(command, stdin=self._setting.encode() + b"\n" + stdin, timeout=timeout)
 
 
 async def test_whoever_comes_next_ends_the_pause_of_a_snapshot_that_was_killed(
