@@ -16,6 +16,7 @@ from contextlib import suppress
 from typing import Any, Final, TypeVar
 
 from sidestep.autopilot.capsules.base import Capsules
+from sidestep.autopilot.daemon_backward import Backward
 from sidestep.autopilot.daemon_forward import finish
 from sidestep.autopilot.daemon_log import AUTOPILOT, Log
 from sidestep.autopilot.daemon_revival import Revival, StillComing
@@ -61,8 +62,8 @@ class Settlement:
         wall: Callable[[], float] = time.time,
     ) -> None:
         self._fleet, self._journal, self._backends = fleet, journal, backends
-        self._transport, self._log, self._busy = transport, log, busy
-        self._poisoned = poisoned
+        self._transport, self._log, self._busy, self._poisoned = transport, log, busy, poisoned
+        self._backward = Backward(fleet, journal, backends, transport, log, busy)
         self.revival = Revival(capsules, transport, log, wall)
         self._shards = {str(s.name): s for s in fleet.shards}
         self.settled: set[str] = set()
@@ -70,8 +71,7 @@ class Settlement:
         self.disputed: set[str] = set()
         #: newest process of every shard, as far as hosts have answered
         self._newest: dict[str, ShardObservation] = {}
-        self._doubted: set[str] = set()
-        self._serving: set[str] = set()
+        self._doubted, self._serving = set[str](), set[str]()
         #: owners that were found serving: a shard that is gone since, with its pid file, was taken away
         self._served: dict[str, Owner] = {}
         self._complaints: dict[tuple[str, str], str] = {}
@@ -101,7 +101,8 @@ class Settlement:
                 owned.setdefault(placement.owners[spec.name].host, []).append(spec)
         work = [self._put_right(host, answer, owned.get(host, [])) for host, answer in found.items()]
         done = await asyncio.gather(*(_one_of(some, one) for one in work))
-        self.settled |= {host for host, fine in zip(found, done, strict=True) if fine} - self._doubted
+        fine = {host for host, fine in zip(found, done, strict=True) if fine} - await self._backward.clear(found)
+        self.settled |= fine - self._doubted
         return frozenset(self._serving)
 
     def lost(self, hosts: Collection[str]) -> None:

@@ -144,6 +144,16 @@ class StepLedger(PlanLedger):
         )
         return bool(rows) and not any(self.committed(row["digest"], row["id"]) for row in rows)
 
+    def half_taken_back(self) -> list[tuple[str, int]]:
+        """Aborted actions of which steps are still to be taken back, oldest first: digest and number."""
+        rows = self._rows(
+            "SELECT DISTINCT action.digest, action.id FROM action JOIN step"
+            " ON step.digest = action.digest AND step.action = action.id"
+            " WHERE action.state = ? AND step.state IN (?, ?, ?) ORDER BY action.rowid",
+            *(ActionState.ABORTED, StepState.RUNNING, StepState.DONE, StepState.FAILED),
+        )
+        return [(row["digest"], row["id"]) for row in rows]
+
     def unresumed(self, shard: str, token: int) -> tuple[str, int] | None:
         """The ended action that gave the shard this token by its commit, and never brought it up; None mostly."""
         rows = self._rows(

@@ -136,8 +136,9 @@ class Backend(Protocol):
         """Take one step back, before the commit point; harmless if the step never ran.
 
         ``freeze`` is taken back first: afterwards the source serves, whatever later steps did, and
-        this never waits for the destination. Raises HostUnreachable for a destination that may
-        keep a copy: it is stopped when that host answers again.
+        this never waits for the destination. ``prepare`` is about the destination alone, and takes back
+        whatever any step made there. Raises HostUnreachable for a destination that does not answer:
+        ``prepare`` is taken back again when it does, wherever the shard is by then.
         """
         ...
 

@@ -98,6 +98,18 @@ async def _late(case: Case) -> None:
     await case.served_at_source("a step came late")
 
 
+@rule("abort.alone", "prepare, taken back alone and twice, takes all that a move made at the destination", "migrate")
+async def _alone(case: Case) -> None:
+    await case.begin()
+    move = case.move()
+    await case.steps(UNDOABLE, move)
+    await case.abort(StepName.FREEZE, move)  # the source serves, and the destination did not answer until now
+    for _ in range(2):
+        await case.abort(StepName.PREPARE, move)
+    await case.served_at_source("only freeze and prepare were taken back")
+    await case.refused(case.step(StepName.RESTORE, move), "a step of a move that was taken back")
+
+
 @rule("fence.owner", "the old owner does not start again under its old token", "migrate")
 async def _owner(case: Case) -> None:
     await case.begin()

@@ -12,4 +12,5 @@ main() {
     fi
     rm -rf "$d/capsule.$key" "$d/dry.$key" "$d"/seed."$key" "$d"/*."$key".seed "$d/planted.$key" "$d/changed.$key" "$d/now.$key" "$d/grown.$key" "$d/move.$key" "$d/restored.$key" "$d/unpack.$key"
     [ "$driver" != criu ] || rm -rf "$d/memory"
+    gone_for_good
 }

@@ -5,8 +5,9 @@ umask 077
 
 say() { printf '%s=%s\n' "$1" "$2"; }
 
-# fail WHAT MESSAGE: WHAT is the command of the shard that failed, or "host".
-fail() { printf 'sidestep:%s:%s\n' "$1" "$2" >&2; exit 9; }
+# fail WHAT MESSAGE: WHAT is the command of the shard that failed, or "host". On a line of its own: what the shard wrote
+# last, which is told before, may have no end, and after a power loss ends in zeros.
+fail() { printf '\nsidestep:%s:%s\n' "$1" "$2" >&2; exit 9; }
 
 nap() { sleep "$1" 2>/dev/null || sleep 1; }
 
@@ -140,7 +141,7 @@ kill_group() {
 }
 
 write_file() {
-    printf '%s\n' "$2" >"$1.new.$$" || fail host "cannot write $1"
+    printf '%s\n' "$2" >"$1.new.$$" || { rm -f "$1.new.$$"; fail host "cannot write $1"; }
     sync "$1.new.$$" 2>/dev/null || :
     mv -f "$1.new.$$" "$1" || fail host "cannot write $1"
     sync "${1%/*}" 2>/dev/null || :
@@ -148,7 +149,8 @@ write_file() {
 
 # The same for two files of one folder.
 write_both() {
-    printf '%s\n' "$2" >"$1.new.$$" && printf '%s\n' "$4" >"$3.new.$$" || fail host "cannot write $1 and $3"
+    printf '%s\n' "$2" >"$1.new.$$" && printf '%s\n' "$4" >"$3.new.$$" ||
+        { rm -f "$1.new.$$" "$3.new.$$"; fail host "cannot write $1 and $3"; }
     sync "$1.new.$$" "$3.new.$$" 2>/dev/null || :
     mv -f "$1.new.$$" "$1" && mv -f "$3.new.$$" "$3" || fail host "cannot write $1 and $3"
     sync "${1%/*}" 2>/dev/null || :
@@ -262,6 +264,9 @@ state_digest() {
     ) | sha || fail host "cannot digest $d/state"
 }
 
+# What was removed from the folder of the shard stays so after a power loss: memory, and state that is elsewhere now.
+gone_for_good() { [ ! -d "$d" ] || sync "$d" 2>/dev/null || :; }
+
 # Bytes that are free on the disk of folder $1.
 free_at() {
     free=$(df -Pk "$1" 2>/dev/null | { read -r _ && read -r _ _ _ f_left _ && echo "$f_left"; })
@@ -272,6 +277,14 @@ free_at() {
 size_of() {
     s_size=$(wc -c <"$1") || return 1
     echo "$((s_size))" # some pad it with blanks
+}
+
+# What moves have left here that were given up: with another one nobody comes back to it.
+clear_stale() {
+    for stale in "$d"/capsule.* "$d"/move.* "$d"/dry.* "$d"/restored.* "$d"/served.* "$d"/unpack.* "$d"/seed.* "$d"/planted.* "$d"/changed.* "$d"/now.* "$d"/grown.*; do
+        case $stale in *".$key" | *".$key.seed") ;; *) rm -rf "$stale" ;; esac
+    done
+    [ "$driver" != criu ] || [ -f "$d/move.$key" ] || [ -f "$d/capsule.$key" ] || rm -rf "$d/memory"
 }
 
 need_tools() {

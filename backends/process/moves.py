@@ -105,8 +105,8 @@ class ShellMoves(ShellOperations):
         """Take one step back, before the commit point; harmless if the step never ran.
 
         Leaves the source serving, before anything else and even if its process has died: the destination
-        is waited for afterwards, and for half a step's deadline. One that may hold a started copy and does
-        not answer is HostUnreachable; scratch files there are no error: the next move to it removes them.
+        is waited for afterwards, and for half a step's deadline. One that does not answer is HostUnreachable:
+        the same is done when it does.
         """
         if name not in _UNDOABLE:
             raise HostError(source.host, name, "is behind the commit point: there is only forward")
@@ -123,7 +123,8 @@ class ShellMoves(ShellOperations):
             if name in _CARRYING:
                 await self._clean(destination, name, "discard", move, token=move.new_token)
         except HostUnreachable as error:
-            trouble = trouble or (error if name in _COPYING else None)
+            waits = name in _COPYING or (move.source != move.destination and error.host == destination.host)
+            trouble = trouble or (error if waits else None)
         except HostError as error:
             trouble = trouble or error
         if trouble is not None:

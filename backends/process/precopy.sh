@@ -2,6 +2,7 @@
 main() {
     lock
     need_owner "$token"
+    clear_stale
     if [ "$driver" = hook ]; then
         hook "$cmd_save" >"$d/dry.$key" || fail save "ended with status $?"
         say bytes "$(size_of "$d/dry.$key")"

@@ -9,9 +9,8 @@ main() {
     fi
     [ "$driver" != criu ] || criu_fits
     end_warm
-    for stale in "$d"/capsule.* "$d"/move.* "$d"/dry.* "$d"/restored.* "$d"/served.* "$d"/unpack.* "$d"/before.* "$d"/seed.* "$d"/planted.* "$d"/changed.* "$d"/now.* "$d"/grown.*; do
-        case $stale in *".$key" | *".$key.seed") ;; *) rm -rf "$stale" ;; esac
-    done
+    clear_stale
+    rm -rf "$d"/before.*
     if [ ! -f "$d/move.$key" ]; then
         had=$port
         pick_port

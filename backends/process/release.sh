@@ -6,8 +6,9 @@ main() {
     [ "$driver" != criu ] || rm -rf "$d/memory"
     if load_pid; then
         # The shard may have come back since, under a newer token: that one stays.
-        [ "$p_token" -lt "$token" ] || return 0
+        [ "$p_token" -lt "$token" ] || { gone_for_good; return 0; }
         kill_group 0
         rm -rf "$d/state" "$d/frozen" "$d/loaded" "$d"/before.*
     fi
+    gone_for_good
 }

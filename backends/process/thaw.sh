@@ -11,6 +11,7 @@ main() {
     signal_group CONT
     serve
     rm -f "$d/back.$key"
+    gone_for_good
 }
 
 # Port and address outlive a start that fails: launch forgets the pid file.

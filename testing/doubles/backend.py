@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 
 from sidestep.backends.base import Capability, Move, ShardObservation, StepResult
 from sidestep.backends.ssh.base import Transport
-from sidestep.fleet.errors import HostError, HostUnreachable, ShardEnded
+from sidestep.fleet.errors import HostError, ShardEnded
 from sidestep.fleet.inventory import ShardSpec
 from sidestep.fleet.labels import Label
 from sidestep.fleet.machines import MOVE_STEPS, ShardState, StepName
@@ -17,7 +17,6 @@ _STATES = {"serving": ShardState.RUNNING, "frozen": ShardState.FROZEN, "loaded":
 _BEHIND = MOVE_STEPS[MOVE_STEPS.index(StepName.COMMIT) :]
 _FREEZING = MOVE_STEPS[MOVE_STEPS.index(StepName.FREEZE) : MOVE_STEPS.index(StepName.COMMIT)]
 _CARRYING = frozenset({StepName.PREPARE, StepName.TRANSFER, StepName.RESTORE, StepName.VERIFY})
-_COPYING = frozenset({StepName.RESTORE, StepName.VERIFY})
 _BALLAST = bytes(range(256)) * 391  # about the state that MemorySubject says it has
 
 Step = Callable[[Move, Transport, Transport, dict[str, str]], Awaitable[StepResult]]
@@ -81,11 +80,7 @@ class MemoryBackend:
         if name in _FREEZING:
             await self._thaw(move, source)
         if name in _CARRYING:
-            try:
-                await self._discard(move, destination)
-            except HostUnreachable:
-                if name in _COPYING:
-                    raise
+            await self._discard(move, destination)
 
     # -- what else a backend of its own may change
 

@@ -147,6 +147,7 @@ def test_a_destination_that_falls_silent_before_the_commit_gives_the_shard_back(
             hasty.order(heal=destination)
         aborted(hasty, view, f"kv-01 from {source} to {destination}: {step}: did not end within")
         soon(lambda: living(hasty, "kv-01") == [source], "a copy was left behind")
+        soon(lambda: not [*hasty.folder.rglob(f"*.{view.digest}-1*")], "files of the move were left behind")
 
 
 def test_a_move_ends_without_waiting_for_the_silent_host_that_may_hold_a_copy(hasty: Ground) -> None:
@@ -160,6 +161,9 @@ def test_a_move_ends_without_waiting_for_the_silent_host_that_may_hold_a_copy(ha
         finally:
             hasty.order(heal=destination)
         soon(lambda: living(hasty, "kv-02") == [source], "the copy lives on")
+        soon(lambda: not [*hasty.folder.rglob(f"*.{view.digest}-1*")], "files of the move were left behind")
+        said = f"{destination}: taken back what plan {view.plan.number} left of kv-02"
+        soon(lambda: any(said in line for line in hasty.log()), "nobody says so")
 
 
 def test_a_copy_that_nobody_could_end_is_ended_when_its_host_comes_back(hasty: Ground) -> None:

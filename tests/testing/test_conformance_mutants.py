@@ -80,6 +80,14 @@ class LeavesTheCopy(MemoryBackend):
         return
 
 
+class StepByStep(MemoryBackend):
+    """The copy goes with the step that made it, and not before."""
+
+    async def abort(self, name: StepName, *given: Any) -> None:
+        if name is not StepName.PREPARE:
+            await super().abort(name, *given)
+
+
 class TakesBackAnything(MemoryBackend):
     async def abort(self, name: StepName, *given: Any) -> None:
         if name in {StepName.RESUME, StepName.OBSERVE, StepName.RELEASE}:
@@ -295,6 +303,7 @@ class Locks(MemoryBackend):
         (WaitsForAll, "cut.link"),
         (StopsNewer, "stop.older"),
         (ActsLate, "abort.late"),
+        (StepByStep, "abort.alone"),
         (Flies, "declared"),
         (OnlySays, "declared"),
         (IgnoresTheDisk, "full"),
@@ -315,7 +324,7 @@ async def test_a_backend_that_keeps_the_contract_breaks_no_rule() -> None:
     found = await card(MemoryBackend)
     assert found.ok, found.text()
     assert [f.rule for f in found.findings if f.verdict == "n/a"] == ["capsule", "capsule.owner", "capsule.copies"]
-    assert "27 holds, 3 n/a" in found.text()
+    assert "28 holds, 3 n/a" in found.text()
 
 
 async def test_a_plugin_that_raises_anything_is_a_finding_and_the_rest_goes_on() -> None:

@@ -147,6 +147,41 @@ async def test_a_process_that_died_after_it_served_is_not_made_again_from_old_st
         await pair.step(StepName.RESUME, move)
 
 
+async def test_what_a_dead_shard_wrote_last_hides_no_reason(pair: Any) -> None:
+    """Its log need not end in a line; after a power loss it ends in zeros."""
+    spec = shard_spec("hook", pair.port)
+    await pair.start(spec)
+    move = pair.move(spec)
+    for name in STEPS[:-2]:
+        await pair.step(name, move)
+    (seen,) = await pair.backend.discover(pair.destination)
+    kill(seen.pid)
+    with (pair.destination_dir / "log").open("ab") as log:
+        log.write(b"Killed" + bytes(8))
+    with pytest.raises(ShardEnded, match=f"the shard's process {seen.pid} is dead") as caught:
+        await pair.step(StepName.OBSERVE, move)
+    assert "Killed" in str(caught.value)
+
+
+@both_drivers
+async def test_what_an_earlier_move_left_is_gone_from_both_hosts_once_another_goes_on(pair: Any, driver: str) -> None:
+    """A person was asked, and did something else: what was captured then is nobody's any more."""
+    spec = shard_spec(driver, pair.port)
+    await pair.start(spec)
+    names = ("capsule", "move", "restored", "served", "unpack", "grown")
+    for folder in (pair.source_dir, pair.destination_dir):
+        folder.mkdir(parents=True, exist_ok=True)
+        for name in names:
+            (folder / f"{name}.earlier-1").write_text("x")
+    move = pair.move(spec)
+    for name in STEPS[: STEPS.index(StepName.FREEZE)]:
+        await pair.step(name, move)
+    assert not [*pair.source_dir.glob("*.earlier-1"), *pair.destination_dir.glob("*.earlier-1")]
+    for name in reversed(STEPS[: STEPS.index(StepName.FREEZE)]):
+        await pair.abort(name, move)
+    assert await pair.at_source("add") == "1"
+
+
 async def test_the_source_cannot_be_thawed_after_a_newer_token_was_seen(pair: Any) -> None:
     spec = shard_spec("hook", pair.port)
     await pair.start(spec)
@@ -232,9 +267,11 @@ async def test_a_move_to_a_host_that_was_never_reached_is_taken_back(pair: Any) 
     await lost.aclose()
     with pytest.raises(HostUnreachable, match="b: "):
         await pair.step(StepName.PREPARE, move)
-    await pair.abort(StepName.PREPARE, move)
+    with pytest.raises(HostUnreachable, match="b: "):
+        await pair.abort(StepName.PREPARE, move)
     assert await pair.at_source("add") == "1"
     await lost.connect()
+    await pair.abort(StepName.PREPARE, move)
 
 
 async def test_files_of_every_kind_of_name_move(pair: Any) -> None:

@@ -11,7 +11,6 @@ from typing import Final
 from sidestep.plugins import (
     Capability,
     HostError,
-    HostUnreachable,
     Move,
     ShardObservation,
     ShardSpec,
@@ -120,12 +119,8 @@ class PodmanBackend:
         if name in _FREEZING:
             await self._at(source, name, "thaw", move.shard, key=move.key, token=move.old_token)
         if name in _CARRYING:
-            try:
-                await self._at(destination, name, "discard", move.shard, key=move.key, token=move.new_token,
-                               within=move.deadline / 2)  # fmt: skip
-            except HostUnreachable:
-                if name in {StepName.RESTORE, StepName.VERIFY}:
-                    raise
+            await self._at(destination, name, "discard", move.shard, key=move.key, token=move.new_token,
+                           within=move.deadline / 2)  # fmt: skip
 
     # -- steps
 
