@@ -1,7 +1,7 @@
 """A key-value counter service: the demonstration's shard. Standard library only, one file, one thread.
 
     python3 -S -I counter.py serve [--standby] [--report] [--durable] [--cost SECONDS] [--padding BYTES]
-    python3 -S -I counter.py save|load|drop|quiesce|resume|ready|total
+    python3 -S -I counter.py save|load|drop|quiesce|resume [TOKEN]|ready|total
 
 It serves TCP at $ADDRESS:$PORT as shard $SHARD under the fencing token $TOKEN. The other
 verbs are clients of that address: ``save`` writes the state to standard output, ``load``
@@ -15,7 +15,7 @@ Protocol, lines of ASCII that end in a newline, answered in order:
     SAVE               STATE <n>, then n bytes         the whole state, the same bytes for the same state
     LOAD <n>, n bytes  DONE                            replaces the state; only while quiesced
     DROP <lo> <hi>     DONE                            forgets a part of it
-    QUIESCE, RESUME    DONE
+    QUIESCE, RESUME    DONE; RESUME <token>, of a process that was moved with its memory, which has the one of its start
     READY              READY <token> serving|quiesced
     TOTAL              TOTAL <token> <applied>
     anything else      ERROR <reason>
@@ -124,8 +124,7 @@ class Counter:
 
     def burn(self) -> str:
         """Hash until this request has cost its processor time, reading and answering included; say what it cost."""
-        began = self.spent
-        due, check = self.spent + self.cost, self.applied
+        began, due, check = self.spent, self.spent + self.cost, self.applied
         while time.thread_time() < due:
             check = zlib.crc32(self.block, check)
         self.spent = time.thread_time()
@@ -274,6 +273,8 @@ class Connection:
             return b"" if self.loading else self.counter.load(b"", self.span)
         if len(words) == 3 and words[0] in ("SAVE", "DROP") and numbers:
             return self.counter.ranged(words)
+        if len(words) == 2 and words[0] == "RESUME" and numbers:
+            self.counter.token = words.pop()
         reply = self.counter.control(words[0] if len(words) == 1 else "")
         self.counter.spent = time.thread_time()  # control is not paid for by the next request
         return reply
@@ -357,8 +358,8 @@ def run_server() -> None:
     """Serve as the environment and the options say."""
     address, port = endpoint()
     padding = make_padding(os.environ.get("SHARD", ""), int(option("--padding", "131072")))
-    cost, standby = float(option("--cost", "0.002")), "--standby" in sys.argv
-    report = "--report" in sys.argv
+    cost = float(option("--cost", "0.002"))
+    standby, report = "--standby" in sys.argv, "--report" in sys.argv
     with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as listener:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind((address, port))
@@ -382,7 +383,7 @@ def main() -> int:
     elif verb == "drop":
         ask(" ".join(["DROP", *(bounds() or map(str, EVERY))]).encode() + b"\n")
     elif verb in ("quiesce", "resume"):
-        ask(verb.upper().encode() + b"\n")
+        ask(" ".join([verb.upper(), *sys.argv[2:]]).encode() + b"\n")
     elif verb == "ready":
         return 0 if ask(b"READY\n")[0][-1] == "serving" else 1
     elif verb == "total":

@@ -24,9 +24,10 @@ from typing import Final
 
 from scripts.faultmatrix import disks
 from scripts.faultmatrix.applying import Applying
-from scripts.faultmatrix.cells import DIVIDING, STAGED, Cell, choose, generate, not_applicable
+from scripts.faultmatrix.cells import DIVIDING, IMAGE, STAGED, Cell, choose, generate, not_applicable
 from scripts.faultmatrix.dividing import Dividing
 from scripts.faultmatrix.hosts import EmbeddedHosts, Hosts, SystemdHosts
+from scripts.faultmatrix.imaged import Imaged
 from scripts.faultmatrix.lane import Lane, Outcome
 from scripts.faultmatrix.rescue import Rescue
 from scripts.faultmatrix.resizing import Resizing
@@ -101,11 +102,13 @@ async def perform(given: argparse.Namespace, cells: Sequence[Cell]) -> int:
         divided = [cell for cell in queue if cell.kind in DIVIDING]
         resized = [cell for cell in queue if cell.kind == "resize"]
         applied = [cell for cell in queue if cell.kind in PLUGGED]
-        queue = [cell for cell in queue if cell.kind == "migrate"]
+        imaged = [cell for cell in queue if cell.driver == IMAGE]
+        queue = [cell for cell in queue if cell.kind == "migrate" and cell.driver != IMAGE]
         ground = Ground(given, disks=own) if staged else None
         outcomes: list[Outcome] = []
         end = began + (given.limit or math.inf)
-        lanes = ((Lane, queue), (Dividing, divided), (Resizing, resized), (Applying, applied))
+        lanes: tuple[tuple[type[Lane], list[Cell]], ...]
+        lanes = ((Lane, queue), (Dividing, divided), (Resizing, resized), (Applying, applied), (Imaged, imaged))
         total, requests = len(staged) + sum(len(its) for _, its in lanes), 0
         for kind, its in lanes:
             if its:
@@ -221,9 +224,9 @@ def make_lanes(given: argparse.Namespace, folder: Path, kind: type[Lane], *, mos
         place = folder / f"{letter}{index}"
         place.mkdir(parents=True, exist_ok=True)
         hosts: Hosts = (
-            SystemdHosts(fleet, names[2 * index : 2 * index + 2], place)
+            SystemdHosts(fleet, names[2 * index : 2 * index + 2], place, size=kind.size)
             if fleet is not None
-            else EmbeddedHosts(place, disks=disks)
+            else EmbeddedHosts(place, disks=disks, size=kind.size)
         )
         lanes.append(kind(f"{index}", place, hosts, tag))
     return lanes

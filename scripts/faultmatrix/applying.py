@@ -7,6 +7,7 @@ the shard's process has ended meanwhile: then nothing is in force, and the journ
 from __future__ import annotations
 
 import json
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -73,8 +74,9 @@ class Applying(Lane):
                 return
             self._kind = "lift" if self.journaled(shard) else "apply"
             view = await self._approved(shard, "")
-            await self.until(lambda: self._ended(view), f"the {self._kind} before the cell does not end", RECOVERY)  # noqa: B023
-        raise HarnessError(f"{NAME} is not as the cell wants it: {(await self._outcome(view)).note}")
+            ended = partial(self.daemon.ended, view.digest)
+            await self.until(ended, "what comes before the cell does not end", RECOVERY)
+        raise HarnessError(f"{NAME} is not as the cell wants it: {(await self.daemon.outcome(view.digest)).note}")
 
     def proposal(self, shard: str, destination: str) -> ProposeAction:
         """The plan that a person asks for."""

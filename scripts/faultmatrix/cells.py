@@ -15,6 +15,9 @@ Side = Literal["", "source", "destination"]
 SOURCE: Final[Side] = "source"
 DESTINATION: Final[Side] = "destination"
 DRIVERS: Final = ("hook", "restart")
+#: the driver that carries memory, and the kinds that it is tried with: cells of their own, after all others
+IMAGE: Final = "criu"
+IMAGED: Final = frozenset({"migrate"})
 #: one in so many of the cells at the points before a step and after its record is run with the rest
 SAMPLED: Final = 6
 #: kinds that the harness knows how to bring about
@@ -82,21 +85,19 @@ class Cell:
 
 def generate(kinds: Iterable[str], seed: int = 1) -> tuple[Cell, ...]:
     """Every cell at the points after a step, and a sample of those before it and after its record."""
-    rng = random.Random(seed)
-    return tuple(
-        cell
-        for kind in sorted(kinds, key=lambda kind: (ORDER.index(kind) if kind in ORDER else len(ORDER), kind))
-        for cell in _all(kind)
-        if cell.when == "after" or rng.randrange(SAMPLED) == 0
-    )  # fmt: skip
+    kinds = sorted(kinds, key=lambda kind: (ORDER.index(kind) if kind in ORDER else len(ORDER), kind))
+    plain = [cell for kind in kinds for cell in _all(kind, DRIVERS)]
+    imaged = [cell for kind in kinds if kind in IMAGED for cell in _all(kind, (IMAGE,))]
+    some = ((plain, random.Random(seed)), (imaged, random.Random(seed)))
+    return tuple(c for cells, rng in some for c in cells if c.when == "after" or rng.randrange(SAMPLED) == 0)
 
 
-def _all(kind: str) -> Iterator[Cell]:
+def _all(kind: str, drivers: Sequence[str]) -> Iterator[Cell]:
     for step in steps_of(kind):
         for when in ("before", "after", "recorded"):
             for fault, sides in _SIDES.items():
                 for side in sides:
-                    for driver in DRIVERS:
+                    for driver in drivers:
                         yield Cell(kind, step, when, fault, side, driver)
 
 
@@ -131,6 +132,8 @@ def _no_way(cell: Cell, *, units: bool) -> str:
     """Why no shard there is one for that kind of action, or nothing."""
     if cell.kind == "resize" and not units:
         return "embedded hosts run processes, whose backend changes no limits: a unit of systemd has them"
+    if cell.driver == IMAGE and not units:
+        return "a process is moved with its memory between real hosts only"
     if cell.kind in DIVIDING and cell.driver != "hook":
         return "only shards of driver hook have commands for a part of their keys"
     return ""
@@ -168,7 +171,7 @@ def _no_process(cell: Cell, steps: Sequence[StepName], done: int) -> str:
         return "the spare has no process any more" if done >= len(steps) else ""
     if cell.side == SOURCE:
         return "the source has no process of it any more" if done >= len(steps) else ""
-    begins = StepName.RESTORE if cell.driver == "hook" else StepName.RESUME
+    begins = StepName.RESUME if cell.driver == "restart" else StepName.RESTORE
     return "" if done > steps.index(begins) else "the destination has no process of it yet"
 
 

@@ -14,10 +14,11 @@ from pathlib import Path
 from typing import Any, Final
 
 from sidestep.autopilot.client import Client
-from sidestep.autopilot.protocol import Body, GetSnapshot, host_states
+from sidestep.autopilot.protocol import Body, GetPlan, GetSnapshot, PlanView, host_states
 from sidestep.backends.embedded.proctree import die_with_parent
 from sidestep.fleet.errors import SidestepError
-from sidestep.fleet.machines import HostState
+from sidestep.fleet.machines import PLAN, HostState, final
+from sidestep.fleet.plans import ActionStatus
 
 _START: Final = 90.0
 
@@ -108,6 +109,23 @@ class Daemon:
             return set(host_states(await self.call(GetSnapshot()))) <= {HostState.READY, HostState.CORDONED}
         except (SidestepError, OSError):
             return False
+
+    async def outcome(self, digest: str) -> ActionStatus:
+        """What has become of that plan's only action."""
+        found: PlanView = await self.call(GetPlan(digest))
+        (action,) = found.status.actions
+        return action
+
+    async def ended(self, digest: str) -> bool:
+        """Whether that plan has; while the daemon does not answer nobody knows."""
+        if not self.alive:
+            return False
+        try:
+            found: PlanView = await self.call(GetPlan(digest))
+        except (SidestepError, OSError):
+            return False
+        state = found.status.state
+        return final(PLAN, state) or str(state) in {"SUCCEEDED", "PARTIAL", "FAILED", "CANCELLED"}
 
     def owner(self, shard: str) -> tuple[str, int]:
         """Host and token that the journal gives the shard."""

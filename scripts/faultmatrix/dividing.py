@@ -106,13 +106,13 @@ class Dividing(Lane):
         for _ in range(_AGAIN):  # on a busy machine a step may take too long
             self._kind = before
             view = await self._approved(self.shard, "")
-            await self.until(lambda: self._ended(view), f"the {before} before the cell does not end", RECOVERY)  # noqa: B023
+            await self.until(lambda: self.daemon.ended(view.digest), f"no {before} before the cell ends", RECOVERY)  # noqa: B023
             await self.until(lambda: self._alone(self.shard), f"{self.shard} is not served after a {before}", RECOVERY)
             self._note()
             if self.divided() == (before == "split"):
                 self._kind = cell.kind
                 return
-        raise HarnessError(f"no {before} before the cell: {(await self._outcome(view)).note}")
+        raise HarnessError(f"no {before} before the cell: {(await self.daemon.outcome(view.digest)).note}")
 
     def proposal(self, shard: str, destination: str) -> ProposeReshard:
         """The plan that a person asks for."""

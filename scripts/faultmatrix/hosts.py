@@ -170,6 +170,11 @@ class SystemdHosts:
             finally:
                 await asyncio.to_thread(self.disks[name].remove)
 
+    def home(self, pid: int) -> str:
+        """The host on which a process of this machine runs, or nothing."""
+        groups = Path(f"/proc/{pid}/cgroup").read_text("ascii", "replace")
+        return next((name for name in self._names if f".{self._fleet.name}/{name}/" in groups), "")
+
     async def cut(self, host: str) -> None:
         """Pull the cable: shards run on, and nobody reaches them."""
         await asyncio.to_thread(self._fleet.cut, host)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 from scripts.faultmatrix.cells import SOURCE, Cell, Fault
 from scripts.faultmatrix.daemon import HarnessError
-from scripts.faultmatrix.processes import Found, kill, serving
+from scripts.faultmatrix.processes import Found, kill
 
 if TYPE_CHECKING:
     from scripts.faultmatrix.lane import Lane
@@ -79,7 +79,7 @@ class Hurt:
 
     def _processes(self) -> list[Found]:
         address = self._lane.address(self._host)
-        found = [f for f in serving(self._shard) if f.address == address]
+        found = [f for f in self._lane.processes(self._shard) if f.address == address]
         if not found:
             raise HarnessError(f"no process of {self._shard} on {self._host}")
         return found
@@ -89,7 +89,7 @@ class Hurt:
         if self._cell.side == SOURCE:
             await self._lane.come_back(self._host)
         address = self._lane.address(self._host)
-        there = [f for f in serving(self._shard) if f.address == address]
+        there = [f for f in self._lane.processes(self._shard) if f.address == address]
         if self._cell.side == SOURCE and there:
             for found in there:
                 kill(found, signal.SIGCONT)
@@ -149,6 +149,7 @@ async def start(lane: Lane, shard: str, host: str, token: int, port: int) -> Non
     address = lane.address(host)
 
     async def runs() -> bool:
-        return any((f.address, f.token) == (address, token) for f in serving(shard))
+        found = await asyncio.to_thread(lane.processes, shard)
+        return any((f.address, f.token) == (address, token) for f in found)
 
     await lane.until(runs, f"{shard} does not start on {host}", 10.0)

@@ -15,9 +15,11 @@ from msgspec.structs import replace
 from scripts.faultmatrix.cells import DRIVERS, Cell
 from scripts.faultmatrix.clients import Clients, saved
 from scripts.faultmatrix.daemon import Daemon, HarnessError
+from scripts.faultmatrix.disks import SIZE
 from scripts.faultmatrix.history import Entry, check
 from scripts.faultmatrix.hosts import Hosts
 from scripts.faultmatrix.hurt import Hurt
+from scripts.faultmatrix.leftovers import left_behind
 from scripts.faultmatrix.processes import Found, serving
 from sidestep.autopilot.protocol import Approve, Body, GetPlan, PlanView, ProposeMove
 from sidestep.backends.embedded.traffic import APP, key_range, keys_of
@@ -30,9 +32,8 @@ from sidestep.fleet.config import dump_fleet
 from sidestep.fleet.errors import SidestepError
 from sidestep.fleet.inventory import FailoverSpec, FleetSpec, HistorySpec, OracleSpec, Policy, ShardSpec
 from sidestep.fleet.labels import Label, scrub
-from sidestep.fleet.machines import PLAN, ActionState, StepName, final
+from sidestep.fleet.machines import ActionState, StepName
 from sidestep.fleet.placement import KEYS
-from sidestep.fleet.plans import ActionStatus
 
 PORT: Final = 7301
 #: seconds that a step may take, that recovery may take, and that a person would wait before helping
@@ -82,8 +83,11 @@ async def soon(wanted: Callable[[], Awaitable[bool]], seconds: float) -> bool:
 class Lane:
     """Start it, run cells, stop it."""
 
-    #: seconds that a step may take
+    #: bytes of each host's disk
+    size = SIZE
+    #: seconds that a step may take, and that a plan may take until it can be approved
     step = STEP
+    approving = 20.0
 
     def __init__(self, name: str, folder: Path, hosts: Hosts, tag: str) -> None:
         self.name, self._folder, self.hosts = name, folder, hosts
@@ -96,6 +100,8 @@ class Lane:
         self.daemon = Daemon(folder, folder / "fleet.toml")
         self._transports: dict[str, AsyncsshTransport] = {}
         self._clients: dict[str, Clients] = {}
+        #: of the newest action, as its files on hosts have it
+        self._key = ""
 
     @property
     def total(self) -> int:
@@ -105,10 +111,14 @@ class Lane:
     async def start(self) -> None:
         """Everything runs, and every shard serves, when it returns. Raises SidestepError."""
         await self.hosts.start()
+        await self.equip()
         (self._folder / "fleet.toml").write_text(dump_fleet(self._spec()), "utf-8")
         await self._control.start()
         await self.daemon.start()
         self._clients = self.clients()
+
+    async def equip(self) -> None:
+        """Put on the hosts what shards need there; here nothing."""
 
     def clients(self) -> dict[str, Clients]:
         """Those of every shard, by its name."""
@@ -122,7 +132,7 @@ class Lane:
         await self._control.aclose()
         await self.core.aclose()
         for shard in self.shards.values():
-            for found in serving(shard):
+            for found in self.processes(shard):
                 Hurt.kill(found)
         await self.hosts.stop()
 
@@ -164,7 +174,7 @@ class Lane:
     async def run(self, cell: Cell) -> Outcome:
         """One cell, from a sound fleet to a sound fleet."""
         began, outcome = time.monotonic(), Outcome(cell)
-        shard = self.shards[cell.driver]
+        shard = self.shard_of(cell)
         try:
             await self._sound(cell)
             clients = self._clients[shard]
@@ -175,14 +185,20 @@ class Lane:
             finally:
                 stuck = await clients.stop()
             await self._judge(shard, stuck, outcome)
+            if not outcome.problems and cell.kind == "migrate" and outcome.state != ActionState.FAILED_NEEDS_HUMAN:
+                outcome.problems += await left_behind(self, shard, self._key)
         except (SidestepError, OSError, TimeoutError, ValueError) as error:
             outcome.broken = f"{type(error).__name__}: {error}"
         outcome.seconds = time.monotonic() - began
         return outcome
 
+    def shard_of(self, cell: Cell) -> str:
+        """Which of the shards the cell is about."""
+        return self.shards[cell.driver]
+
     async def _sound(self, cell: Cell) -> None:
         """Wait until the world is as it should be before anything is hurt. Raises HarnessError."""
-        shard = self.shards[cell.driver]
+        shard = self.shard_of(cell)
         self.daemon.disarm()
         await self.daemon.start()
         await self.until(self.daemon.all_ready, "not all hosts are READY", RECOVERY)
@@ -199,13 +215,13 @@ class Lane:
                 raise HarnessError(f"the move ended before {cell.point}: {view.status.actions[0].note}")
             await hurt.do()
             reached.unlink(missing_ok=True)
-            await hurt.wait(lambda: self._ended(view))
+            await hurt.wait(lambda: self.daemon.ended(view.digest))
             await hurt.heal()
             await self.daemon.start()
-            await self.until(lambda: self._ended(view), "the plan does not end", RECOVERY)
+            await self.until(lambda: self.daemon.ended(view.digest), "the plan does not end", RECOVERY)
         finally:
             await hurt.heal()
-        action = await self._outcome(view)
+        action = await self.daemon.outcome(view.digest)
         outcome.state, outcome.note = str(action.state), str(action.note)
         if action.state is ActionState.FAILED_NEEDS_HUMAN:
             if not any(f"{step}" in action.note for step in StepName):
@@ -223,18 +239,13 @@ class Lane:
         """The plan that a person asks for."""
         return ProposeMove(Label(shard), Label(destination), "a fault is tried")
 
-    async def _outcome(self, view: PlanView) -> ActionStatus:
-        """What has become of the plan's only action."""
-        found: PlanView = await self.daemon.call(GetPlan(view.digest))
-        (action,) = found.status.actions
-        return action
-
     async def _approved(self, shard: str, destination: str) -> PlanView:
-        trouble = ""
-        for _ in range(200):
+        trouble, end = "", time.monotonic() + self.approving
+        while time.monotonic() < end:
             try:
                 view: PlanView = await self.daemon.call(self.proposal(shard, destination))
                 await self.daemon.call(Approve(view.digest, "a fault is tried"))
+                self._key = f"{view.digest}-1"
                 return view
             except SidestepError as error:
                 trouble = str(error)
@@ -242,21 +253,7 @@ class Lane:
         raise HarnessError(f"no plan about {shard} is approved: {trouble}")
 
     async def _there(self, reached: Path, view: PlanView) -> bool:
-        return reached.exists() or await self._ended(view)  # noqa: ASYNC240 - of a memory file system
-
-    async def _ended(self, view: PlanView) -> bool:
-        if not self.daemon.alive:
-            return False
-        try:
-            found: PlanView = await self.daemon.call(GetPlan(view.digest))
-        except (SidestepError, OSError):
-            return False
-        return final(PLAN, found.status.state) or str(found.status.state) in {
-            "SUCCEEDED",
-            "PARTIAL",
-            "FAILED",
-            "CANCELLED",
-        }
+        return reached.exists() or await self.daemon.ended(view.digest)  # noqa: ASYNC240 - of a memory file system
 
     async def _person(self, shard: str, outcome: Outcome) -> None:
         """Where a person was asked there is one, for whom requests wait; the daemon may be faster."""
@@ -304,12 +301,17 @@ class Lane:
             host, token = self.daemon.owner(shard)
         except HarnessError:
             host, token = "nobody", 0
-        there = [f"{f.address} pid {f.pid} token {f.token}{' stopped' if f.stopped else ''}" for f in serving(shard)]
+        found = self.processes(shard)
+        there = [f"{f.address} pid {f.pid} token {f.token}{' stopped' if f.stopped else ''}" for f in found]
         return f"the journal has {host} with token {token}; processes: {', '.join(there) or 'none'}"
+
+    def processes(self, shard: str) -> list[Found]:
+        """Its processes, wherever they are."""
+        return serving(shard)
 
     def running(self, shard: str) -> list[Found]:
         """Its processes that are not stopped."""
-        return [found for found in serving(shard) if not found.stopped]
+        return [found for found in self.processes(shard) if not found.stopped]
 
     async def _alone(self, shard: str) -> bool:
         """Whether exactly the journal's owner runs it."""

@@ -48,6 +48,14 @@ def test_what_was_acknowledged_is_there_after_a_kill(durable: Make) -> None:
     assert ask(two, b"GET r k\n", b"INC d k\n") == [b"OK r 2 3 2\n", b"OK d 2 4 3\n"]
 
 
+def test_a_process_that_was_moved_goes_on_under_the_token_that_it_is_given(durable: Make) -> None:
+    """S2.27: what it was started with, its environment too, is that of before."""
+    one = durable(token=7)
+    assert ask(one, b"INC a k\n", b"RESUME 8\n", b"READY\n") == [b"OK a 7 1 1\n", b"DONE\n", b"READY 8 serving\n"]
+    assert ask(one, b"INC b k\n", b"RESUME eight\n") == [b"OK b 8 2 2\n", b"ERROR unknown verb\n"]
+    assert ask(one, b"RESUME\n", b"INC c k\n") == [b"DONE\n", b"OK c 8 3 3\n"]
+
+
 def test_a_tail_that_was_cut_off_is_forgotten(durable: Make, tmp_path: Path) -> None:
     one = durable()
     ask(one, b"INC a k\n", b"INC b k\n")

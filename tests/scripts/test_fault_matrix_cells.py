@@ -7,7 +7,18 @@ from collections import Counter
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scripts.faultmatrix.cells import DRIVERS, KNOWN, ORDER, Cell, Fault, choose, generate, not_applicable
+from scripts.faultmatrix.cells import (
+    DRIVERS,
+    IMAGE,
+    IMAGED,
+    KNOWN,
+    ORDER,
+    Cell,
+    Fault,
+    choose,
+    generate,
+    not_applicable,
+)
 from sidestep.autopilot.executor_kinds import RUNNABLE
 from sidestep.fleet.machines import StepName, steps_of
 
@@ -22,7 +33,7 @@ def test_every_step_of_every_kind_meets_every_fault_with_every_driver() -> None:
         for kind in RUNNABLE
         for step in steps_of(kind)
         for fault in Fault
-        for driver in DRIVERS
+        for driver in (*DRIVERS, *((IMAGE,) if kind in IMAGED else ()))
     }  # fmt: skip
     assert KNOWN >= RUNNABLE
     assert set(ORDER) >= RUNNABLE
@@ -66,6 +77,7 @@ def test_a_process_is_killed_only_where_there_is_one() -> None:
     assert not why(migrate(StepName.RESTORE, "after", kill, "destination", "hook"))
     assert why(migrate(StepName.RESTORE, "after", kill, "destination", "restart"))
     assert not why(migrate(StepName.RESUME, "after", kill, "destination", "restart"))
+    assert not why(migrate(StepName.RESTORE, "after", kill, "destination", IMAGE))
     assert not why(migrate(StepName.RELEASE, "before", kill, "source", "hook"))
     assert why(migrate(StepName.RELEASE, "after", kill, "source", "hook"))
 
@@ -84,6 +96,8 @@ def test_cells_without_a_disk_or_a_way_are_not_applicable_and_say_why() -> None:
     slow = migrate(StepName.FREEZE, "after", Fault.SLOW_DISK, "source", "hook")
     assert "root" in not_applicable(full, disks=False, throttle=False)
     assert "throttle" in not_applicable(slow, disks=True, throttle=False)
+    memory = migrate(StepName.FREEZE, "after", Fault.KILL_DAEMON, "", IMAGE)
+    assert "real hosts" in not_applicable(memory, disks=True, throttle=True, units=False)
     unknown = Cell("levitate", StepName.FREEZE, "after", Fault.KILL_DAEMON, "", "hook")
     assert "cannot bring about a levitate" in why(unknown)
 
