@@ -7,15 +7,16 @@ with the shard's state in them, half a state, and ports that were promised.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Collection, Mapping
 
 from sidestep.autopilot.daemon_log import Log
+from sidestep.autopilot.executor_retry import trouble_of
 from sidestep.autopilot.journal import Journal
 from sidestep.autopilot.recovery import to_take_back
 from sidestep.autopilot.steps import move_of
 from sidestep.backends.base import Backend
 from sidestep.backends.ssh.base import Transport
-from sidestep.fleet.errors import SidestepError
 from sidestep.fleet.inventory import FleetSpec
 from sidestep.fleet.machines import StepName
 from sidestep.fleet.plans import Action, Plan
@@ -48,15 +49,17 @@ class Backward:
             if action.shard in self._busy():
                 again.add(action.destination)
                 continue
+            deadline = 2.0 * plan.policy.step_deadline
             try:
-                await self._take_back(plan, action, digest)
-                self._log.say(
-                    "host", f"{action.destination}: taken back what plan {plan.number} left of {action.shard}"
-                )
-                self._complaints.pop((digest, number), None)
-            except SidestepError as error:
+                async with asyncio.timeout(deadline):
+                    await self._take_back(plan, action, digest)
+            except Exception as error:  # noqa: BLE001 - supervisor: a plugin's bug keeps no host from being looked at
                 again.add(action.destination)
-                self._complain((digest, number), f"{action.shard} on {action.destination}: {error}")
+                trouble = trouble_of(error, f"{action.shard} {action.course}: taking back what was left", deadline)
+                self._complain((digest, number), trouble.text)
+                continue
+            self._log.say("host", f"{action.destination}: taken back what plan {plan.number} left of {action.shard}")
+            self._complaints.pop((digest, number), None)
         return again
 
     def _declared(self, action: Action) -> bool:
@@ -67,7 +70,7 @@ class Backward:
     async def _take_back(self, plan: Plan, action: Action, digest: str) -> None:
         """Whatever any step made there; nothing where the shard came since, as its own move has cleared up.
 
-        May be repeated; raises SidestepError.
+        May be repeated; raises whatever the backend does.
         """
         number, owner = action.id, self._journal.placement().owners.get(action.shard)
         if owner is None or owner.host != action.destination:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -87,6 +88,25 @@ async def test_a_host_that_is_silent_again_is_tried_again_and_said_once(bench: B
     assert await clearing.backward.clear(["h3"]) == {"h3"}, "another action is about to move it"
     assert clearing.said.getvalue().count("no route to host") == 1
     clearing.busy = set()
+    assert await clearing.backward.clear(["h3"]) == set()
+
+
+async def test_a_backend_that_fails_or_hangs_there_keeps_nobody_from_being_looked_at(bench: Bench) -> None:
+    await given_up(bench)
+    bench.world.down.clear()
+    clearing, abort = Clearing(bench), bench.backend.abort
+
+    async def hangs(*_: object) -> None:
+        await asyncio.Event().wait()
+
+    async def fails(*_: object) -> None:
+        raise KeyError("missing")
+
+    for way, says in ((fails, "KeyError"), (hangs, "did not end within")):
+        bench.backend.abort = way  # type: ignore[assignment]
+        assert await clearing.backward.clear(["h3"]) == {"h3"}
+        assert f"s1 from h1 to h3: taking back what was left: {says}" in clearing.said.getvalue()
+    bench.backend.abort = abort  # type: ignore[method-assign]
     assert await clearing.backward.clear(["h3"]) == set()
 
 
