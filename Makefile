@@ -46,7 +46,7 @@ test: $(VENV)/test-ready
 	@scripts/debian-packages openssh-client openssh-server perl mawk gawk busybox fish tcsh zsh rsync ansible-core prometheus prometheus-node-exporter chromium haproxy redis-server tmux
 	@scripts/debian-packages --if-root mmdebstrap lxcfs iproute2 systemd criu
 	scripts/side-by-side '$(BIN)/python -m scripts.testfleet run -- $(BIN)/python -m pytest tests/systemd' \
-	$(BIN)/python -m pytest -n 4 --dist loadfile --durations 40 --durations-min 5 -m "not alone" $(TEST_ARGS)
+	$(BIN)/python -m pytest -n 5 --dist loadfile --no-loadscope-reorder --durations 40 --durations-min 5 -m "not alone" $(TEST_ARGS)
 	$(BIN)/python -m pytest -m alone tests/endtoend
 
 check: $(VENV)/test-ready

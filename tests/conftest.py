@@ -6,6 +6,7 @@ import gc
 import os
 import signal
 from collections.abc import Generator
+from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -30,6 +31,38 @@ settings.load_profile("ours")
 
 #: a test that says so has checked nothing, because a program of `make test` is missing
 UNCHECKED = ("Skipped: NOT CHECKED", "Skipped: NO BROWSER")
+
+
+#: files that take longest, the longest first: whoever of several processes got one of them last, all would wait for
+LONGEST = (
+    "forecasting/test_estimators_are_genuine.py",
+    "forecasting/training/test_training_rounds.py",
+    "endtoend/test_host_failures.py",
+    "console/test_goldens.py",
+    "integration/process/test_process_moves.py",
+    "endtoend/test_kill.py",
+    "integration/test_lease_embedded.py",
+    "integration/test_redis_cluster.py",
+    "testing/test_conformance_mutants.py",
+    "planning/test_plan_properties.py",
+    "forecasting/test_worker_process.py",
+    "autopilot/test_trainer_supervision.py",
+    "integration/sampler/test_host_sampler.py",
+    "autopilot/test_oracle_is_lost.py",
+    "testing/test_process_conformance.py",
+    "integration/test_daemon_leases.py",
+    "integration/test_daemon_operation.py",
+    "benchmarks/test_roadef_benchmark.py",
+    "endtoend/test_fault_matrix.py",
+    "integration/test_newcomer_path.py",
+    "integration/test_failover_embedded.py",
+)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with what takes longest; all else keeps its order."""
+    place = {Path(__file__).parent / file: at for at, file in enumerate(LONGEST)}
+    items.sort(key=lambda item: place.get(item.path, len(place)))
 
 
 def pytest_collection_finish() -> None:
