@@ -46,7 +46,7 @@ class Backward:
             action = next(a for a in plan.actions if a.id == number)
             if action.kind != "migrate" or action.destination not in hosts or not self._declared(action):
                 continue
-            if action.shard in self._busy():
+            if action.shard in self._busy() or action.destination in again:  # which may hang, and others wait
                 again.add(action.destination)
                 continue
             deadline = 2.0 * plan.policy.step_deadline

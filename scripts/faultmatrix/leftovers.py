@@ -7,6 +7,7 @@ import time
 from typing import TYPE_CHECKING, Final
 
 from sidestep.fleet.errors import SidestepError
+from sidestep.fleet.labels import scrub
 
 if TYPE_CHECKING:
     from scripts.faultmatrix.lane import Lane
@@ -38,7 +39,7 @@ async def _left(lane: Lane, shard: str, key: str) -> str:
             transport = await lane.transport(spec.name)
             script = _LOOK.format(fleet=lane.fleet, shard=shard, key=key)
             done = await transport.run("exec sh -s", stdin=script.encode(), timeout=5.0)
-            names = done.stdout.decode("utf-8", "replace").replace(key, "KEY").split()
+            names = [str(scrub(word.replace(key.encode(), b"KEY"))) for word in done.stdout.split()]
         except SidestepError as error:
             names = [str(error)]
         if names:

@@ -110,6 +110,18 @@ async def test_a_backend_that_fails_or_hangs_there_keeps_nobody_from_being_looke
     assert await clearing.backward.clear(["h3"]) == set()
 
 
+async def test_a_host_that_hangs_over_one_of_them_is_asked_for_no_other_in_the_same_look(bench: Bench) -> None:
+    await given_up(bench)
+    for shard in ("s1", "s2"):
+        assert (await bench.executor().run(bench.approved(an_action(shard=shard)))).actions[0].state == "ABORTED"
+    assert len(bench.journal.half_taken_back()) == 3
+    bench.backend.done.clear()
+    clearing = Clearing(bench)
+    assert await clearing.backward.clear(["h3"]) == {"h3"} and bench.backend.done == ["abort prepare"]
+    bench.world.down.clear()
+    assert await clearing.backward.clear(["h3"]) == set() and not bench.journal.half_taken_back()
+
+
 async def test_it_is_taken_back_also_where_the_shard_has_moved_on_since(bench: Bench) -> None:
     """The planner finds another host at once; nothing is said to the first one's source, which is not its owner."""
     await given_up(bench)
